@@ -1,0 +1,120 @@
+import { isIP } from 'node:net'
+import { FormatRegistry, type Static, type TSchema, Type } from '@sinclair/typebox'
+import { Value } from '@sinclair/typebox/value'
+import { tokenMaxLifetimeSeconds } from './lib/claims.js'
+
+/** Settings that are wrong or missing; `problems` has one sentence for each, and `message` has them all. */
+export class ConfigError extends Error {
+  override name = 'ConfigError'
+  constructor (readonly problems: string[]) {
+    super(problems.join('; '))
+  }
+}
+
+/** The least entropy that a key for HS256 must be able to hold, in bytes (RFC 7518, section 3.2). */
+export const secretKeyMinBytes = 32
+/** Fewer different characters than this is a pattern, not a secret. */
+const secretKeyMinVariety = 8
+
+// Keys that stand in tutorials and documentation, long enough to look like one.
+const publishedKeys = new Set([
+  'a-string-secret-at-least-256-bits-long',
+  'a-valid-string-secret-that-is-at-least-512-bits-long-which-is-very-long',
+  'your-256-bit-secret-your-256-bit-secret',
+  'ad132b10-fa43-4048-ae5b-ab5b0a782c5c',
+  '09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7',
+  'super-secret-jwt-token-with-at-least-32-characters-long',
+  '0123456789abcdef0123456789abcdef',
+  '12345678901234567890123456789012',
+  'abcdefghijklmnopqrstuvwxyz123456',
+  'thisisasecretkeythatislongenough'
+])
+
+FormatRegistry.Set('secret-key', (key) =>
+  Buffer.byteLength(key) >= secretKeyMinBytes &&
+  key.trim() === key &&
+  new Set(key).size >= secretKeyMinVariety &&
+  !publishedKeys.has(key.toLowerCase()))
+FormatRegistry.Set('database-url', (url) => /^(?:sqlite|postgres|postgresql):\/\//.test(url))
+FormatRegistry.Set('address-range', (range) => {
+  const address = range.replace(/\/.*$/, '')
+  const family = isIP(address)
+  const bits = range.slice(address.length)
+  // A prefix of 0 would trust everybody, which is what `true` would say.
+  return family !== 0 && (bits === '' || (/^\/[1-9]\d{0,2}$/.test(bits) && Number(bits.slice(1)) <= (family === 4 ? 32 : 128)))
+})
+FormatRegistry.Set('origin', (origin) =>
+  /^https?:\/\//.test(origin) && URL.canParse(origin) && new URL(origin).origin === origin)
+
+const SecretKey = (options: object) => Type.String({
+  format: 'secret-key',
+  description: `must be a secret of at least ${secretKeyMinBytes} bytes, without spaces around it and from no documentation`,
+  ...options
+})
+
+/** The environment. A description is the end of a sentence that starts with the setting's name. */
+const Settings = Type.Object({
+  HOST: Type.String({ default: '127.0.0.1', description: 'must be an address or a host name' }),
+  PORT: Type.Integer({ default: 3_000, minimum: 0, maximum: 65_535, description: 'must be an integer from 0 to 65535' }),
+  DATABASE_URL: Type.String({ default: 'sqlite:///data/latchkey.sqlite', format: 'database-url', description: 'must be like sqlite:///relative/path, sqlite:////absolute/path or sqlite://' }),
+  SECRET_KEY: SecretKey({}),
+  SECRET_KEY_PREVIOUS: Type.Optional(SecretKey({})),
+  TOKEN_TTL_SECONDS: Type.Integer({ default: 172_800, minimum: 1, maximum: tokenMaxLifetimeSeconds, description: `must be an integer from 1 to ${tokenMaxLifetimeSeconds}` }),
+  PASSWORD_MIN_LENGTH: Type.Integer({ default: 8, minimum: 8, maximum: 64, description: 'must be an integer from 8 to 64' }),
+  PASSWORD_BLOCKLIST: Type.Union([Type.Literal('on'), Type.Literal('off')], { default: 'on', description: 'must be on or off' }),
+  SIGNUP: Type.Union([Type.Literal('open'), Type.Literal('closed')], { default: 'open', description: 'must be open or closed' }),
+  LOGIN_ERRORS: Type.Union([Type.Literal('detailed'), Type.Literal('uniform')], { default: 'detailed', description: 'must be detailed or uniform' }),
+  TRUST_PROXY: Type.Array(Type.String({ format: 'address-range' }), { default: [], description: 'must be a comma-separated list of addresses or CIDR ranges' }),
+  CORS_ORIGIN: Type.Array(Type.String({ format: 'origin' }), { default: [], description: 'must be a comma-separated list of origins like https://app.example.com' }),
+  LOG_LEVEL: Type.Union((['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const).map((level) => Type.Literal(level)), { default: 'info', description: 'must be fatal, error, warn, info, debug, trace or silent' })
+})
+
+function toConfig (settings: Static<typeof Settings>) {
+  return Object.freeze({
+    host: settings.HOST,
+    port: settings.PORT,
+    databaseUrl: settings.DATABASE_URL,
+    secretKey: settings.SECRET_KEY,
+    secretKeyPrevious: settings.SECRET_KEY_PREVIOUS,
+    tokenTtlSeconds: settings.TOKEN_TTL_SECONDS,
+    passwordMinLength: settings.PASSWORD_MIN_LENGTH,
+    passwordBlocklist: settings.PASSWORD_BLOCKLIST,
+    signup: settings.SIGNUP,
+    loginErrors: settings.LOGIN_ERRORS,
+    trustProxy: settings.TRUST_PROXY,
+    corsOrigin: settings.CORS_ORIGIN,
+    logLevel: settings.LOG_LEVEL
+  })
+}
+
+/** The settings, checked and frozen. */
+export type Config = ReturnType<typeof toConfig>
+
+/** Text as the type that a setting has; what does not look like it stays text and is refused. */
+function parse (schema: TSchema, text: string): unknown {
+  if (schema.type === 'integer') return /^\d{1,15}$/.test(text) ? Number(text) : text
+  if (schema.type === 'array') return text.split(',').map((item) => item.trim())
+  return text
+}
+
+/**
+ * The configuration that an environment asks for. A setting that is empty is a setting
+ * that is not there, except a secret, where emptiness is most likely an accident.
+ *
+ * @throws {ConfigError} with every problem, each named after its setting; values are not repeated
+ */
+export function loadConfig (env: Record<string, string | undefined>): Config {
+  const given: Record<string, unknown> = {}
+  for (const [name, schema] of Object.entries(Settings.properties)) {
+    const text = env[name]
+    if (text === undefined || (text === '' && schema.format !== 'secret-key')) continue
+    given[name] = parse(schema, text)
+  }
+  const settings = Value.Default(Settings, given)
+  if (Value.Check(Settings, settings)) return toConfig(settings)
+
+  const wrong = new Set([...Value.Errors(Settings, settings)].map(({ path }) => path.split('/')[1]))
+  throw new ConfigError(Object.entries(Settings.properties)
+    .filter(([name]) => wrong.has(name))
+    .map(([name, { description }]) => `${name} ${name in given ? description : 'is not set'}`))
+}

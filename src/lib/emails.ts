@@ -1,0 +1,20 @@
+/** The longest email address, in characters (RFC 5321, section 4.5.3.1.3, less the angle brackets). */
+export const emailMaxLength = 254
+
+// One address, user@host: a local part without spaces, controls, format characters,
+// surrogates or the characters that make a list or a display name of it (RFC 5322,
+// section 3.4); a host of dot-separated labels (RFC 5321, section 4.1.2), in any script
+// (RFC 6531).
+const address = /^[^\s\p{C}\p{Z}@<>()[\]\\,;:"]+@[\p{L}\p{M}\p{N}]+(?:[.-]+[\p{L}\p{M}\p{N}]+)*$/u
+
+/** What is wrong with an email address, as the end of a sentence that starts with the field's name. */
+export function emailProblem (email: string): string | undefined {
+  if (email === '') return 'is empty'
+  if ([...email].length > emailMaxLength) return `must not be longer than ${emailMaxLength} characters`
+  if (!address.test(email) || email.includes('..')) return 'must be one address like user@example.com'
+}
+
+/** The form under which an email address is unique: composed (NFC), without regard to case. */
+export function canonicalEmail (email: string): string {
+  return email.normalize('NFC').toLowerCase()
+}

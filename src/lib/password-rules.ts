@@ -1,0 +1,53 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+/** The longest password, in characters: bounds the work of hashing, far above NIST's 64 (SP 800-63B, section 3.1.1.2). */
+export const passwordMaxLength = 256
+
+/** What the operator chose; both by configuration. */
+export interface PasswordPolicy {
+  /** The fewest characters (Unicode code points after NFC). */
+  minLength: number
+  /** Whether the bundled list of common passwords is refused. */
+  blocklist: boolean
+}
+
+/**
+ * The form of a password that is counted and hashed: Unicode NFC, so that the same
+ * characters typed on another keyboard are the same password (NIST SP 800-63B, section
+ * 3.1.1.2). Nothing is trimmed or cut.
+ */
+export function canonicalPassword (password: string): string {
+  return password.normalize('NFC')
+}
+
+/**
+ * What is wrong with a password that somebody offers at login, as the end of a sentence
+ * that starts with the field's name. Rules that only a new password must meet are not
+ * asked here: they may have grown since.
+ */
+export function passwordProblem (password: string): string | undefined {
+  // Hashing encodes to UTF-8, where every lone surrogate becomes the same U+FFFD:
+  // different passwords would be one.
+  if (!password.isWellFormed()) return 'is not valid Unicode'
+  if ([...canonicalPassword(password)].length > passwordMaxLength) return `must not be longer than ${passwordMaxLength} characters`
+}
+
+/** The same for a new password, with the policy's own rules. There are no composition rules (OWASP Authentication Cheat Sheet). */
+export function newPasswordProblem (password: string, policy: PasswordPolicy): string | undefined {
+  const problem = passwordProblem(password)
+  if (problem !== undefined) return problem
+  const canonical = canonicalPassword(password)
+  if ([...canonical].length < policy.minLength) return `must be at least ${policy.minLength} characters long`
+  if (policy.blocklist && commonPasswords().has(canonical.toLowerCase())) return 'is one of the most common passwords'
+}
+
+let common: ReadonlySet<string> | undefined
+
+/** The bundled list, read when it is first asked for. Its source and licence stand at its head. */
+function commonPasswords (): ReadonlySet<string> {
+  common ??= new Set(readFileSync(join(import.meta.dirname, '../data/common-passwords.txt'), 'utf8')
+    .split('\n')
+    .filter((line) => line !== '' && !line.startsWith('#')))
+  return common
+}

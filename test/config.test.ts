@@ -1,0 +1,173 @@
+import { chmodSync, existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import { ConfigError, loadConfig } from '../src/config.js'
+import { createSecretKey, loadEnvironment } from '../src/environment.js'
+import { secretKey, temporaryFolder } from './helper.js'
+
+function problemsOf (env: Record<string, string>): string[] {
+  try {
+    loadConfig(env)
+    return []
+  } catch (error) {
+    return error instanceof ConfigError ? error.problems : [String(error)]
+  }
+}
+
+t.test('loadConfig', async (t) => {
+  t.test('has the documented defaults and is frozen', async (t) => {
+    const config = loadConfig({ SECRET_KEY: secretKey })
+    t.same(config, {
+      host: '127.0.0.1',
+      port: 3000,
+      databaseUrl: 'sqlite:///data/latchkey.sqlite',
+      secretKey,
+      secretKeyPrevious: undefined,
+      tokenTtlSeconds: 172_800,
+      passwordMinLength: 8,
+      passwordBlocklist: 'on',
+      signup: 'open',
+      loginErrors: 'detailed',
+      trustProxy: [],
+      corsOrigin: [],
+      logLevel: 'info'
+    })
+    t.ok(Object.isFrozen(config))
+  })
+
+  t.test('reads every setting', async (t) => {
+    t.match(loadConfig({
+      HOST: '::1',
+      PORT: '0',
+      DATABASE_URL: 'sqlite://',
+      SECRET_KEY: secretKey,
+      SECRET_KEY_PREVIOUS: createSecretKey(),
+      TOKEN_TTL_SECONDS: '60',
+      PASSWORD_MIN_LENGTH: '15',
+      PASSWORD_BLOCKLIST: 'off',
+      SIGNUP: 'closed',
+      LOGIN_ERRORS: 'uniform',
+      TRUST_PROXY: '127.0.0.1, 10.0.0.0/8,::1,fd00::/8',
+      CORS_ORIGIN: 'https://app.example.com, http://localhost:5173',
+      LOG_LEVEL: 'trace'
+    }), {
+      host: '::1',
+      port: 0,
+      tokenTtlSeconds: 60,
+      passwordMinLength: 15,
+      passwordBlocklist: 'off',
+      signup: 'closed',
+      loginErrors: 'uniform',
+      trustProxy: ['127.0.0.1', '10.0.0.0/8', '::1', 'fd00::/8'],
+      corsOrigin: ['https://app.example.com', 'http://localhost:5173'],
+      logLevel: 'trace'
+    })
+  })
+
+  t.test('an empty setting is none', async (t) => {
+    t.match(loadConfig({ SECRET_KEY: secretKey, PORT: '', CORS_ORIGIN: '' }), { port: 3000, corsOrigin: [] })
+  })
+
+  t.test('names every problem at once, in the order of the documentation, without values', async (t) => {
+    const secret = 'hunter2hunter2'
+    const problems = problemsOf({ LOG_LEVEL: 'loud', PORT: '70000', SECRET_KEY: secret, SIGNUP: 'maybe' })
+    t.same(problems.map((problem) => problem.split(' ')[0]), ['PORT', 'SECRET_KEY', 'SIGNUP', 'LOG_LEVEL'])
+    t.notMatch(problems.join(), secret)
+  })
+
+  const refused: Record<string, string[]> = {
+    PORT: ['-1', '65536', '3000.5', '1e3', '0x50', ' 3000', 'http'],
+    DATABASE_URL: ['latchkey.sqlite', 'mysql://localhost/latchkey', 'sqlite:/data'],
+    TOKEN_TTL_SECONDS: ['0', '-1', '31536001', '48h', '99999999999999999999'],
+    PASSWORD_MIN_LENGTH: ['7', '65', 'eight'],
+    PASSWORD_BLOCKLIST: ['true', 'ON', '1'],
+    SIGNUP: ['yes', 'OPEN'],
+    LOGIN_ERRORS: ['vague'],
+    TRUST_PROXY: ['true', '1', 'loopback', '10.0.0.0/33', '0.0.0.0/0', '::/0', '10.0.0.0/8/8', '10.0.0.0/', '127.0.0.1,'],
+    CORS_ORIGIN: ['*', 'app.example.com', 'https://app.example.com/', 'https://app.example.com/path', 'ftp://app.example.com', 'null', 'https://'],
+    LOG_LEVEL: ['INFO', 'verbose'],
+    SECRET_KEY: [
+      '', 'short', 'x'.repeat(31), 'a'.repeat(64), 'secret'.repeat(8), ` ${secretKey}`, `${secretKey}\n`,
+      'ad132b10-fa43-4048-ae5b-ab5b0a782c5c', 'AD132B10-FA43-4048-AE5B-AB5B0A782C5C', 'a-string-secret-at-least-256-bits-long'
+    ],
+    SECRET_KEY_PREVIOUS: ['', 'short']
+  }
+  for (const [name, values] of Object.entries(refused)) {
+    t.test(`${name} · refuses what it cannot be`, async (t) => {
+      for (const value of values) {
+        const [problem, ...others] = problemsOf({ SECRET_KEY: secretKey, [name]: value })
+        t.match(problem, new RegExp(`^${name} must be `), JSON.stringify(value))
+        t.same(others, [])
+      }
+    })
+  }
+
+  t.test('SECRET_KEY · counts bytes, not characters', async (t) => {
+    t.same(problemsOf({ SECRET_KEY: 'àéîõüçñø'.repeat(2) }), [])
+    t.same(problemsOf({}), ['SECRET_KEY is not set'])
+  })
+})
+
+t.test('loadEnvironment', async (t) => {
+  t.test('without a SECRET_KEY makes one, keeps it in .env for nobody else, and finds it again', async (t) => {
+    const path = join(temporaryFolder(t), '.env')
+    const first = loadEnvironment({}, path)
+    t.equal(first.isSecretKeyNew, true)
+    t.equal(statSync(path).mode & 0o777, 0o600)
+    t.ok(Buffer.byteLength(first.config.secretKey) >= 32)
+    t.match(readFileSync(path, 'utf8'), `SECRET_KEY=${first.config.secretKey}\n`)
+    const second = loadEnvironment({}, path)
+    t.equal(second.isSecretKeyNew, false)
+    t.equal(second.config.secretKey, first.config.secretKey)
+  })
+
+  t.test('adds the key to a .env that lacks it, and leaves the rest as it was', async (t) => {
+    for (const present of ['', 'PORT=4000', 'PORT=4000\n']) {
+      const path = join(temporaryFolder(t), '.env')
+      writeFileSync(path, present)
+      const { config } = loadEnvironment({}, path)
+      t.match(loadEnvironment({}, path).config, { secretKey: config.secretKey, port: present === '' ? 3000 : 4000 })
+      t.ok(readFileSync(path, 'utf8').startsWith(present))
+      t.equal(statSync(path).mode & 0o777, 0o600)
+    }
+  })
+
+  t.test('the environment wins over .env', async (t) => {
+    const path = join(temporaryFolder(t), '.env')
+    writeFileSync(path, `SECRET_KEY='${createSecretKey()}'\nPORT=4000 # a comment\nHOST="::1"\n`)
+    t.match(loadEnvironment({ PORT: '5000', SECRET_KEY: secretKey }, path), { isSecretKeyNew: false, config: { port: 5000, host: '::1', secretKey } })
+  })
+
+  t.test('a start that is refused for something else makes no key', async (t) => {
+    const path = join(temporaryFolder(t), '.env')
+    t.throws(() => loadEnvironment({ PORT: 'http' }, path), { name: 'ConfigError', message: /^PORT must be/ })
+    t.notOk(existsSync(path))
+  })
+
+  t.test('an empty SECRET_KEY is refused, not replaced', async (t) => {
+    const path = join(temporaryFolder(t), '.env')
+    t.throws(() => loadEnvironment({ SECRET_KEY: '' }, path), { name: 'ConfigError', message: /^SECRET_KEY must be/ })
+    t.notOk(existsSync(path))
+  })
+
+  t.test('where .env cannot be written the start is refused, with the reason and the way out', async (t) => {
+    const path = join(temporaryFolder(t), 'no-such-folder', '.env')
+    t.throws(() => loadEnvironment({}, path), { name: 'ConfigError', message: /SECRET_KEY is not set.*ENOENT.*set SECRET_KEY in the environment/ })
+  })
+
+  t.test('a .env that somebody else makes at the same moment counts, and is not overwritten', async (t) => {
+    const path = join(temporaryFolder(t), '.env')
+    // To readers it is not there yet; to writers its name is taken.
+    symlinkSync('not-there-yet', path)
+    t.throws(() => loadEnvironment({}, path), { name: 'ConfigError', message: /SECRET_KEY is not set.*EEXIST/ })
+    t.ok(lstatSync(path).isSymbolicLink())
+    t.same(readdirSync(join(path, '..')), ['.env'], 'no draft stays behind')
+  })
+
+  t.test('a .env that cannot be read is refused', async (t) => {
+    const path = join(temporaryFolder(t), '.env')
+    mkdirSync(path)
+    chmodSync(path, 0o700)
+    t.throws(() => loadEnvironment({ SECRET_KEY: secretKey }, path), { name: 'ConfigError', message: /cannot be read: EISDIR/ })
+  })
+})

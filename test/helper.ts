@@ -1,0 +1,93 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { FastifyInstance } from 'fastify'
+import type { Test } from 'tap'
+import { buildApp, type BuildOptions } from '../src/app.js'
+import { loadConfig } from '../src/config.js'
+
+/** Signs the tokens of every test. */
+export const secretKey = 'Vt3mQ0u1Zk8yXr5sWb7nLc2dPf4gHj6aTe9iRo'
+
+/** A hash that costs next to nothing, for tests that are not about hashing. */
+export const cheapHash = { memoryCost: 8, timeCost: 1, parallelism: 1 }
+
+export const bob = { username: 'bob', password: 'correct horse battery staple' }
+
+type Environment = Record<string, string>
+
+/** The server as it is, on a database in memory, closed when the test ends. */
+export async function build (t: Test, env: Environment = {}, options: BuildOptions = {}): Promise<FastifyInstance> {
+  const config = loadConfig({ DATABASE_URL: 'sqlite://', SECRET_KEY: secretKey, LOG_LEVEL: 'silent', ...env })
+  const app = await buildApp(config, { hashParameters: cheapHash, ...options })
+  t.teardown(() => app.close())
+  return app
+}
+
+/** A folder of its own, removed when the test ends. */
+export function temporaryFolder (t: Test): string {
+  const folder = mkdtempSync(join(tmpdir(), 'latchkey-'))
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
+  return folder
+}
+
+export async function signUp (app: FastifyInstance, account: object = bob) {
+  return app.inject({ method: 'POST', url: '/api/v1/signup', payload: account })
+}
+
+export async function logIn (app: FastifyInstance, account: object = bob) {
+  return app.inject({ method: 'POST', url: '/api/v1/login', payload: account })
+}
+
+/** Signs bob up and in; answers his token. */
+export async function tokenOf (app: FastifyInstance, account: object = bob): Promise<string> {
+  await signUp(app, account)
+  return (await logIn(app, account)).json().token
+}
+
+export async function needLogin (app: FastifyInstance, authorization: string) {
+  return app.inject({ url: '/need_login', headers: { authorization } })
+}
+
+/** A server process and what it has printed so far. */
+export interface ServerProcess {
+  child: ChildProcess
+  output: () => string
+  /** Resolves with the base URL when the server listens. */
+  listening: Promise<string>
+  /** Resolves with the exit code, or the signal that ended it. */
+  exited: Promise<number | string>
+}
+
+/**
+ * The real server as a process of its own, in `folder`, on a free port; killed when the test
+ * ends. `prelude` is code that runs in it first.
+ */
+export function startServer (t: Test, folder: string, env: Record<string, string | undefined> = {}, prelude = ''): ServerProcess {
+  const imports = prelude === '' ? [] : [`--import=data:text/javascript,${encodeURIComponent(prelude)}`]
+  const child = spawn(process.execPath, [...process.execArgv, ...imports, join(import.meta.dirname, '../src/server.ts')], {
+    cwd: folder,
+    // Compiled by the same rules as here, or the coverage of the two could not be added up.
+    env: { ...process.env, TS_NODE_PROJECT: join(import.meta.dirname, '../tsconfig.json'), HOST: '127.0.0.1', PORT: '0', SECRET_KEY: secretKey, ...env },
+    stdio: ['ignore', 'pipe', 'pipe']
+  })
+  let printed = ''
+  const exited = new Promise<number | string>((resolve) => child.on('exit', (code, signal) => resolve(code ?? signal ?? 'unknown')))
+  const listening = new Promise<string>((resolve, reject) => {
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding('utf8').on('data', (text) => {
+        printed += text
+        const url = /listens at (http:\S+)/.exec(printed)?.[1]
+        if (url !== undefined) resolve(url)
+      })
+    }
+    child.on('exit', () => reject(new Error(printed)))
+  })
+  listening.catch(() => {})
+  t.teardown(async () => {
+    child.kill('SIGKILL')
+    await exited
+  })
+  return { child, output: () => printed, listening, exited }
+}

@@ -1,0 +1,85 @@
+import { Type } from '@sinclair/typebox'
+import t from 'tap'
+import { isTokenId, isUserId, judgeTimes } from '../src/lib/claims.js'
+import { canonicalEmail, emailProblem } from '../src/lib/emails.js'
+import { parametersOf, recommendedParameters } from '../src/lib/password-hashes.js'
+import { canonicalPassword, newPasswordProblem, passwordProblem } from '../src/lib/password-rules.js'
+import { ref } from '../src/lib/ref.js'
+import { canonicalUsername, usernameProblem } from '../src/lib/usernames.js'
+
+t.test('usernames', async (t) => {
+  for (const good of ['b', 'bob', 'Bob_1', 'a.b@c+d-e', '_', 'x'.repeat(64), '__proto__', 'constructor']) {
+    t.equal(usernameProblem(good), undefined, good)
+  }
+  for (const bad of ['bob ', ' bob', 'b ob', 'böb', 'bob\n', 'bob\0', 'bob\u202e', 'bob\u200b', 'ｂｏｂ', 'b/b', '\ud800', 'x'.repeat(65)]) {
+    t.type(usernameProblem(bad), 'string', JSON.stringify(bad))
+    t.equal(canonicalUsername(bad), undefined)
+  }
+  t.equal(canonicalUsername('BoB'), 'bob')
+})
+
+t.test('emails', async (t) => {
+  for (const good of ['a@b', 'bob@example.com', "o'hara+tag@mail.example.co.uk", 'jörg@exämple.de', '用户@例子.公司', 'a@b-c.d--e', `${'a'.repeat(252)}@b`]) {
+    t.equal(emailProblem(good), undefined, good)
+  }
+  for (const bad of [
+    '', 'bob', '@b', 'a@', 'a@b@c', 'a b@c', ' a@b', 'a@b ', 'a@b\n', 'a@b.', 'a@.b', 'a@b..c', 'a@-b', 'a@b-', 'a..b@c', 'a@b,c@d', 'a@b;c', '<a@b>', 'Bob <a@b>', 'a@[127.0.0.1]', 'a@b:c',
+    'a\0@b', 'a\u202e@b', 'a\u200b@b', 'a\u00a0@b', 'a@b\ud800', '\ufeffa@b', 'a@b_c', `${'a'.repeat(253)}@b`
+  ]) {
+    t.type(emailProblem(bad), 'string', JSON.stringify(bad))
+  }
+  t.equal(emailProblem(''), 'is empty')
+  t.equal(canonicalEmail('JO\u0308RG@Example.COM'), 'jörg@example.com')
+})
+
+t.test('passwords', async (t) => {
+  const policy = { minLength: 8, blocklist: true }
+  for (const good of ['correct horse', '        ', 'test_user', '𝒫'.repeat(8), 'é'.repeat(256), 'e\u0301'.repeat(256), '\0\0\0\0\0\0\0\0', '\ufffd'.repeat(8)]) {
+    t.equal(newPasswordProblem(good, policy), undefined, JSON.stringify(good))
+  }
+  t.equal(newPasswordProblem('1234567', policy), 'must be at least 8 characters long')
+  t.equal(newPasswordProblem('𝒫'.repeat(7), policy), 'must be at least 8 characters long', 'counts code points')
+  t.equal(newPasswordProblem('e\u0301'.repeat(7), policy), 'must be at least 8 characters long', 'counts after NFC')
+  t.equal(newPasswordProblem('x'.repeat(257), policy), 'must not be longer than 256 characters')
+  t.equal(newPasswordProblem('long enough\ud800', policy), 'is not valid Unicode')
+  for (const common of ['password', 'PassWord', '12345678', 'qwertyuiop', 'iloveyou', 'password123']) {
+    t.equal(newPasswordProblem(common, policy), 'is one of the most common passwords', common)
+    t.equal(newPasswordProblem(common, { ...policy, blocklist: false }), undefined)
+  }
+  t.equal(newPasswordProblem('# Source:', policy), undefined, 'the head of the list is no entry')
+  t.equal(passwordProblem('x'), undefined, 'a login asks for less')
+  t.type(passwordProblem('x'.repeat(257)), 'string')
+  t.equal(canonicalPassword(' e\u0301 '), ' \u00e9 ')
+})
+
+t.test('password hashes', async (t) => {
+  const hash = (parameters: string) => `$argon2id$v=19$${parameters}$${'a'.repeat(22)}$${'b'.repeat(43)}`
+  t.same(parametersOf(hash('m=19456,t=2,p=1')), recommendedParameters)
+  for (const bad of ['', 'plain', '$2b$12$abcdefghijklmnopqrstuv', hash('m=1048576,t=2,p=1'), hash('m=19456,t=17,p=1'), hash('m=19456,t=2,p=9'), hash('m=99999999999,t=2,p=1'), hash('m=19456,t=2,p=1').replace('2id', '2i'), `${hash('m=19456,t=2,p=1')}\n`]) {
+    t.equal(parametersOf(bad), undefined, JSON.stringify(bad))
+  }
+})
+
+t.test('claims', async (t) => {
+  const now = 1_000_000
+  const judge = (claims: object) => judgeTimes({ iat: now, exp: now + 10, ...claims }, now)
+  t.equal(judge({}), 'valid')
+  t.equal(judge({ exp: now + 31_536_000 }), 'valid')
+  t.equal(judge({ iat: now + 60, nbf: now + 60, exp: now + 120 }), 'valid', 'a clock may run ahead a little')
+  t.equal(judge({ iat: now - 20, exp: now }), 'expired')
+  for (const claims of [
+    { exp: undefined }, { iat: undefined }, { exp: '2000000' }, { iat: '1' }, { exp: null }, { exp: Infinity }, { exp: NaN },
+    { exp: now + 31_536_001 }, { iat: now - 5, exp: now - 6 }, { iat: now + 61, exp: now + 120 }, { nbf: now + 61 }, { nbf: 'now' }, { nbf: null }
+  ]) {
+    t.equal(judge(claims), 'invalid', JSON.stringify(claims))
+  }
+  for (const id of [1, Number.MAX_SAFE_INTEGER]) t.ok(isUserId(id))
+  for (const id of [0, -1, 1.5, Number.MAX_SAFE_INTEGER + 1, '1', null, undefined, [1], {}, true, NaN, Infinity]) t.notOk(isUserId(id), String(id))
+  t.ok(isTokenId('4e808214-e320-4173-bb6c-b75fbdd51003'))
+  for (const id of ['', '4E808214-E320-4173-BB6C-B75FBDD51003', '4e808214', '4e808214-e320-4173-bb6c-b75fbdd5100\0', 1, null]) t.notOk(isTokenId(id))
+})
+
+t.test('ref · needs an $id', async (t) => {
+  t.throws(() => ref(Type.String()), /only a schema with an \$id/)
+  t.same({ ...ref(Type.String({ $id: 'Name' })) }.$ref, 'Name#')
+})
