@@ -1,0 +1,98 @@
+import { chmodSync, closeSync, mkdirSync, openSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import Database from 'better-sqlite3'
+import { DrizzleError } from 'drizzle-orm'
+import { drizzle } from 'drizzle-orm/better-sqlite3'
+import { migrate } from 'drizzle-orm/better-sqlite3/migrator'
+import { type Store, StoreError } from '../store.js'
+import * as tables from './schema.js'
+
+/**
+ * How long a statement may wait for another process's lock. The wait blocks the
+ * event loop: longer would stall every client, shorter would refuse writes that a
+ * neighbour's commit is about to let through.
+ */
+const busyTimeoutMs = 250
+/** How long a start may wait for another process that migrates the same file. */
+const migrationWaitMs = 5_000
+const migrationRetryMs = 50
+
+/** The file that a `sqlite://` URL names, in SQLAlchemy's spelling: the path follows the third slash. */
+function fileOf (url: string): string {
+  const path = url.slice('sqlite://'.length).replace(/^\//, '')
+  return path === '' ? ':memory:' : path
+}
+
+/** Makes the folder (0700) and the file (0600) where they do not exist: hashes live in there. */
+function prepareFile (file: string): void {
+  mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
+  closeSync(openSync(file, 'a', 0o600))
+}
+
+/** The driver's own error behind one of the migrator. */
+function driverError (error: unknown): unknown {
+  return error instanceof DrizzleError ? error.cause : error
+}
+
+/**
+ * Sets the pragmas and migrates. Where another process does the same to the same file,
+ * this one finds it locked, or finds tables that were not there when it looked, and has
+ * nothing left to do once the other is done.
+ */
+async function prepare (client: Database.Database, db: ReturnType<typeof drizzle>): Promise<void> {
+  const giveUpAt = Date.now() + migrationWaitMs
+  let hasFailedBefore = false
+  for (;;) {
+    try {
+      client.pragma('journal_mode = WAL')
+      client.pragma('synchronous = FULL')
+      // A migration that rebuilds a table inside the migrator's transaction would let
+      // ON DELETE CASCADE empty its children: the keys are off meanwhile, checked after.
+      client.pragma('foreign_keys = OFF')
+      migrate(db, { migrationsFolder: join(import.meta.dirname, 'migrations') })
+      client.pragma('foreign_keys = ON')
+      break
+    } catch (thrown) {
+      const error = driverError(thrown)
+      const isBusy = error instanceof Database.SqliteError && error.code.startsWith('SQLITE_BUSY')
+      if (hasFailedBefore || (isBusy && Date.now() > giveUpAt)) throw error
+      hasFailedBefore = !isBusy
+      await delay(migrationRetryMs)
+    }
+  }
+  const orphans = client.pragma('foreign_key_check')
+  if (Array.isArray(orphans) && orphans.length > 0) throw new Error('rows refer to rows that do not exist')
+}
+
+/**
+ * Opens (and creates, and migrates) a SQLite database. WAL, so that reads go on
+ * beside a writer; `synchronous=FULL`, set at every open because better-sqlite3
+ * reopens WAL files as NORMAL, so that an acknowledged write survives a power cut.
+ *
+ * @throws {StoreError} the file cannot be opened, is no SQLite database, or cannot be migrated
+ */
+export async function openSqlite (url: string): Promise<Store> {
+  const file = fileOf(url)
+  const inMemory = file === ':memory:'
+  let client: Database.Database | undefined
+  try {
+    if (!inMemory) prepareFile(file)
+    client = new Database(file, { timeout: busyTimeoutMs })
+    const db = drizzle(client, { schema: tables })
+    await prepare(client, db)
+    // Only now is the file known to be ours to restrict; -wal and -shm inherit the mode.
+    if (!inMemory) chmodSync(file, 0o600)
+    const opened = client
+    return {
+      // The one cast: sync results are awaited like async ones, so queries fit every dialect.
+      db: db as unknown as Store['db'],
+      tables,
+      ping: async () => { await db.select({ id: tables.users.id }).from(tables.users).limit(1) },
+      close: async () => { opened.close() }
+    }
+  } catch (error) {
+    client?.close()
+    throw new StoreError(`cannot open the database ${file}: ${Object(error).message}`, { cause: error })
+  }
+}

@@ -1,0 +1,34 @@
+import { index, integer, sqliteTable, text } from 'drizzle-orm/sqlite-core'
+
+/**
+ * The accounts. `username` and `email` are kept as they were written; the `*_key`
+ * columns hold their canonical forms, and it is their unique indexes that decide
+ * whether a name is taken. Ids are AUTOINCREMENT: the id of a deleted user never
+ * returns, so a token can never come to name somebody else.
+ */
+export const users = sqliteTable('users', {
+  id: integer('id').primaryKey({ autoIncrement: true }),
+  username: text('username').notNull(),
+  usernameKey: text('username_key').notNull().unique('users_username_key_unique'),
+  email: text('email'),
+  emailKey: text('email_key').unique('users_email_key_unique'),
+  passwordHash: text('password_hash').notNull(),
+  createdAt: integer('created_at', { mode: 'timestamp_ms' }).notNull(),
+  updatedAt: integer('updated_at', { mode: 'timestamp_ms' }).notNull()
+})
+
+/**
+ * The living tokens. `id` is the `jti` claim (RFC 7519, section 4.1.7); the token
+ * itself is never stored. A token whose row is gone is refused.
+ */
+export const tokens = sqliteTable('tokens', {
+  id: text('id').primaryKey(),
+  userId: integer('user_id').notNull().references(() => users.id, { onDelete: 'cascade' }),
+  description: text('description').notNull(),
+  createdAt: integer('created_at', { mode: 'timestamp_ms' }).notNull(),
+  expiresAt: integer('expires_at', { mode: 'timestamp_ms' }).notNull(),
+  lastUsedAt: integer('last_used_at', { mode: 'timestamp_ms' })
+}, (table) => [
+  index('tokens_user_id_index').on(table.userId),
+  index('tokens_expires_at_index').on(table.expiresAt)
+])

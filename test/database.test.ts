@@ -1,0 +1,174 @@
+import { chmodSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import Database from 'better-sqlite3'
+import { DrizzleQueryError, sql } from 'drizzle-orm'
+import { getTableConfig } from 'drizzle-orm/sqlite-core'
+import t from 'tap'
+import { causeOf, isForeignKeyViolation, isUnavailable } from '../src/database/faults.js'
+import { openStore } from '../src/database/open.js'
+import type { Store } from '../src/database/store.js'
+import { temporaryFolder } from './helper.js'
+
+const mode = (path: string) => statSync(path).mode & 0o777
+const pragma = async (store: Store, name: string) => Object.values(await store.db.get<object>(sql.raw(`pragma ${name}`)))[0]
+
+t.test('openStore', async (t) => {
+  t.test('makes the folder and the file for nobody else, with the promised pragmas, also when opened again', async (t) => {
+    const folder = join(temporaryFolder(t), 'data', 'deep')
+    const file = join(folder, 'latchkey.sqlite')
+    for (const attempt of ['first', 'second']) {
+      const store = await openStore(`sqlite:///${file}`)
+      t.equal(await pragma(store, 'journal_mode'), 'wal', attempt)
+      t.equal(await pragma(store, 'synchronous'), 2, 'FULL')
+      t.equal(await pragma(store, 'foreign_keys'), 1)
+      t.ok(await pragma(store, 'busy_timeout') <= 250)
+      t.equal(mode(folder), 0o700)
+      t.equal(mode(file), 0o600)
+      t.equal(mode(`${file}-wal`), 0o600)
+      await store.close()
+    }
+  })
+
+  t.test('takes an existing file back from other readers', async (t) => {
+    const file = join(temporaryFolder(t), 'latchkey.sqlite')
+    writeFileSync(file, '')
+    chmodSync(file, 0o644)
+    await (await openStore(`sqlite:///${file}`)).close()
+    t.equal(mode(file), 0o600)
+  })
+
+  t.test('reads the path as SQLAlchemy does', async (t) => {
+    const folder = temporaryFolder(t)
+    const home = process.cwd()
+    t.teardown(() => process.chdir(home))
+    process.chdir(folder)
+    await (await openStore('sqlite:///relative.sqlite')).close()
+    t.ok(statSync(join(folder, 'relative.sqlite')))
+    await (await openStore(`sqlite:////${folder}/absolute.sqlite`)).close()
+    t.ok(statSync(join(folder, 'absolute.sqlite')))
+    for (const url of ['sqlite://', 'sqlite:///', 'sqlite:///:memory:']) {
+      const store = await openStore(url)
+      t.equal(await pragma(store, 'journal_mode'), 'memory', url)
+      await store.close()
+    }
+  })
+
+  t.test('the bundled SQLite has the WAL-reset fix', async (t) => {
+    const store = await openStore('sqlite://')
+    const [major = 0, minor = 0, patch = 0] = String(Object.values(await store.db.get<object>(sql`select sqlite_version()`))[0]).split('.').map(Number)
+    t.ok(major * 1e6 + minor * 1e3 + patch >= 3_051_003)
+    await store.close()
+  })
+
+  t.test('a file that is no database is refused with one line and left as it was', async (t) => {
+    const file = join(temporaryFolder(t), 'latchkey.sqlite')
+    writeFileSync(file, 'this is not a database, but it is long enough to look like a file that matters to somebody')
+    chmodSync(file, 0o644)
+    const before = readFileSync(file)
+    await t.rejects(openStore(`sqlite:///${file}`), { name: 'StoreError', message: `cannot open the database ${file}: file is not a database` })
+    t.same(readFileSync(file), before)
+    t.equal(mode(file), 0o644)
+  })
+
+  t.test('a folder in the place of the file is refused with one line', async (t) => {
+    const file = join(temporaryFolder(t), 'latchkey.sqlite')
+    mkdirSync(file)
+    await t.rejects(openStore(`sqlite:///${file}`), { name: 'StoreError', message: /EISDIR/ })
+  })
+
+  t.test('a scheme without a driver is refused with one line', async (t) => {
+    await t.rejects(openStore('postgres://localhost/latchkey'), { name: 'StoreError', message: 'no database driver for the scheme postgres:' })
+  })
+
+  t.test('two that start at once on an empty file both come up', async (t) => {
+    const file = join(temporaryFolder(t), 'latchkey.sqlite')
+    const first = await openStore(`sqlite:///${file}`)
+    const second = await openStore(`sqlite:///${file}`)
+    await second.ping()
+    await first.close()
+    await second.close()
+  })
+
+  t.test('waits while another process migrates the file', async (t) => {
+    const file = join(temporaryFolder(t), 'latchkey.sqlite')
+    const other = new Database(file)
+    other.exec('begin exclusive; create table migrating (id integer)')
+    const opening = openStore(`sqlite:///${file}`)
+    await new Promise((resolve) => setTimeout(resolve, 400))
+    other.exec('rollback')
+    other.close()
+    const store = await opening
+    await store.ping()
+    await store.close()
+  })
+
+  t.test('a database whose tables are not ours is refused', async (t) => {
+    const file = join(temporaryFolder(t), 'latchkey.sqlite')
+    const other = new Database(file)
+    other.exec('create table tokens (id integer)')
+    other.close()
+    await t.rejects(openStore(`sqlite:///${file}`), { name: 'StoreError', message: /table `tokens` already exists/ })
+  })
+
+  t.test('rows that refer to nothing are found after a migration', async (t) => {
+    const file = join(temporaryFolder(t), 'latchkey.sqlite')
+    await (await openStore(`sqlite:///${file}`)).close()
+    const other = new Database(file)
+    other.pragma('foreign_keys = OFF')
+    other.exec("insert into tokens values ('x', 42, '', 0, 0, null)")
+    other.close()
+    await t.rejects(openStore(`sqlite:///${file}`), { name: 'StoreError', message: /rows refer to rows that do not exist/ })
+  })
+
+  t.test('the migrations make the tables that the schema describes', async (t) => {
+    const store = await openStore('sqlite://')
+    for (const table of Object.values(store.tables)) {
+      const { name, columns, indexes, foreignKeys } = getTableConfig(table)
+      const inDatabase = await store.db.all<{ name: string, type: string, notnull: number, pk: number }>(sql.raw(`pragma table_info(${name})`))
+      t.same(
+        inDatabase.map((column) => ({ name: column.name, type: column.type.toLowerCase(), notNull: column.notnull === 1, primary: column.pk === 1 })),
+        columns.map((column) => ({ name: column.name, type: column.getSQLType(), notNull: column.notNull, primary: column.primary }))
+      )
+      const indexNames = (await store.db.all<{ name: string }>(sql.raw(`pragma index_list(${name})`))).map((index) => index.name)
+      for (const expected of [...indexes.map((index) => index.config.name), ...columns.flatMap(({ isUnique, uniqueName }) => isUnique ? [uniqueName] : [])]) {
+        t.ok(indexNames.includes(String(expected)), String(expected))
+      }
+      const keys = await store.db.all<{ from: string, table: string, to: string, on_delete: string }>(sql.raw(`pragma foreign_key_list(${name})`))
+      t.same(
+        keys.map((key) => [key.from, key.table, key.to, key.on_delete.toLowerCase()]),
+        foreignKeys.map((key) => [key.reference().columns[0]?.name, getTableConfig(key.reference().foreignTable).name, key.reference().foreignColumns[0]?.name, key.onDelete])
+      )
+    }
+    await store.close()
+  })
+
+  t.test('the id of a deleted user never returns', async (t) => {
+    const store = await openStore('sqlite://')
+    const { users } = store.tables
+    const add = async () => store.db.insert(users).values({ username: 'bob', usernameKey: 'bob', passwordHash: '', createdAt: new Date(), updatedAt: new Date() }).returning()
+    const [first] = await add()
+    await store.db.delete(users)
+    const [second] = await add()
+    t.same([first?.id, second?.id], [1, 2])
+    await store.close()
+  })
+
+  t.test('after close a ping rejects', async (t) => {
+    const store = await openStore('sqlite://')
+    await store.ping()
+    await store.close()
+    await t.rejects(store.ping())
+  })
+})
+
+t.test('faults', async (t) => {
+  const fault = (code: string) => Object.assign(new Error('driver'), { code })
+  const wrapped = new DrizzleQueryError('select ?', ['secret'], fault('SQLITE_BUSY'))
+  t.notMatch(String(causeOf(wrapped)), 'secret')
+  t.ok(isUnavailable(wrapped))
+  for (const code of ['SQLITE_BUSY_SNAPSHOT', 'SQLITE_FULL', 'SQLITE_IOERR_WRITE', 'SQLITE_READONLY']) t.ok(isUnavailable(fault(code)), code)
+  for (const code of ['SQLITE_CONSTRAINT_UNIQUE', 'SQLITE_ERROR', 'ENOENT']) t.notOk(isUnavailable(fault(code)), code)
+  t.notOk(isUnavailable('SQLITE_BUSY'))
+  t.notOk(isUnavailable(new Error('SQLITE_BUSY')))
+  t.ok(isForeignKeyViolation(fault('SQLITE_CONSTRAINT_FOREIGNKEY')))
+})
