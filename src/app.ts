@@ -1,0 +1,69 @@
+import cors from '@fastify/cors'
+import Fastify, { type FastifyInstance } from 'fastify'
+import type { Config } from './config.js'
+import latchkey from './index.js'
+import type { HashParameters } from './lib/password-hashes.js'
+import { loggerOptions } from './lib/logger-options.js'
+import drain from './plugins/drain.js'
+import errors, { clientErrorHandler, frameworkErrorHandler, replyWithError } from './plugins/errors.js'
+import notFound from './plugins/not-found.js'
+import openapi from './plugins/openapi.js'
+import securityHeaders from './plugins/security-headers.js'
+import greeting from './routes/greeting/index.js'
+import health from './routes/health/index.js'
+
+/** What tests and tools change; the server changes nothing. */
+export interface BuildOptions {
+  /** Where log lines go. Defaults to standard output. */
+  logStream?: { write: (line: string) => void }
+  /** The time in milliseconds since 1970. */
+  now?: () => number
+  /** What a password hash costs. */
+  hashParameters?: HashParameters
+}
+
+/** A client has this long to send its headers, and this long to send all of its request. */
+const headersTimeoutMs = 5_000
+const requestTimeoutMs = 10_000
+/** How often Node looks for clients that have run out of it. */
+const connectionsCheckingIntervalMs = 1_000
+/** A kept-alive connection waits this long for the next request. */
+const keepAliveTimeoutMs = 5_000
+/** A connection on which nothing moves at all is closed after this. */
+const connectionTimeoutMs = 12_000
+
+/** A Fastify server as Latchkey runs it, not yet listening: limits, contract, routes. */
+export async function buildApp (config: Config, options: BuildOptions = {}): Promise<FastifyInstance> {
+  const { logStream, now, hashParameters } = options
+  const app = Fastify({
+    logger: { ...loggerOptions, level: config.logLevel, stream: logStream },
+    trustProxy: config.trustProxy,
+    requestTimeout: requestTimeoutMs,
+    keepAliveTimeout: keepAliveTimeoutMs,
+    connectionTimeout: connectionTimeoutMs,
+    http: { headersTimeout: headersTimeoutMs, connectionsCheckingInterval: connectionsCheckingIntervalMs },
+    // While draining, whatever still arrives on an open connection is answered; the connection then ends.
+    return503OnClosing: false,
+    frameworkErrors: frameworkErrorHandler,
+    clientErrorHandler
+  })
+
+  app.setErrorHandler(replyWithError)
+  await app.register(drain)
+  await app.register(securityHeaders)
+  if (config.corsOrigin.length > 0) await app.register(cors, { origin: config.corsOrigin })
+  await app.register(notFound)
+  await app.register(openapi)
+  await app.register(latchkey, {
+    ...config,
+    passwordPolicy: { minLength: config.passwordMinLength, blocklist: config.passwordBlocklist === 'on' },
+    now,
+    hashParameters
+  })
+  await app.register(async (scope) => {
+    await scope.register(errors)
+    await scope.register(greeting)
+    await scope.register(health)
+  })
+  return app
+}

@@ -1,0 +1,67 @@
+import createError from '@fastify/error'
+
+// The failures that belong to no noun: the request itself, the guard, the machine.
+// A noun's own stand in its errors.ts. A code is API: it never changes its meaning.
+
+export const BodyMalformed = createError('BODY_MALFORMED', 'the body is not valid JSON', 400)
+export const RequestMalformed = createError('REQUEST_MALFORMED', 'the request is malformed', 400)
+export const RouteNotFound = createError('ROUTE_NOT_FOUND', 'there is nothing here', 404)
+export const BodyTooLarge = createError('BODY_TOO_LARGE', 'the body is too large', 413)
+export const MediaTypeUnsupported = createError('MEDIA_TYPE_UNSUPPORTED', 'the body must be application/json', 415)
+export const RequestTimeout = createError('REQUEST_TIMEOUT', 'the request took too long to arrive', 408)
+export const HeadersTooLarge = createError('HEADERS_TOO_LARGE', 'the headers are too large', 431)
+export const InternalServerError = createError('INTERNAL_SERVER_ERROR', 'Internal Server Error', 500)
+
+/** The path exists, the method does not; `Allow` names those that do (RFC 9110, section 15.5.6). */
+export class MethodNotAllowed extends createError<string, 405, []>('METHOD_NOT_ALLOWED', 'this method is not allowed here', 405) {
+  readonly headers: { allow: string }
+  constructor (methods: string[]) {
+    super()
+    this.headers = { allow: methods.join(', ') }
+  }
+}
+
+/** The database or another part cannot serve now; the same request may succeed later. */
+export class ServiceUnavailable extends createError<string, 503, [{ cause: unknown }?]>('SERVICE_UNAVAILABLE', 'Service Unavailable', 503) {
+  readonly headers = { 'retry-after': '1' }
+}
+
+/** One thing that is wrong with one field. */
+export interface FieldProblem {
+  field: string
+  /** A whole sentence, field name first. */
+  message: string
+}
+
+/** The body is JSON, but not what the route asks for. The first problem is the message; `errors` has them all. */
+export class ValidationFailed extends createError<string, 422, [string]>('VALIDATION_FAILED', '%s', 422) {
+  readonly errors: FieldProblem[]
+  constructor (errors: FieldProblem[]) {
+    super(String(errors[0]?.message))
+    this.errors = errors
+  }
+}
+
+// RFC 6750, section 3: a request without a usable token is told the scheme; only one
+// whose token was looked at and refused is told why.
+const challenge = { 'www-authenticate': 'Bearer' }
+const invalidToken = { 'www-authenticate': 'Bearer error="invalid_token"' }
+
+export class AuthorizationMissing extends createError<string, 400, []>('AUTHORIZATION_MISSING', 'no Authorization header found', 400) {
+  readonly headers = challenge
+}
+export class TokenClaimsInvalid extends createError<string, 400, []>('TOKEN_CLAIMS_INVALID', 'token is not valid', 400) {
+  readonly headers = challenge
+}
+export class UserNotFound extends createError<string, 400, []>('USER_NOT_FOUND', '404 User not found', 400) {
+  readonly headers = challenge
+}
+export class TokenInvalid extends createError<string, 401, []>('TOKEN_INVALID', 'token is invalid', 401) {
+  readonly headers = invalidToken
+}
+export class TokenExpired extends createError<string, 401, []>('TOKEN_EXPIRED', 'token has expired', 401) {
+  readonly headers = invalidToken
+}
+export class TokenRevoked extends createError<string, 401, []>('TOKEN_REVOKED', 'token has been revoked', 401) {
+  readonly headers = invalidToken
+}

@@ -1,0 +1,20 @@
+import type { FastifyPluginAsync } from 'fastify'
+import fp from 'fastify-plugin'
+import { openStore } from '../database/open.js'
+import type { Store } from '../database/store.js'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** The database, behind its port. */
+    store: Store
+  }
+}
+
+/** Opens the store and closes it when the server is closed, after the last answer. */
+const plugin: FastifyPluginAsync<{ databaseUrl: string }> = async (app, { databaseUrl }) => {
+  const store = await openStore(databaseUrl)
+  app.decorate('store', store)
+  app.addHook('onClose', () => store.close())
+}
+
+export default fp(plugin, { name: 'latchkey-database', fastify: '5.x' })

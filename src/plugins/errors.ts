@@ -1,0 +1,115 @@
+import { STATUS_CODES } from 'node:http'
+import type { Socket } from 'node:net'
+import type { ConnectionError, FastifyError, FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
+import { causeOf, isUnavailable } from '../database/faults.js'
+import { type ErrorClass, type ExpectedError, ErrorBody, errorBody, errorResponses, ValidationErrorBody } from '../lib/error-responses.js'
+import { BodyMalformed, BodyTooLarge, HeadersTooLarge, InternalServerError, MediaTypeUnsupported, RequestMalformed, RequestTimeout, ServiceUnavailable, ValidationFailed } from '../lib/errors.js'
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** What this route's handler and hooks can throw: it becomes documentation. */
+    errors?: ErrorClass[]
+  }
+}
+
+/** What Fastify itself refuses a request with, in our words: its own codes and texts follow its versions. */
+const frameworkErrors: Record<string, new () => ExpectedError> = {
+  FST_ERR_CTP_EMPTY_JSON_BODY: BodyMalformed,
+  FST_ERR_CTP_INVALID_JSON_BODY: BodyMalformed,
+  FST_ERR_CTP_BODY_TOO_LARGE: BodyTooLarge,
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: MediaTypeUnsupported
+}
+
+function isOurs (error: unknown): error is ExpectedError {
+  const { code, statusCode }: { code?: unknown, statusCode?: unknown } = Object(error)
+  return typeof code === 'string' && typeof statusCode === 'number' && !code.startsWith('FST_')
+}
+
+/** The expected failure that a thrown thing amounts to. */
+function expectedError (thrown: unknown): ExpectedError {
+  if (isOurs(thrown)) return thrown
+  if (isUnavailable(thrown)) return new ServiceUnavailable()
+  const { code, statusCode }: Partial<FastifyError> = Object(thrown)
+  const FrameworkError = frameworkErrors[String(code)]
+  if (FrameworkError !== undefined) return new FrameworkError()
+  return Number(statusCode) < 500 ? new RequestMalformed() : new InternalServerError()
+}
+
+/** Answers a failure: Fastify's error handler. */
+export function replyWithError (thrown: unknown, request: FastifyRequest, reply: FastifyReply): void {
+  const error: ExpectedError = expectedError(thrown)
+  // Only faults are news; what a client did wrong is in the line of the answer.
+  if (error.statusCode >= 500) {
+    request.log.error({ err: causeOf(thrown instanceof ServiceUnavailable ? thrown.cause : thrown) }, 'the request failed')
+  }
+  // RFC 9110, section 15.5.2: a 401 always carries a challenge.
+  if (error.statusCode === 401) reply.header('www-authenticate', 'Bearer')
+  reply
+    .code(error.statusCode)
+    .headers(error.headers ?? {})
+    .type('application/json; charset=utf-8')
+    .send(errorBody(error))
+}
+
+// Nothing that sets headers has run for requests that reach no route; these matter even there.
+const bareHeaders = {
+  'content-security-policy': "default-src 'none';frame-ancestors 'none'",
+  'x-content-type-options': 'nosniff'
+}
+
+/** Answers requests that Fastify cannot route, such as a malformed URL: its `frameworkErrors`. */
+export function frameworkErrorHandler (thrown: unknown, request: FastifyRequest, reply: FastifyReply): void {
+  replyWithError(thrown, request, reply.headers(bareHeaders))
+}
+
+/**
+ * Answers what is no HTTP request at all, or one that took too long; Node has parsed
+ * nothing that a route could answer. Fastify's `clientErrorHandler`.
+ */
+export function clientErrorHandler (thrown: ConnectionError, socket: Socket): void {
+  // Nobody is there any more.
+  if (thrown.code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy()
+    return
+  }
+  const error = thrown.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+    ? new RequestTimeout()
+    : thrown.code === 'HPE_HEADER_OVERFLOW' ? new HeadersTooLarge() : new RequestMalformed()
+  const body = JSON.stringify(errorBody(error))
+  socket.end([
+    `HTTP/1.1 ${error.statusCode} ${STATUS_CODES[error.statusCode]}`,
+    'connection: close',
+    'content-type: application/json; charset=utf-8',
+    `content-length: ${Buffer.byteLength(body)}`,
+    ...Object.entries(bareHeaders).map(([name, value]) => `${name}: ${value}`),
+    '',
+    body
+  ].join('\r\n'))
+  socket.destroySoon()
+}
+
+/** The first field that a body must have, for the example of a failed validation. */
+function firstRequired (app: FastifyInstance, body: unknown): string | undefined {
+  const { $ref = '' }: { $ref?: string } = Object(body)
+  const { required = [] }: { required?: string[] } = Object(app.getSchema($ref.replace('#', '')))
+  return required[0]
+}
+
+/** The one place that shapes an error body, and that writes into the contract which errors a route can answer. */
+const plugin: FastifyPluginAsync = async (app) => {
+  app.addSchema(ErrorBody)
+  app.addSchema(ValidationErrorBody)
+  app.setErrorHandler(replyWithError)
+
+  app.addHook('onRoute', function (route) {
+    if (route.schema === undefined || route.schema.hide === true) return
+    const { body, response } = route.schema
+    const errors = [...route.config?.errors ?? []]
+    if (body !== undefined) errors.push(BodyMalformed, BodyTooLarge, MediaTypeUnsupported, ValidationFailed)
+    if (errors.length > 0) errors.push(InternalServerError)
+    route.schema = { ...route.schema, response: { ...errorResponses(errors, firstRequired(this, body)), ...Object(response) } }
+  })
+}
+
+export default fp(plugin, { name: 'latchkey-errors', fastify: '5.x' })

@@ -1,0 +1,120 @@
+import fastifyJwt, { type FastifyJWTOptions, type JWT } from '@fastify/jwt'
+import type { FastifyPluginAsync } from 'fastify'
+import fp from 'fastify-plugin'
+import { TokenExpired, TokenInvalid } from '../lib/errors.js'
+import { judgeTimes, type TokenClaims } from '../lib/claims.js'
+import type { User } from './users.js'
+
+/** Issuing and verifying access tokens. */
+export interface AccessTokens {
+  /** Signs a token for a user and adds its row; `undefined` when the user is gone. */
+  issue: (token: { userId: User['id'], description: string }) => Promise<IssuedToken | undefined>
+  /**
+   * Verifies everything that a token says by itself: form, algorithm, signature, times.
+   * Whether its user and its row live is the database's to say.
+   *
+   * @returns the claims, whose `user_id` and `jti` are yet to be looked at
+   * @throws {TokenInvalid} for whatever is wrong with it
+   * @throws {TokenExpired} its time has passed
+   */
+  verify: (token: string) => Partial<Record<keyof TokenClaims, unknown>>
+}
+
+/** A token as its owner gets it, once. */
+export interface IssuedToken {
+  id: string
+  token: string
+  expiresInSeconds: number
+}
+
+/** What the plugin is told. */
+export interface JwtOptions {
+  secretKey: string
+  /** Still verifies, never signs. */
+  secretKeyPrevious?: string
+  tokenTtlSeconds: number
+  now: () => number
+}
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    accessTokens: AccessTokens
+  }
+}
+
+const algorithm = 'HS256'
+
+// Header members that a token of ours has. Anything else (jku, x5u, jwk, kid, crit, …)
+// asks the verifier to fetch, trust or understand something: refused unread (RFC 8725,
+// sections 3.1 and 3.10).
+const headerMembers = new Set(['alg', 'typ'])
+
+function hasOurHeader (token: string): boolean {
+  const header: unknown = JSON.parse(Buffer.from(token.slice(0, token.indexOf('.')), 'base64url').toString())
+  return typeof header === 'object' && header !== null && !Array.isArray(header) &&
+    Object.keys(header).every((member) => headerMembers.has(member)) &&
+    (!('typ' in header) || header.typ === 'JWT')
+}
+
+/** @see https://github.com/fastify/fastify-jwt */
+const plugin: FastifyPluginAsync<JwtOptions> = async (app, { secretKey, secretKeyPrevious, tokenTtlSeconds, now }) => {
+  // The times are judged by our own rules and clock; the library checks form, algorithm and signature.
+  const options: Omit<FastifyJWTOptions, 'secret'> = {
+    sign: { algorithm },
+    verify: { algorithms: [algorithm], ignoreExpiration: true, ignoreNotBefore: true }
+  }
+
+  // In scopes of their own: an app that embeds us may use @fastify/jwt itself.
+  const isolated = async (secret: string): Promise<JWT> => {
+    let isolatedScope = app
+    await app.register(async (scope) => {
+      await scope.register(fastifyJwt, { ...options, secret })
+      isolatedScope = scope
+    })
+    return isolatedScope.jwt
+  }
+  const current = await isolated(secretKey)
+  const previous = secretKeyPrevious === undefined ? undefined : await isolated(secretKeyPrevious)
+
+  function verifySignature (token: string): object {
+    if (!hasOurHeader(token)) throw new TokenInvalid()
+    if (previous === undefined) return current.verify<object>(token)
+    try {
+      return current.verify<object>(token)
+    } catch {
+      return previous.verify<object>(token)
+    }
+  }
+
+  app.decorate('accessTokens', {
+    async issue ({ userId, description }) {
+      const iat = Math.floor(now() / 1_000)
+      const exp = iat + tokenTtlSeconds
+      const id = await app.tokens.create({
+        userId,
+        description,
+        createdAt: new Date(iat * 1_000),
+        expiresAt: new Date(exp * 1_000)
+      })
+      if (id === undefined) return undefined
+      const claims: TokenClaims = { user_id: userId, jti: id, iat, exp }
+      return { id, token: current.sign(claims), expiresInSeconds: tokenTtlSeconds }
+    },
+
+    verify (token) {
+      let payload: object
+      try {
+        payload = verifySignature(token)
+      } catch {
+        // Whatever verification throws means that this is no token of ours: never a 500.
+        throw new TokenInvalid()
+      }
+      const verdict = judgeTimes(payload, now() / 1_000)
+      if (verdict === 'expired') throw new TokenExpired()
+      if (verdict === 'invalid') throw new TokenInvalid()
+      return payload
+    }
+  } satisfies AccessTokens)
+}
+
+export default fp(plugin, { name: 'latchkey-jwt', dependencies: ['latchkey-tokens'] })

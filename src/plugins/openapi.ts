@@ -1,0 +1,87 @@
+import swagger from '@fastify/swagger'
+import swaggerUi from '@fastify/swagger-ui'
+import type { FastifyPluginAsync } from 'fastify'
+import fp from 'fastify-plugin'
+
+// What Swagger UI needs and no more: its own files, inline styles of its widgets, data:
+// images of its icons. The server's own policy allows a page nothing at all.
+const docsPolicy = {
+  'default-src': "'none'",
+  'base-uri': "'none'",
+  'connect-src': "'self'",
+  'font-src': "'self'",
+  'form-action': "'none'",
+  'frame-ancestors': "'none'",
+  'img-src': ["'self'", 'data:'],
+  'script-src': "'self'",
+  'style-src': ["'self'", "'unsafe-inline'"]
+}
+
+/**
+ * The contract, made from the routes that are registered after it: `/openapi.yaml`,
+ * `/openapi.json`, and Swagger UI on `/docs`. Nothing in it depends on a setting.
+ *
+ * @see https://github.com/fastify/fastify-swagger
+ * @see https://github.com/fastify/fastify-swagger-ui
+ */
+const plugin: FastifyPluginAsync = async (app) => {
+  await app.register(swagger, {
+    convertConstToEnum: false,
+    openapi: {
+      openapi: '3.1.0',
+      info: {
+        title: 'Latchkey',
+        summary: 'Sign up, log in, protect your routes.',
+        description: [
+          'Username and password in, token out: `POST /api/v1/signup`, then `POST /api/v1/login`.',
+          'Send the token as `Authorization: Bearer <token>`; the bare token is understood as well.',
+          'To try it here: sign up, log in, copy the `token`, press **Authorize**, then call `GET /need_login`.',
+          '',
+          'Failures have one shape: `statusCode`, `code` (for programs), `error`, `message` (for people).'
+        ].join('\n'),
+        version: '1.0.0',
+        license: { name: 'MIT', identifier: 'MIT' }
+      },
+      servers: [{ url: '/', description: 'This server.' }],
+      tags: [
+        { name: 'Accounts', description: 'Getting an account.' },
+        { name: 'Sessions', description: 'Getting a token.' },
+        { name: 'Greeting', description: 'Using the token.' },
+        { name: 'Health', description: 'For load balancers and orchestrators.' }
+      ],
+      components: {
+        securitySchemes: {
+          bearerAuth: {
+            type: 'http',
+            scheme: 'bearer',
+            bearerFormat: 'JWT',
+            description: 'The `token` of `POST /api/v1/login`.'
+          }
+        }
+      }
+    },
+    refResolver: {
+      // Every schema of ours has an $id: it is the component's name.
+      buildLocalReference: ({ $id }) => String($id)
+    }
+  })
+
+  app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger())
+  app.get('/openapi.yaml', { schema: { hide: true } }, async (request, reply) =>
+    reply.type('application/yaml; charset=utf-8').send(app.swagger({ yaml: true })))
+
+  await app.register(swaggerUi, {
+    routePrefix: '/docs',
+    staticCSP: docsPolicy,
+    theme: { title: 'Latchkey · API' },
+    uiConfig: {
+      persistAuthorization: true,
+      tryItOutEnabled: true,
+      displayRequestDuration: true,
+      docExpansion: 'list',
+      validatorUrl: null
+    }
+  })
+}
+
+export default fp(plugin, { name: 'latchkey-openapi', fastify: '5.x' })

@@ -1,0 +1,89 @@
+import { isUtf8 } from 'node:buffer'
+import ajvCompiler, { type BuildCompilerFromPool } from '@fastify/ajv-compiler'
+import type { FastifyPluginAsync, FastifySchemaValidationError } from 'fastify'
+import fp from 'fastify-plugin'
+import { BodyMalformed, type FieldProblem, ValidationFailed } from '../lib/errors.js'
+import { emailProblem } from '../lib/emails.js'
+import { newPasswordProblem, passwordProblem, type PasswordPolicy } from '../lib/password-rules.js'
+import { usernameProblem } from '../lib/usernames.js'
+
+/**
+ * Makes this scope strict about what it is sent: bodies are JSON in UTF-8, never
+ * coerced, never stripped; the rules of our own string formats are in force.
+ */
+const plugin: FastifyPluginAsync<{ passwordPolicy: PasswordPolicy }> = async (app, { passwordPolicy }) => {
+  const problemOf: Record<string, (value: string) => string | undefined> = {
+    username: usernameProblem,
+    email: emailProblem,
+    'current-password': passwordProblem,
+    'new-password': (password) => newPasswordProblem(password, passwordPolicy)
+  }
+  const formats = Object.fromEntries(Object.entries(problemOf)
+    .map(([name, problem]) => [name, (value: string) => problem(value) === undefined]))
+
+  // JSON is UTF-8 (RFC 8259, section 8.1). Decoding anything else leniently would turn
+  // different passwords into the same replacement characters.
+  const parseJson = app.getDefaultJsonParser('error', 'error')
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser<Buffer>('application/json', { parseAs: 'buffer' }, (request, body, done) => {
+    if (!isUtf8(body)) return done(new BodyMalformed())
+    parseJson(request, body.toString('utf8'), done)
+  })
+
+  const buildValidator: BuildCompilerFromPool = (schemas) => {
+    const build = ajvCompiler()
+    const shared = { removeAdditional: false, useDefaults: true, allErrors: true, verbose: true, allowUnionTypes: true, formats }
+    // Everything but a body arrives as text and has to be coerced.
+    const compileBody = build(schemas, { customOptions: { ...shared, coerceTypes: false } })
+    const compileOther = build(schemas, { customOptions: { ...shared, coerceTypes: true } })
+    return (route) => Object(route).httpPart === 'body' ? compileBody(route) : compileOther(route)
+  }
+  app.setSchemaController({ compilersFactory: { buildValidator } })
+
+  // No body at all is a body with every field missing.
+  app.addHook('preValidation', async (request) => { request.body ??= {} })
+
+  app.setSchemaErrorFormatter((errors) => new ValidationFailed(problems(errors)))
+
+  /** One problem a field, in the order of the schema. */
+  function problems (errors: ValidationError[]): FieldProblem[] {
+    const byField = new Map<string, string>()
+    for (const error of errors.toSorted((a, b) => severity(a) - severity(b))) {
+      const field = fieldOf(error)
+      if (!byField.has(field)) byField.set(field, `${field === '' ? 'the body' : field} ${sentence(error)}`)
+    }
+    const order = Object.keys(errors.find(({ keyword }) => keyword === 'required')?.parentSchema?.properties ?? {})
+    return [...byField]
+      .map(([field, message]) => ({ field, message }))
+      .toSorted((a, b) => order.indexOf(a.field) - order.indexOf(b.field))
+  }
+
+  function sentence ({ keyword, params, data, message }: ValidationError): string {
+    if (isEmptiness(keyword, data)) return 'is empty'
+    if (keyword === 'type') return `must be ${[params.type].flat().map((type) => typeNames[String(type)]).join(' or ')}`
+    return problemOf[String(params.format)]?.(String(data)) ?? String(message)
+  }
+}
+
+/** Ajv's error, with what its `verbose` option adds. */
+interface ValidationError extends FastifySchemaValidationError {
+  data?: unknown
+  parentSchema?: { properties?: object }
+}
+
+const typeNames: Record<string, string> = { object: 'an object', string: 'a string', integer: 'an integer', null: 'null' }
+
+function isEmptiness (keyword: string, data: unknown): boolean {
+  return keyword === 'required' || (keyword === 'minLength' && data === '')
+}
+
+// A format's own sentence says more than the length or the pattern that stands beside it for documentation.
+function severity ({ keyword, data }: ValidationError): number {
+  return isEmptiness(keyword, data) ? 0 : keyword === 'format' ? 1 : 2
+}
+
+function fieldOf ({ instancePath, params }: ValidationError): string {
+  return typeof params.missingProperty === 'string' ? params.missingProperty : instancePath.slice(1).replaceAll('/', '.')
+}
+
+export default fp(plugin, { name: 'latchkey-validation', fastify: '5.x' })

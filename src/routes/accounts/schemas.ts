@@ -1,0 +1,41 @@
+import { Type } from '@sinclair/typebox'
+import { emailMaxLength } from '../../lib/emails.js'
+import { ref } from '../../lib/ref.js'
+import { usernameMaxLength, usernamePattern } from '../../lib/usernames.js'
+
+export const UserBody = Type.Object({
+  id: Type.Integer({ minimum: 1, description: 'Never given to anybody else, not even after the account is deleted.', examples: [1] }),
+  username: Type.String({ description: 'As it was written at the signup.', examples: ['bob'] }),
+  email: Type.Unsafe<string | null>({ type: ['string', 'null'], description: 'As it was written at the signup, or null.', examples: ['bob@example.com'] }),
+  created_at: Type.String({ format: 'date-time', description: 'When the account was made (RFC 3339, UTC).', examples: ['2026-11-23T20:44:00.000Z'] })
+}, { $id: 'User', description: 'An account.' })
+
+export const SignupRequest = Type.Object({
+  username: Type.String({
+    minLength: 1,
+    maxLength: usernameMaxLength,
+    pattern: usernamePattern,
+    format: 'username',
+    description: 'ASCII letters, digits and `_ . @ + -`. Kept as written; unique and found without regard to case.',
+    examples: ['bob']
+  }),
+  email: Type.Optional(Type.Unsafe<string | null>({
+    type: ['string', 'null'],
+    minLength: 1,
+    maxLength: emailMaxLength,
+    format: 'email',
+    description: 'One address. Unique without regard to case. Absent or null: none.',
+    examples: ['bob@example.com']
+  })),
+  password: Type.String({
+    minLength: 1,
+    format: 'new-password',
+    description: 'At least as many characters as the server asks for (8 unless it was told otherwise), at most 256, counted in Unicode code points after NFC. Neither the username nor the email, nor one of the most common passwords. Nothing is trimmed or cut.',
+    examples: ['correct horse battery staple']
+  })
+}, { $id: 'SignupRequest', description: 'A new account.' })
+
+export const SignupResponse = Type.Object({
+  msg: Type.String({ examples: ['welcome :-)'] }),
+  user: ref(UserBody)
+}, { $id: 'SignupResponse', description: 'The account was made.' })
