@@ -1,0 +1,46 @@
+// Starts the built server as a user would, goes through the guarded route, stops it.
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+
+const folder = mkdtempSync(join(tmpdir(), 'latchkey-smoke-'))
+const server = spawn(process.execPath, [resolve('dist/server.js')], {
+  cwd: folder,
+  env: { PATH: process.env.PATH, PORT: '0' },
+  stdio: ['ignore', 'pipe', 'inherit']
+})
+
+/** Resolves with the address that the server prints. */
+async function listening () {
+  let printed = ''
+  for await (const text of server.stdout.setEncoding('utf8')) {
+    printed += text
+    const url = /listens at (http:\S+)/.exec(printed)?.[1]
+    if (url !== undefined) return url
+  }
+  throw new Error(`the server ended before it listened: ${printed}`)
+}
+
+async function call (url, options) {
+  const response = await fetch(url, options)
+  const text = await response.text()
+  if (response.status !== 200) throw new Error(`${url} answered ${response.status} ${text}`)
+  return text
+}
+
+try {
+  const url = await listening()
+  const post = { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ username: 'bob', password: 'correct horse battery staple' }) }
+  await call(`${url}/api/v1/signup`, post)
+  const { token } = JSON.parse(await call(`${url}/api/v1/login`, post))
+  console.log(await call(`${url}/need_login`, { headers: { authorization: `Bearer ${token}` } }))
+  await call(`${url}/docs`)
+  server.kill('SIGTERM')
+  const [code] = await once(server, 'exit')
+  if (code !== 0) throw new Error(`the server ended with ${code}`)
+} finally {
+  server.kill('SIGKILL')
+  rmSync(folder, { recursive: true, force: true })
+}

@@ -1,0 +1,57 @@
+import { buildApp } from './app.js'
+import { ConfigError } from './config.js'
+import { StoreError } from './database/store.js'
+import { loadEnvironment } from './environment.js'
+
+/** After this, connections that still have not finished are cut: the process is gone within 10 s of the signal. */
+const drainDeadlineMs = 8_000
+
+async function serve (): Promise<void> {
+  const { config, isSecretKeyNew } = loadEnvironment(process.env)
+  // People read colours, programs read JSON.
+  const logStream = process.stdout.isTTY ? (await import('pino-pretty')).default({ sync: true }) : undefined
+  const app = await buildApp(config, { logStream })
+  if (isSecretKeyNew) app.log.info('there was no SECRET_KEY: a new one was made and kept in .env')
+
+  let closing: Promise<void> | undefined
+  const close = (exitCode: number) => {
+    closing ??= (async () => {
+      const deadline = setTimeout(() => app.server.closeAllConnections(), drainDeadlineMs)
+      await app.close()
+      clearTimeout(deadline)
+      app.log.info('closed')
+      process.exit(exitCode)
+    })()
+  }
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(signal, () => {
+      app.log.info({ signal }, 'closing: answering what is in flight')
+      close(0)
+    })
+  }
+  process.on('uncaughtException', (error) => {
+    app.log.fatal({ err: error }, 'uncaught exception')
+    close(1)
+  })
+
+  await app.listen({
+    host: config.host,
+    port: config.port,
+    listenTextResolver: (address) => `Latchkey listens at ${address} · docs at ${address}/docs`
+  })
+}
+
+try {
+  await serve()
+} catch (error) {
+  console.error(`latchkey: ${explain(error)}`)
+  process.exit(1)
+}
+
+/** One line for what an operator can mend; the stack for what only a developer can. */
+function explain (error: unknown): string {
+  if (error instanceof ConfigError || error instanceof StoreError) return error.message
+  const { code, syscall, address, port, message, stack }: Partial<Error & NodeJS.ErrnoException & { address: string, port: number }> = Object(error)
+  if (syscall !== 'listen') return String(stack)
+  return `cannot listen: ${code === 'EADDRINUSE' ? `port ${port} on ${address} is in use` : message}`
+}

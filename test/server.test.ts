@@ -1,0 +1,175 @@
+import { once } from 'node:events'
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { createServer, connect, type Socket } from 'node:net'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import t from 'tap'
+import { bob, startServer, temporaryFolder } from './helper.js'
+
+// They mostly wait.
+t.jobs = 4
+
+const post = (url: string, body: object) =>
+  fetch(url, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) })
+
+/** A connection to a server, and what came back until it ended. */
+async function open (url: string, bytes: string): Promise<{ socket: Socket, ended: Promise<string> }> {
+  const { hostname, port } = new URL(url)
+  const socket = connect(Number(port), hostname)
+  await once(socket, 'connect')
+  let answer = ''
+  socket.setEncoding('utf8').on('data', (text) => { answer += text }).on('error', () => {})
+  const ended = new Promise<string>((resolve) => socket.on('close', () => resolve(answer)))
+  socket.write(bytes)
+  return { socket, ended }
+}
+
+const loginHead = (length: number) => `POST /api/v1/login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ${length}\r\n\r\n`
+
+t.test('the first start · makes data and .env for nobody else, says so, and a restart keeps tokens alive', { buffered: true }, async (t) => {
+  const folder = temporaryFolder(t)
+  const first = startServer(t, folder, { SECRET_KEY: undefined })
+  const url = await first.listening
+  t.match(first.output(), /there was no SECRET_KEY: a new one was made and kept in \.env/)
+  t.match(first.output(), `Latchkey listens at ${url} · docs at ${url}/docs`)
+  for (const line of first.output().trim().split('\n')) t.type(JSON.parse(line).msg, 'string', 'logs are JSON, a line each')
+  t.equal(statSync(join(folder, '.env')).mode & 0o777, 0o600)
+  t.equal(statSync(join(folder, 'data')).mode & 0o777, 0o700)
+  t.equal(statSync(join(folder, 'data/latchkey.sqlite')).mode & 0o777, 0o600)
+  await post(`${url}/api/v1/signup`, bob)
+  const { token } = JSON.parse(await (await post(`${url}/api/v1/login`, bob)).text())
+  first.child.kill('SIGTERM')
+  t.equal(await first.exited, 0)
+
+  const second = startServer(t, folder, { SECRET_KEY: undefined })
+  const answer = await fetch(`${await second.listening}/need_login`, { headers: { authorization: token } })
+  t.equal(answer.status, 200)
+  t.notMatch(second.output(), /SECRET_KEY/)
+  second.child.kill('SIGINT')
+  t.equal(await second.exited, 0)
+})
+
+t.test('SIGTERM · answers what is in flight with Connection: close, takes nothing new, and ends with 0', { buffered: true }, async (t) => {
+  const server = startServer(t, temporaryFolder(t))
+  const url = await server.listening
+  await post(`${url}/api/v1/signup`, bob)
+  const body = JSON.stringify(bob)
+  const inFlight = await Promise.all(Array.from({ length: 4 }, () => open(url, `${loginHead(body.length)}${body}`)))
+  const unfinished = await open(url, `${loginHead(body.length)}${body.slice(0, 10)}`)
+  while ((server.output().match(/incoming request/g)?.length ?? 0) < 6) await delay(1)
+  const before = performance.now()
+  server.child.kill('SIGTERM')
+  server.child.kill('SIGTERM')
+  await delay(100)
+  server.child.kill('SIGINT')
+  await t.rejects(fetch(url), 'no new connection')
+  unfinished.socket.write(body.slice(10))
+  for (const { ended } of [...inFlight, unfinished]) {
+    const answer = await ended
+    t.match(answer, /^HTTP\/1\.1 200 OK\r\n/)
+    t.match(answer, /"token":"/)
+  }
+  t.match(await unfinished.ended, /\r\nconnection: close\r\n/i)
+  t.equal(await server.exited, 0)
+  t.ok(performance.now() - before < 5_000, `${performance.now() - before} ms`)
+  t.equal(server.output().match(/"msg":"closed"/g)?.length, 1, 'one shutdown')
+})
+
+t.test('SIGTERM · ends with 0 within 10 s even when a client hangs in the middle of a body', { buffered: true }, async (t) => {
+  const server = startServer(t, temporaryFolder(t))
+  const { ended } = await open(await server.listening, `${loginHead(100)}{"user`)
+  await delay(100)
+  const before = performance.now()
+  server.child.kill('SIGTERM')
+  t.equal(await server.exited, 0)
+  t.ok(performance.now() - before < 10_000)
+  await ended
+})
+
+t.test('slow clients · are closed within 15 s while others are served', { buffered: true }, async (t) => {
+  const server = startServer(t, temporaryFolder(t))
+  const url = await server.listening
+  const before = performance.now()
+  const slow = {
+    'slow headers': await open(url, 'GET / HTTP/1.1\r\nHost: localhost\r\nX-A: '),
+    'slow body': await open(url, `${loginHead(1000)}{`),
+    'half a chunk': await open(url, 'POST /api/v1/login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n{"a'),
+    'idle from the start': await open(url, ''),
+    'idle after an answer': await open(url, 'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n')
+  }
+  const drip = setInterval(() => {
+    for (const { socket } of [slow['slow headers'], slow['slow body']]) if (socket.writable) socket.write('a')
+  }, 500)
+  const serve = setInterval(async () => t.equal((await fetch(url)).status, 200), 1_000)
+  const times = await Promise.all(Object.entries(slow).map(async ([name, { ended }]) => {
+    await ended
+    return [name, performance.now() - before] as const
+  }))
+  clearInterval(drip)
+  clearInterval(serve)
+  for (const [name, ms] of times) t.ok(ms < 15_000, `${name} ${Math.round(ms)} ms`)
+  t.match(await slow['slow headers'].ended, /^HTTP\/1\.1 408 .*"code":"REQUEST_TIMEOUT"/s)
+  t.match(await slow['slow body'].ended, /^HTTP\/1\.1 408 /)
+  server.child.kill('SIGTERM')
+  t.equal(await server.exited, 0)
+})
+
+t.test('an exception that nobody caught · is logged, and ends the process with 1 after the same drain', { buffered: true }, async (t) => {
+  for (const mishap of ['throw new Error("a mishap")', 'Promise.reject(new Error("a mishap"))']) {
+    const server = startServer(t, temporaryFolder(t), {}, `process.on('SIGUSR2', () => { ${mishap} })`)
+    const url = await server.listening
+    await post(`${url}/api/v1/signup`, bob)
+    const body = JSON.stringify(bob)
+    const { ended } = await open(url, `${loginHead(body.length)}${body}`)
+    while ((server.output().match(/incoming request/g)?.length ?? 0) < 2) await delay(1)
+    server.child.kill('SIGUSR2')
+    t.match(await ended, /^HTTP\/1\.1 200 OK/)
+    t.equal(await server.exited, 1)
+    t.match(server.output(), /"level":60.*a mishap/)
+  }
+})
+
+t.test('on a terminal · the log is for people', { buffered: true }, async (t) => {
+  const server = startServer(t, temporaryFolder(t), {}, 'process.stdout.isTTY = true')
+  await server.listening
+  t.match(server.output(), /\[\d\d:\d\d:\d\d\.\d{3}\].*INFO.*Latchkey listens at/)
+  server.child.kill('SIGTERM')
+  t.equal(await server.exited, 0)
+})
+
+t.test('a start that cannot be · one clear line, exit code 1, nothing touched', { buffered: true }, async (t) => {
+  const refused = async (env: Record<string, string>, line: RegExp, folder = temporaryFolder(t)) => {
+    const server = startServer(t, folder, env)
+    t.equal(await server.exited, 1)
+    const [first, ...others] = server.output().trimEnd().split('\n')
+    t.match(first, line)
+    t.same(others, [])
+  }
+
+  const other = createServer().listen(0, '127.0.0.1')
+  await once(other, 'listening')
+  const address = other.address()
+  const port = typeof address === 'object' ? String(address?.port) : ''
+
+  const folder = temporaryFolder(t)
+  const file = join(folder, 'garbage.sqlite')
+  writeFileSync(file, 'garbage '.repeat(100))
+
+  await Promise.all([
+    refused({ PORT: 'http', SIGNUP: 'maybe', SECRET_KEY: 'short' }, /^latchkey: PORT must be .*; SECRET_KEY must be .*; SIGNUP must be open or closed$/),
+    refused({ PORT: port }, new RegExp(`^latchkey: cannot listen: port ${port} on 127\\.0\\.0\\.1 is in use$`)),
+    refused({ HOST: '192.0.2.1' }, /^latchkey: cannot listen: .*EADDRNOTAVAIL/),
+    refused({ DATABASE_URL: 'sqlite:///garbage.sqlite' }, /^latchkey: cannot open the database garbage\.sqlite: file is not a database$/, folder),
+    refused({ DATABASE_URL: 'sqlite:////dev/null/latchkey.sqlite' }, /^latchkey: cannot open the database \/dev\/null\/latchkey\.sqlite: .*(ENOTDIR|EEXIST)/),
+    refused({ DATABASE_URL: 'postgres://localhost/latchkey' }, /^latchkey: no database driver for the scheme postgres:$/)
+  ])
+  other.close()
+  t.equal(readFileSync(file, 'utf8'), 'garbage '.repeat(100))
+  t.notOk(existsSync(`${file}-wal`))
+})
+
+t.test('a fault of our own · shows the stack, exit code 1', { buffered: true }, async (t) => {
+  const server = startServer(t, temporaryFolder(t), {}, 'Object.defineProperty(process.stdout, "isTTY", { get () { throw new Error("a mishap") } })')
+  t.equal(await server.exited, 1)
+  t.match(server.output(), /^latchkey: Error: a mishap\n +at /)
+})
