@@ -1,0 +1,150 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { dirname, join, relative, resolve } from 'node:path'
+import createError from '@fastify/error'
+import t from 'tap'
+import errors from '../src/plugins/errors.js'
+import { build, tokenOf } from './helper.js'
+
+const root = resolve(import.meta.dirname, '..')
+const methods = ['get', 'put', 'post', 'delete', 'patch'] as const
+
+interface Operation {
+  operationId: string
+  tags: string[]
+  summary: string
+  description: string
+  security: object[]
+  responses: Record<string, { description: string, content?: Record<string, { schema: { allOf?: Array<{ properties?: { code?: { enum?: string[] } } }> }, examples?: Record<string, { value: { code?: string } }> }> }>
+}
+
+t.test('openapi.yaml', async (t) => {
+  const app = await build(t)
+  const yaml = (await app.inject('/openapi.yaml')).body
+  const document = (await app.inject('/openapi.json')).json()
+  const operations: Array<[string, Operation]> = Object.entries<Record<string, Operation>>(document.paths)
+    .flatMap(([path, item]) => methods.flatMap((method) => {
+      const operation = item[method]
+      return operation === undefined ? [] : [[`${method.toUpperCase()} ${path}`, operation] satisfies [string, Operation]]
+    }))
+
+  t.test('is what the routes say · if this fails: npm run openapi, then review the difference', async (t) => {
+    t.equal(readFileSync(join(root, 'openapi.yaml'), 'utf8'), yaml)
+  })
+
+  t.test('depends on no setting', async (t) => {
+    const other = await build(t, { SIGNUP: 'closed', LOGIN_ERRORS: 'uniform', PASSWORD_MIN_LENGTH: '20', TOKEN_TTL_SECONDS: '60', PORT: '9', CORS_ORIGIN: 'https://app.example.com' })
+    t.equal((await other.inject('/openapi.yaml')).body, yaml)
+  })
+
+  t.test('a guarded route of one\'s own is documented like ours, with its own errors', async (t) => {
+    const app = await build(t)
+    const NotYours = createError('NOT_YOURS', 'this is not yours', 403)
+    await app.register(async (scope) => {
+      await scope.register(errors)
+      scope.get('/mine', { preHandler: [app.authenticate], config: { errors: [NotYours] }, schema: { tags: ['Mine'] } }, async () => { throw new NotYours() })
+      scope.get('/hidden', { schema: { hide: true } }, async () => { throw Object.assign(new Error('a secret'), { statusCode: 418 }) })
+      // eslint-disable-next-line no-throw-literal -- some libraries do
+      scope.get('/literal', async () => { throw 'a secret' })
+    })
+    const operation = (await app.inject('/openapi.json')).json().paths['/mine'].get
+    t.same(operation.security, [{ bearerAuth: [] }])
+    t.same(Object.keys(operation.responses), ['400', '401', '403', '500', '503'])
+    t.match((await app.inject({ url: '/mine', headers: { authorization: await tokenOf(app) } })).json(), { statusCode: 403, code: 'NOT_YOURS' })
+    t.match((await app.inject('/hidden')).json(), { statusCode: 400, code: 'REQUEST_MALFORMED', message: 'the request is malformed' })
+    t.match((await app.inject('/literal')).json(), { statusCode: 500, code: 'INTERNAL_SERVER_ERROR', message: 'Internal Server Error' })
+  })
+
+  t.test('is served with its media types', async (t) => {
+    t.match((await app.inject('/openapi.yaml')).headers['content-type'], /^application\/yaml/)
+    t.match((await app.inject('/openapi.json')).headers['content-type'], /^application\/json/)
+    t.equal(document.openapi, '3.1.0')
+  })
+
+  t.test('names its components', async (t) => {
+    t.match(Object.keys(document.components.schemas), ['ErrorResponse', 'ValidationErrorResponse', 'User', 'SignupRequest', 'SignupResponse', 'LoginRequest', 'LoginResponse', 'Health'])
+    t.notMatch(yaml, /def-\d/)
+    t.same(Object.keys(document.components.securitySchemes), ['bearerAuth'])
+  })
+
+  t.test('describes every operation', async (t) => {
+    t.equal(new Set(operations.map(([, { operationId }]) => operationId)).size, operations.length)
+    for (const [name, operation] of operations) {
+      t.match(operation, { operationId: /^[a-z]\w+$/, tags: [String], summary: /\S/, description: /\S/, security: Array }, name)
+      t.equal(operation.tags.length, 1)
+      t.ok('200' in operation.responses)
+    }
+  })
+
+  t.test('documents what is enforced: the guard, the body, the codes', async (t) => {
+    const codes = ({ responses }: Operation, status: number) =>
+      responses[status]?.content?.['application/json']?.schema.allOf?.flatMap(({ properties }) => properties?.code?.enum ?? []) ?? []
+    const guarded = operations.filter(([, { security }]) => security.length > 0)
+    t.same(guarded.map(([name]) => name), ['GET /need_login', 'GET /api/v1/need_login'])
+    for (const [name, operation] of guarded) {
+      t.same(operation.security, [{ bearerAuth: [] }], name)
+      t.same(codes(operation, 400), ['AUTHORIZATION_MISSING', 'TOKEN_CLAIMS_INVALID', 'USER_NOT_FOUND'])
+      t.same(codes(operation, 401), ['TOKEN_INVALID', 'TOKEN_EXPIRED', 'TOKEN_REVOKED'])
+    }
+    const find = (name: string): Operation => {
+      const [, operation] = operations.find(([candidate]) => candidate === name) ?? []
+      if (operation === undefined) throw new Error(`${name} is not documented`)
+      return operation
+    }
+    const login = find('POST /api/v1/login')
+    t.same(Object.keys(login.responses), ['200', '400', '401', '404', '413', '415', '422', '500', '503'])
+    t.same(codes(login, 401), ['PASSWORD_INCORRECT', 'CREDENTIALS_INCORRECT'])
+    t.same(codes(login, 404), ['USERNAME_UNKNOWN'])
+    const signup = find('POST /api/v1/signup')
+    t.same(Object.keys(signup.responses), ['200', '400', '403', '409', '413', '415', '422', '500', '503'])
+    t.same(codes(signup, 409), ['USERNAME_TAKEN', 'EMAIL_TAKEN'])
+    for (const [name, { responses }] of operations) {
+      for (const [status, { content = {} }] of Object.entries(responses)) {
+        if (status === '200') continue
+        const { schema, examples } = content['application/json'] ?? {}
+        t.same(Object.values(examples ?? {}).map(({ value }) => value.code), schema?.allOf?.[1]?.properties?.code?.enum, `${name} ${status} has an example a code`)
+      }
+    }
+  })
+})
+
+t.test('Swagger UI', async (t) => {
+  const app = await build(t)
+  const page = await app.inject('/docs')
+  t.equal(page.statusCode, 200)
+  t.match(page.body, /<title>Latchkey · API<\/title>/)
+  t.match((await app.inject('/docs/static/swagger-initializer.js')).body, /"persistAuthorization":true/)
+  for (const [, url = ''] of page.body.matchAll(/(?:src|href)="([^"]+)"/g)) {
+    t.equal((await app.inject(url)).statusCode, 200, url)
+  }
+  t.notMatch(page.headers['content-security-policy'], /upgrade-insecure-requests|https:/)
+})
+
+t.test('the house · dependencies point one way', async (t) => {
+  const source = join(root, 'src')
+  const files = readdirSync(source, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.ts'))
+  // Who may import values from whom; types may come from anywhere.
+  const allowed: Record<string, RegExp> = {
+    'server.ts': /^(app|config|environment|database\/store)\.ts$/,
+    'app.ts': /^(index\.ts|plugins\/|routes\/(greeting|health)\/index\.ts|lib\/)/,
+    'index.ts': /^(plugins\/|routes\/\w+\/index\.ts)/,
+    'config.ts': /^lib\//,
+    'environment.ts': /^config\.ts$/,
+    plugins: /^(database|lib)\//,
+    routes: /^(database|lib)\//,
+    database: /^database\//,
+    lib: /^lib\//
+  }
+  for (const file of files) {
+    const room = file.split('/')[0] ?? ''
+    const folder = dirname(file)
+    const text = readFileSync(join(source, file), 'utf8')
+    for (const [, names = '', from = ''] of text.matchAll(/^import ([^'\n]+ from )?'(\.[^']+)'/gm)) {
+      if (/^type /.test(names) || /^\{( *type \w+,?)+ *\} from $/.test(names)) continue
+      const target = relative(source, resolve(source, folder, from)).replace(/\.js$/, '.ts')
+      const isOwnRoom = room === 'routes' && target.startsWith(`${folder}/`)
+      t.ok(isOwnRoom || allowed[room]?.test(target), `${file} imports ${target}`)
+    }
+    if (file !== 'server.ts') t.notMatch(text, /process\.(env|exit)/, `${file} leaves the process alone`)
+    t.ok(text.split('\n').length <= 200, `${file} is at most 200 lines`)
+  }
+})
