@@ -4,7 +4,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { formatProblems, getTotals, lintFromString, loadConfig as loadLintRules } from '@redocly/openapi-core'
 import { buildApp } from '../src/app.js'
 import { loadConfig } from '../src/config.js'
-import { createSecretKey } from '../src/environment.js'
+import { createSecretKey } from '../src/lib/secret-keys.js'
 
 const file = 'openapi.yaml'
 const app = await buildApp(loadConfig({ DATABASE_URL: 'sqlite://', SECRET_KEY: createSecretKey(), LOG_LEVEL: 'silent' }))

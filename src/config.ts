@@ -2,6 +2,7 @@ import { isIP } from 'node:net'
 import { FormatRegistry, type Static, type TSchema, Type } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
 import { tokenMaxLifetimeSeconds } from './lib/claims.js'
+import { isSecretKey, secretKeyRule } from './lib/secret-keys.js'
 
 /** Settings that are wrong or missing; `problems` has one sentence for each, and `message` has them all. */
 export class ConfigError extends Error {
@@ -11,30 +12,7 @@ export class ConfigError extends Error {
   }
 }
 
-/** The least entropy that a key for HS256 must be able to hold, in bytes (RFC 7518, section 3.2). */
-export const secretKeyMinBytes = 32
-/** Fewer different characters than this is a pattern, not a secret. */
-const secretKeyMinVariety = 8
-
-// Keys that stand in tutorials and documentation, long enough to look like one.
-const publishedKeys = new Set([
-  'a-string-secret-at-least-256-bits-long',
-  'a-valid-string-secret-that-is-at-least-512-bits-long-which-is-very-long',
-  'your-256-bit-secret-your-256-bit-secret',
-  'ad132b10-fa43-4048-ae5b-ab5b0a782c5c',
-  '09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7',
-  'super-secret-jwt-token-with-at-least-32-characters-long',
-  '0123456789abcdef0123456789abcdef',
-  '12345678901234567890123456789012',
-  'abcdefghijklmnopqrstuvwxyz123456',
-  'thisisasecretkeythatislongenough'
-])
-
-FormatRegistry.Set('secret-key', (key) =>
-  Buffer.byteLength(key) >= secretKeyMinBytes &&
-  key.trim() === key &&
-  new Set(key).size >= secretKeyMinVariety &&
-  !publishedKeys.has(key.toLowerCase()))
+FormatRegistry.Set('secret-key', isSecretKey)
 FormatRegistry.Set('database-url', (url) => /^(?:sqlite|postgres|postgresql):\/\//.test(url))
 FormatRegistry.Set('address-range', (range) => {
   const address = range.replace(/\/.*$/, '')
@@ -48,7 +26,7 @@ FormatRegistry.Set('origin', (origin) =>
 
 const SecretKey = (options: object) => Type.String({
   format: 'secret-key',
-  description: `must be a secret of at least ${secretKeyMinBytes} bytes, without spaces around it and from no documentation`,
+  description: secretKeyRule,
   ...options
 })
 

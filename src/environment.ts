@@ -1,14 +1,9 @@
-import { randomBytes } from 'node:crypto'
 import { chmodSync, linkSync, readFileSync, unlinkSync, writeFileSync } from 'node:fs'
 import { parseEnv } from 'node:util'
-import { type Config, ConfigError, loadConfig, secretKeyMinBytes } from './config.js'
+import { type Config, ConfigError, loadConfig } from './config.js'
+import { createSecretKey } from './lib/secret-keys.js'
 
 type Environment = Record<string, string | undefined>
-
-/** A fresh SECRET_KEY: 48 random bytes, in characters that need no quoting anywhere. */
-export function createSecretKey (): string {
-  return randomBytes(secretKeyMinBytes * 1.5).toString('base64url')
-}
 
 function readFile (path: string): string | undefined {
   try {

@@ -45,6 +45,7 @@ const bodyLimitBytes = 16_384
  * under `/api/v1`. Its error handler, validation and limits hold for its own routes only.
  *
  * @throws {StoreError} the database cannot be opened
+ * @throws {TypeError} a secret key is too short or too well known
  */
 const latchkey: FastifyPluginAsync<LatchkeyOptions> = async (app, options) => {
   const { now = Date.now } = options

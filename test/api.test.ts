@@ -361,6 +361,12 @@ t.test('authenticate', async (t) => {
     t.match((await needLogin(rotated, `${old.slice(0, -10)}AAAAAAAAAA`)).json(), { code: 'TOKEN_INVALID' })
   })
 
+  t.test('a key that anybody could guess is refused', async (t) => {
+    const app = Fastify()
+    app.register(latchkey, { databaseUrl: 'sqlite://', secretKey: 'undefined', tokenTtlSeconds: 60, signup: 'open', loginErrors: 'detailed', passwordPolicy: { minLength: 8, blocklist: true } })
+    await t.rejects(async () => app.ready(), { name: 'TypeError', message: /^a secret key must be a secret of at least 32 bytes/ })
+  })
+
   t.test('guards a route of another app, as preHandler or onRequest, and says who is asking', async (t) => {
     const app = Fastify()
     t.teardown(() => app.close())

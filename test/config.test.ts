@@ -2,7 +2,8 @@ import { chmodSync, existsSync, lstatSync, mkdirSync, readdirSync, readFileSync,
 import { join } from 'node:path'
 import t from 'tap'
 import { ConfigError, loadConfig } from '../src/config.js'
-import { createSecretKey, loadEnvironment } from '../src/environment.js'
+import { loadEnvironment } from '../src/environment.js'
+import { createSecretKey } from '../src/lib/secret-keys.js'
 import { secretKey, temporaryFolder } from './helper.js'
 
 function problemsOf (env: Record<string, string>): string[] {

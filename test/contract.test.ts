@@ -128,7 +128,7 @@ t.test('the house · dependencies point one way', async (t) => {
     'app.ts': /^(index\.ts|plugins\/|routes\/(greeting|health)\/index\.ts|lib\/)/,
     'index.ts': /^(plugins\/|routes\/\w+\/index\.ts)/,
     'config.ts': /^lib\//,
-    'environment.ts': /^config\.ts$/,
+    'environment.ts': /^(config\.ts|lib\/)/,
     plugins: /^(database|lib)\//,
     routes: /^(database|lib)\//,
     database: /^database\//,

@@ -1,8 +1,9 @@
 import fastifyJwt, { type FastifyJWTOptions, type JWT } from '@fastify/jwt'
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
-import { TokenExpired, TokenInvalid } from '../lib/errors.js'
 import { judgeTimes, type TokenClaims } from '../lib/claims.js'
+import { TokenExpired, TokenInvalid } from '../lib/errors.js'
+import { isSecretKey, secretKeyRule } from '../lib/secret-keys.js'
 import type { User } from './users.js'
 
 /** Issuing and verifying access tokens. */
@@ -56,7 +57,10 @@ function hasOurHeader (token: string): boolean {
     (!('typ' in header) || header.typ === 'JWT')
 }
 
-/** @see https://github.com/fastify/fastify-jwt */
+/**
+ * @throws {TypeError} a key is too short or too well known
+ * @see https://github.com/fastify/fastify-jwt
+ */
 const plugin: FastifyPluginAsync<JwtOptions> = async (app, { secretKey, secretKeyPrevious, tokenTtlSeconds, now }) => {
   // The times are judged by our own rules and clock; the library checks form, algorithm and signature.
   const options: Omit<FastifyJWTOptions, 'secret'> = {
@@ -66,6 +70,7 @@ const plugin: FastifyPluginAsync<JwtOptions> = async (app, { secretKey, secretKe
 
   // In scopes of their own: an app that embeds us may use @fastify/jwt itself.
   const isolated = async (secret: string): Promise<JWT> => {
+    if (!isSecretKey(secret)) throw new TypeError(`a secret key ${secretKeyRule}`)
     let isolatedScope = app
     await app.register(async (scope) => {
       await scope.register(fastifyJwt, { ...options, secret })
