@@ -4,6 +4,7 @@ import type { Config } from './config.js'
 import latchkey from './index.js'
 import type { HashParameters } from './lib/password-hashes.js'
 import { loggerOptions } from './lib/logger-options.js'
+import { usernameMaxLength } from './lib/usernames.js'
 import drain from './plugins/drain.js'
 import errors, { clientErrorHandler, frameworkErrorHandler, replyWithError } from './plugins/errors.js'
 import notFound from './plugins/not-found.js'
@@ -22,6 +23,9 @@ export interface BuildOptions {
   hashParameters?: HashParameters
 }
 
+/** The longest parameter in a path, in characters as they are sent: a username whose every character is escaped fits. */
+const paramMaxLength = 3 * usernameMaxLength
+
 /** A client has this long to send its headers, and this long to send all of its request. */
 const headersTimeoutMs = 5_000
 const requestTimeoutMs = 10_000
@@ -38,6 +42,7 @@ export async function buildApp (config: Config, options: BuildOptions = {}): Pro
   const app = Fastify({
     logger: { ...loggerOptions, level: config.logLevel, stream: logStream },
     trustProxy: config.trustProxy,
+    routerOptions: { maxParamLength: paramMaxLength },
     requestTimeout: requestTimeoutMs,
     keepAliveTimeout: keepAliveTimeoutMs,
     connectionTimeout: connectionTimeoutMs,

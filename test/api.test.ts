@@ -408,8 +408,7 @@ t.test('token rows', async (t) => {
     const { setInterval } = globalThis
     t.teardown(() => { globalThis.setInterval = setInterval })
     globalThis.setInterval = Object.assign((callback: () => Promise<void>, ms: number) => {
-      t.equal(ms, 3_600_000)
-      timers.push(callback)
+      if (ms === 3_600_000) timers.push(callback)
       return setInterval(() => {}, ms)
     }, setInterval)
     let now = Date.now()

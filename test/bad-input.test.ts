@@ -340,7 +340,7 @@ t.test('HTTP', async (t) => {
     for (const [bytes, status, code] of [
       [`GET / HTTP/1.1\r\nHost: x\r\nX-A: ${'a'.repeat(20_000)}\r\n\r\n`, 431, 'HEADERS_TOO_LARGE'],
       ['GET / HTTP/1.1\r\nHost: x\r\nX A: b\r\n\r\n', 400, 'REQUEST_MALFORMED'],
-      [get('/%'), 400, 'REQUEST_MALFORMED']
+      [get('/%'), 404, 'ROUTE_NOT_FOUND']
     ] as const) {
       const [head = '', body = ''] = (await raw(app, bytes)).split('\r\n\r\n')
       t.match(head, new RegExp(`^HTTP/1.1 ${status} `))

@@ -65,3 +65,11 @@ export class TokenExpired extends createError<string, 401, []>('TOKEN_EXPIRED', 
 export class TokenRevoked extends createError<string, 401, []>('TOKEN_REVOKED', 'token has been revoked', 401) {
   readonly headers = invalidToken
 }
+
+/** The token is good, but its user has none of the roles that a route asks for. */
+export const RoleRequired = createError('ROLE_REQUIRED', 'you do not have the role that this needs', 403)
+
+// What more than one noun answers.
+
+export const PasswordIncorrect = createError('PASSWORD_INCORRECT', 'password incorrect', 401)
+export const LastAdmin = createError('LAST_ADMIN', 'this would leave nobody with the role admin', 409)

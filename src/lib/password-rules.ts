@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { canonicalEmail } from './emails.js'
 
 /** The longest password, in characters: bounds the work of hashing, far above NIST's 64 (SP 800-63B, section 3.1.1.2). */
 export const passwordMaxLength = 256
@@ -40,6 +41,13 @@ export function newPasswordProblem (password: string, policy: PasswordPolicy): s
   const canonical = canonicalPassword(password)
   if ([...canonical].length < policy.minLength) return `must be at least ${policy.minLength} characters long`
   if (policy.blocklist && commonPasswords().has(canonical.toLowerCase())) return 'is one of the most common passwords'
+}
+
+/** The same for a password that is its owner's username or email: the first an attacker tries. */
+export function personalPasswordProblem (password: string, { username, email }: { username: string, email: string | null }): string | undefined {
+  const canonical = canonicalPassword(password).toLowerCase()
+  if (canonical === username.toLowerCase()) return 'must not be the username'
+  if (email !== null && canonical === canonicalEmail(email)) return 'must not be the email'
 }
 
 let common: ReadonlySet<string> | undefined

@@ -1,6 +1,7 @@
-import type { FastifyPluginAsync, FastifyRequest, RouteOptions } from 'fastify'
+import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import { isTokenId, isUserId, noTokenId } from '../lib/claims.js'
+import { asGuard, type Guard, refusalsOf } from '../lib/guards.js'
 import { AuthorizationMissing, ServiceUnavailable, TokenClaimsInvalid, TokenExpired, TokenInvalid, TokenRevoked, UserNotFound } from '../lib/errors.js'
 import type { User } from './users.js'
 
@@ -17,11 +18,13 @@ declare module 'fastify' {
      * @throws {UserNotFound} 400: its user is gone
      * @throws {TokenRevoked} 401: it was taken back
      */
-    authenticate: (request: FastifyRequest) => Promise<void>
+    authenticate: Guard
   }
   interface FastifyRequest {
     /** Who is asking. Set by `authenticate`; null before it has run and on routes without it. */
     currentUser: User
+    /** The id (`jti`) of the token that the request came with. Set by `authenticate`. */
+    currentTokenId: string
   }
 }
 
@@ -42,14 +45,11 @@ function hasOneAuthorization (rawHeaders: string[]): boolean {
   return count < 2
 }
 
-function isGuardedBy (guard: unknown, { preHandler, onRequest }: RouteOptions): boolean {
-  return [preHandler, onRequest].flat().some((hook) => hook === guard)
-}
-
 const plugin: FastifyPluginAsync = async (app) => {
   app.decorateRequest('currentUser', null, [])
+  app.decorateRequest('currentTokenId', '')
 
-  app.decorate('authenticate', async (request: FastifyRequest) => {
+  const authenticate: Guard = async (request) => {
     const { authorization } = request.headers
     if (authorization === undefined) throw new AuthorizationMissing()
     const [, token] = credentials.exec(authorization) ?? []
@@ -57,17 +57,22 @@ const plugin: FastifyPluginAsync = async (app) => {
 
     const { user_id: userId, jti } = app.accessTokens.verify(token)
     if (!isUserId(userId)) throw new TokenClaimsInvalid()
-    const owner = await app.tokens.findOwner(userId, isTokenId(jti) ? jti : noTokenId)
+    const tokenId = isTokenId(jti) ? jti : noTokenId
+    const owner = await app.tokens.findOwner(userId, tokenId)
     if (owner === undefined) throw new UserNotFound()
     if (!owner.isLiving) throw new TokenRevoked()
+    app.tokens.markUsed(tokenId, owner.lastUsedAt)
     request.currentUser = owner.user
-  })
+    request.currentTokenId = tokenId
+  }
+  app.decorate('authenticate', asGuard(authenticate, authenticateErrors))
 
   // A guarded route cannot be undocumented: what is enforced is what is written down.
   app.addHook('onRoute', (route) => {
-    if (!isGuardedBy(app.authenticate, route)) return
+    const refusals = refusalsOf(route)
+    if (refusals.length === 0) return
     route.schema = { ...route.schema, security: [{ bearerAuth: [] }] }
-    route.config = { ...route.config, errors: [...authenticateErrors, ...route.config?.errors ?? []] }
+    route.config = { ...route.config, errors: [...refusals, ...route.config?.errors ?? []] }
   })
 }
 

@@ -11,8 +11,8 @@ declare module 'fastify' {
 }
 
 /** Opens the store and closes it when the server is closed, after the last answer. */
-const plugin: FastifyPluginAsync<{ databaseUrl: string }> = async (app, { databaseUrl }) => {
-  const store = await openStore(databaseUrl)
+const plugin: FastifyPluginAsync<{ databaseUrl: string, databaseMustExist?: boolean }> = async (app, { databaseUrl, databaseMustExist }) => {
+  const store = await openStore(databaseUrl, databaseMustExist)
   app.decorate('store', store)
   app.addHook('onClose', () => store.close())
 }

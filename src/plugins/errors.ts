@@ -4,7 +4,7 @@ import type { ConnectionError, FastifyError, FastifyInstance, FastifyPluginAsync
 import fp from 'fastify-plugin'
 import { causeOf, isUnavailable } from '../database/faults.js'
 import { type ErrorClass, type ExpectedError, ErrorBody, errorBody, errorResponses, ValidationErrorBody } from '../lib/error-responses.js'
-import { BodyMalformed, BodyTooLarge, HeadersTooLarge, InternalServerError, MediaTypeUnsupported, RequestMalformed, RequestTimeout, ServiceUnavailable, ValidationFailed } from '../lib/errors.js'
+import { BodyMalformed, BodyTooLarge, HeadersTooLarge, InternalServerError, MediaTypeUnsupported, RequestMalformed, RequestTimeout, RouteNotFound, ServiceUnavailable, ValidationFailed } from '../lib/errors.js'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -18,7 +18,10 @@ const frameworkErrors: Record<string, new () => ExpectedError> = {
   FST_ERR_CTP_EMPTY_JSON_BODY: BodyMalformed,
   FST_ERR_CTP_INVALID_JSON_BODY: BodyMalformed,
   FST_ERR_CTP_BODY_TOO_LARGE: BodyTooLarge,
-  FST_ERR_CTP_INVALID_MEDIA_TYPE: MediaTypeUnsupported
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: MediaTypeUnsupported,
+  // A path that cannot be decoded, or is longer than any of ours, names nothing.
+  FST_ERR_BAD_URL: RouteNotFound,
+  FST_ERR_MAX_PARAM_LENGTH: RouteNotFound
 }
 
 function isOurs (error: unknown): error is ExpectedError {
@@ -104,9 +107,10 @@ const plugin: FastifyPluginAsync = async (app) => {
 
   app.addHook('onRoute', function (route) {
     if (route.schema === undefined || route.schema.hide === true) return
-    const { body, response } = route.schema
+    const { body, querystring, response } = route.schema
     const errors = [...route.config?.errors ?? []]
-    if (body !== undefined) errors.push(BodyMalformed, BodyTooLarge, MediaTypeUnsupported, ValidationFailed)
+    if (body !== undefined) errors.push(BodyMalformed, BodyTooLarge, MediaTypeUnsupported)
+    if (body !== undefined || querystring !== undefined) errors.push(ValidationFailed)
     if (errors.length > 0) errors.push(InternalServerError)
     route.schema = { ...route.schema, response: { ...errorResponses(errors, firstRequired(this, body)), ...Object(response) } }
   })

@@ -4,12 +4,17 @@ import fp from 'fastify-plugin'
 import { judgeTimes, type TokenClaims } from '../lib/claims.js'
 import { TokenExpired, TokenInvalid } from '../lib/errors.js'
 import { isSecretKey, secretKeyRule } from '../lib/secret-keys.js'
-import type { User } from './users.js'
+import type { NewToken } from './tokens.js'
 
 /** Issuing and verifying access tokens. */
 export interface AccessTokens {
-  /** Signs a token for a user and adds its row; `undefined` when the user is gone. */
-  issue: (token: { userId: User['id'], description: string }) => Promise<IssuedToken | undefined>
+  /**
+   * Signs a token for a user and adds its row; `undefined` when the user is gone.
+   *
+   * @param token.lifetimeSeconds its life; TOKEN_TTL_SECONDS by default
+   * @param token.sparedId another token of the user that must not give way to it
+   */
+  issue: (token: Pick<NewToken, 'userId' | 'kind' | 'description'> & { lifetimeSeconds?: number, sparedId?: string }) => Promise<IssuedToken | undefined>
   /**
    * Verifies everything that a token says by itself: form, algorithm, signature, times.
    * Whether its user and its row live is the database's to say.
@@ -25,7 +30,8 @@ export interface AccessTokens {
 export interface IssuedToken {
   id: string
   token: string
-  expiresInSeconds: number
+  createdAt: Date
+  expiresAt: Date
 }
 
 /** What the plugin is told. */
@@ -92,18 +98,15 @@ const plugin: FastifyPluginAsync<JwtOptions> = async (app, { secretKey, secretKe
   }
 
   app.decorate('accessTokens', {
-    async issue ({ userId, description }) {
-      const iat = Math.floor(now() / 1_000)
-      const exp = iat + tokenTtlSeconds
-      const id = await app.tokens.create({
-        userId,
-        description,
-        createdAt: new Date(iat * 1_000),
-        expiresAt: new Date(exp * 1_000)
-      })
+    async issue ({ lifetimeSeconds = tokenTtlSeconds, sparedId, ...token }) {
+      const createdAt = new Date(now())
+      const iat = Math.floor(createdAt.getTime() / 1_000)
+      const exp = iat + lifetimeSeconds
+      const expiresAt = new Date(exp * 1_000)
+      const id = await app.tokens.create({ ...token, createdAt, expiresAt }, sparedId)
       if (id === undefined) return undefined
-      const claims: TokenClaims = { user_id: userId, jti: id, iat, exp }
-      return { id, token: current.sign(claims), expiresInSeconds: tokenTtlSeconds }
+      const claims: TokenClaims = { user_id: token.userId, jti: id, iat, exp }
+      return { id, token: current.sign(claims), createdAt, expiresAt }
     },
 
     verify (token) {

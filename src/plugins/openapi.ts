@@ -44,8 +44,9 @@ const plugin: FastifyPluginAsync = async (app) => {
       },
       servers: [{ url: '/', description: 'This server.' }],
       tags: [
-        { name: 'Accounts', description: 'Getting an account.' },
-        { name: 'Sessions', description: 'Getting a token.' },
+        { name: 'Accounts', description: 'Getting an account, changing it, leaving.' },
+        { name: 'Sessions', description: 'Getting tokens, seeing them, taking them back.' },
+        { name: 'Roles', description: 'Who may do what; for admins.' },
         { name: 'Greeting', description: 'Using the token.' },
         { name: 'Health', description: 'For load balancers and orchestrators.' }
       ],

@@ -1,23 +1,34 @@
 import { randomUUID } from 'node:crypto'
-import { and, eq, lt, sql } from 'drizzle-orm'
+import { and, desc, eq, gt, inArray, lte, ne, notInArray, sql } from 'drizzle-orm'
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import { causeOf, isForeignKeyViolation } from '../database/faults.js'
 import type { Store } from '../database/store.js'
+import { tokensPerUser } from '../lib/token-limits.js'
 import type { User } from './users.js'
 
 /** How often expired rows are removed. They are refused by their `exp` anyway: this only bounds the table. */
 const sweepIntervalMs = 3_600_000
+/** How coarse `last_used_at` is: at most one write a token in this time. */
+const lastUsedGrainMs = 300_000
+/** How long uses are collected before one statement writes them all. */
+const lastUsedDelayMs = 1_000
+/** How many uses one statement writes. */
+const usesPerStatement = 1_000
 
 type TokenRow = Store['tables']['tokens']['$inferSelect']
 
 /** What a new row is made of. */
-export type NewToken = Pick<TokenRow, 'userId' | 'description' | 'createdAt' | 'expiresAt'>
+export type NewToken = Pick<TokenRow, 'userId' | 'kind' | 'description' | 'createdAt' | 'expiresAt'>
+
+/** A living token, as its owner sees it. */
+export type Token = Pick<TokenRow, 'id' | 'description' | 'createdAt' | 'expiresAt' | 'lastUsedAt'>
 
 /** The user that a token names, and whether the token's row lives. */
 export interface TokenOwner {
   user: User
   isLiving: boolean
+  lastUsedAt: Date | null
 }
 
 declare module 'fastify' {
@@ -32,35 +43,94 @@ function tokensRepository ({ db, tables: { tokens, users } }: Store, now: () => 
   const owner = db
     .select({
       user: { id: users.id, username: users.username, email: users.email, createdAt: users.createdAt },
-      tokenId: tokens.id
+      token: { id: tokens.id, lastUsedAt: tokens.lastUsedAt }
     })
     .from(users)
     .leftJoin(tokens, and(eq(tokens.id, sql.placeholder('id')), eq(tokens.userId, users.id)))
     .where(eq(users.id, sql.placeholder('userId')))
     .prepare()
 
+  /** Uses that are not written yet: they never hold a request up. */
+  const uses = new Map<string, Date>()
+
+  async function makeRoom (userId: number, spared: string[]): Promise<void> {
+    const staying = db
+      .select({ id: tokens.id })
+      .from(tokens)
+      .where(eq(tokens.userId, userId))
+      // What must stay comes first: the spared, the personal, the newest.
+      .orderBy(desc(inArray(tokens.id, spared)), desc(tokens.kind), desc(tokens.createdAt))
+      .limit(tokensPerUser)
+    await db.delete(tokens).where(and(eq(tokens.userId, userId), notInArray(tokens.id, staying)))
+  }
+
   return {
-    /** Adds a row and returns its id, a random UUID; `undefined` when the user is gone. */
-    async create (token: NewToken): Promise<string | undefined> {
+    /**
+     * Adds a row and returns its id, a random UUID; `undefined` when the user is gone. When
+     * the user then has too many, the oldest logins give way, except `sparedId`.
+     */
+    async create (token: NewToken, sparedId = ''): Promise<string | undefined> {
       const id = randomUUID()
       try {
         await db.insert(tokens).values({ ...token, id })
-        return id
       } catch (error) {
         if (isForeignKeyViolation(error)) return undefined
         throw error
       }
+      await makeRoom(token.userId, [id, sparedId])
+      return id
     },
 
     /** Looks a token's user and row up; `undefined` when the user is gone. */
     async findOwner (userId: number, id: string): Promise<TokenOwner | undefined> {
       const [row] = await owner.all({ userId, id })
-      return row && { user: row.user, isLiving: row.tokenId !== null }
+      return row && { user: row.user, isLiving: row.token !== null, lastUsedAt: row.token?.lastUsedAt ?? null }
+    },
+
+    /** A user's living tokens, newest first. */
+    async list (userId: number): Promise<Token[]> {
+      const rows = await db
+        .select({ id: tokens.id, description: tokens.description, createdAt: tokens.createdAt, expiresAt: tokens.expiresAt, lastUsedAt: tokens.lastUsedAt })
+        .from(tokens)
+        .where(and(eq(tokens.userId, userId), gt(tokens.expiresAt, new Date(now()))))
+        .orderBy(desc(tokens.createdAt), desc(tokens.id))
+      return rows.map((row) => ({ ...row, lastUsedAt: uses.get(row.id) ?? row.lastUsedAt }))
+    },
+
+    /** How many personal tokens a user has. */
+    async countPersonal (userId: number): Promise<number> {
+      return await db.$count(tokens, and(eq(tokens.userId, userId), eq(tokens.kind, 'personal')))
+    },
+
+    /** Takes one token of a user back; false when the user has no such token. */
+    async revoke (userId: number, id: string): Promise<boolean> {
+      const rows = await db.delete(tokens).where(and(eq(tokens.userId, userId), eq(tokens.id, id))).returning({ id: tokens.id })
+      return rows.length > 0
+    },
+
+    /** Takes all tokens of a user back, or all but one. */
+    async revokeAll (userId: number, exceptId?: string): Promise<void> {
+      await db.delete(tokens).where(and(eq(tokens.userId, userId), exceptId === undefined ? undefined : ne(tokens.id, exceptId)))
     },
 
     /** Removes the rows whose time has passed. */
     async deleteExpired (): Promise<void> {
-      await db.delete(tokens).where(lt(tokens.expiresAt, new Date(now())))
+      await db.delete(tokens).where(lte(tokens.expiresAt, new Date(now())))
+    },
+
+    /** Notes that a token was used, unless that was noted not long ago. Nothing is written yet. */
+    markUsed (id: string, lastUsedAt: Date | null): void {
+      const time = now()
+      if ((lastUsedAt === null || time - lastUsedAt.getTime() >= lastUsedGrainMs) && !uses.has(id)) uses.set(id, new Date(time))
+    },
+
+    /** Writes the noted uses down. */
+    async writeUses (): Promise<void> {
+      const ids = [...uses.keys()]
+      uses.clear()
+      for (let i = 0; i < ids.length; i += usesPerStatement) {
+        await db.update(tokens).set({ lastUsedAt: new Date(now()) }).where(inArray(tokens.id, ids.slice(i, i + usesPerStatement)))
+      }
     }
   }
 }
@@ -69,16 +139,23 @@ const plugin: FastifyPluginAsync<{ now: () => number }> = async (app, { now }) =
   const tokens = tokensRepository(app.store, now)
   app.decorate('tokens', tokens)
 
-  const sweep = async () => {
+  /** Work beside the requests: a failure is news for the operator and nobody else. */
+  const beside = (work: () => Promise<void>, failure: string) => async () => {
     try {
-      await tokens.deleteExpired()
+      await work()
     } catch (error) {
-      app.log.error({ err: causeOf(error) }, 'expired tokens could not be removed')
+      app.log.error({ err: causeOf(error) }, failure)
     }
   }
+  const sweep = beside(tokens.deleteExpired, 'expired tokens could not be removed')
+  const writeUses = beside(tokens.writeUses, 'the last uses of tokens could not be written')
+
   app.addHook('onReady', sweep)
-  const timer = setInterval(sweep, sweepIntervalMs).unref()
-  app.addHook('onClose', async () => { clearInterval(timer) })
+  const timers = [setInterval(sweep, sweepIntervalMs).unref(), setInterval(writeUses, lastUsedDelayMs).unref()]
+  app.addHook('onClose', async () => {
+    for (const timer of timers) clearInterval(timer)
+    await writeUses()
+  })
 }
 
 export default fp(plugin, { name: 'latchkey-tokens', dependencies: ['latchkey-database'] })

@@ -1,8 +1,9 @@
-import { and, eq, sql } from 'drizzle-orm'
+import { and, asc, eq, exists, ne, not, or, sql, type SQL } from 'drizzle-orm'
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Store } from '../database/store.js'
 import { canonicalEmail } from '../lib/emails.js'
+import { adminRole } from '../lib/roles.js'
 import { canonicalUsername } from '../lib/usernames.js'
 
 type UserRow = Store['tables']['users']['$inferSelect']
@@ -23,7 +24,7 @@ declare module 'fastify' {
   }
 }
 
-function usersRepository ({ db, tables: { users } }: Store, now: () => number) {
+function usersRepository ({ db, tables: { users, userRoles } }: Store, now: () => number) {
   const account = { id: users.id, username: users.username, email: users.email, createdAt: users.createdAt }
   const byUsername = db
     .select({ id: users.id, passwordHash: users.passwordHash })
@@ -61,12 +62,56 @@ function usersRepository ({ db, tables: { users } }: Store, now: () => number) {
       return credentials
     },
 
-    /** Replaces a hash by one of the same password, unless the password was changed meanwhile. */
-    async upgradeHash (id: number, oldHash: string, newHash: string): Promise<void> {
-      await db
+    /** The hash of a user's password; `undefined` when the user is gone. */
+    async findHash (id: number): Promise<string | undefined> {
+      const [credentials] = await db.select({ passwordHash: users.passwordHash }).from(users).where(eq(users.id, id))
+      return credentials?.passwordHash
+    },
+
+    /** Replaces a hash that was just verified; false when it is another by now. */
+    async replaceHash (id: number, oldHash: string, newHash: string): Promise<boolean> {
+      const rows = await db
         .update(users)
         .set({ passwordHash: newHash, updatedAt: new Date(now()) })
         .where(and(eq(users.id, id), eq(users.passwordHash, oldHash)))
+        .returning({ id: users.id })
+      return rows.length > 0
+    },
+
+    /** Sets the hash of another password, whatever it was before. */
+    async setHash (id: number, passwordHash: string): Promise<void> {
+      await db.update(users).set({ passwordHash, updatedAt: new Date(now()) }).where(eq(users.id, id))
+    },
+
+    /** How many accounts there are. */
+    async count (): Promise<number> {
+      return await db.$count(users)
+    },
+
+    /** An account by its username, in any case; `undefined` when nobody has it. */
+    async find (username: string): Promise<User | undefined> {
+      const usernameKey = canonicalUsername(username)
+      if (usernameKey === undefined) return undefined
+      const [user] = await db.select(account).from(users).where(eq(users.usernameKey, usernameKey))
+      return user
+    },
+
+    /** All accounts, oldest first. */
+    async list (): Promise<User[]> {
+      return await db.select(account).from(users).orderBy(asc(users.id))
+    },
+
+    /** Deletes every account, and all that hangs on them. Their ids never return. */
+    async deleteAll (): Promise<void> {
+      await db.delete(users)
+    },
+
+    /** Deletes an account and all that hangs on it; false, and nothing happens, when it is the last admin. */
+    async delete (id: number): Promise<boolean> {
+      // The condition is part of the statement: two last admins cannot both leave at once.
+      const admin = (whose: SQL) => exists(db.select({ id: userRoles.userId }).from(userRoles).where(and(eq(userRoles.roleName, adminRole), whose)))
+      await db.delete(users).where(and(eq(users.id, id), or(not(admin(eq(userRoles.userId, id))), admin(ne(userRoles.userId, id)))))
+      return (await db.select({ id: users.id }).from(users).where(eq(users.id, id))).length === 0
     }
   }
 }

@@ -3,8 +3,10 @@ import ajvCompiler, { type BuildCompilerFromPool } from '@fastify/ajv-compiler'
 import type { FastifyPluginAsync, FastifySchemaValidationError } from 'fastify'
 import fp from 'fastify-plugin'
 import { BodyMalformed, type FieldProblem, ValidationFailed } from '../lib/errors.js'
+import { descriptionProblem } from '../lib/descriptions.js'
 import { emailProblem } from '../lib/emails.js'
 import { newPasswordProblem, passwordProblem, type PasswordPolicy } from '../lib/password-rules.js'
+import { roleNameProblem } from '../lib/roles.js'
 import { usernameProblem } from '../lib/usernames.js'
 
 /**
@@ -14,6 +16,8 @@ import { usernameProblem } from '../lib/usernames.js'
 const plugin: FastifyPluginAsync<{ passwordPolicy: PasswordPolicy }> = async (app, { passwordPolicy }) => {
   const problemOf: Record<string, (value: string) => string | undefined> = {
     username: usernameProblem,
+    description: descriptionProblem,
+    'role-name': roleNameProblem,
     email: emailProblem,
     'current-password': passwordProblem,
     'new-password': (password) => newPasswordProblem(password, passwordPolicy)

@@ -1,4 +1,4 @@
-import { chmodSync, closeSync, mkdirSync, openSync } from 'node:fs'
+import { chmodSync, closeSync, existsSync, mkdirSync, openSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import Database from 'better-sqlite3'
@@ -72,9 +72,10 @@ async function prepare (client: Database.Database, db: ReturnType<typeof drizzle
  *
  * @throws {StoreError} the file cannot be opened, is no SQLite database, or cannot be migrated
  */
-export async function openSqlite (url: string): Promise<Store> {
+export async function openSqlite (url: string, mustExist: boolean): Promise<Store> {
   const file = fileOf(url)
   const inMemory = file === ':memory:'
+  if (mustExist && !inMemory && !existsSync(file)) throw new StoreError(`there is no database ${file}`)
   let client: Database.Database | undefined
   try {
     if (!inMemory) prepareFile(file)

@@ -1,4 +1,4 @@
-import { index, integer, sqliteTable, text } from 'drizzle-orm/sqlite-core'
+import { index, integer, primaryKey, sqliteTable, text } from 'drizzle-orm/sqlite-core'
 
 /**
  * The accounts. `username` and `email` are kept as they were written; the `*_key`
@@ -24,6 +24,8 @@ export const users = sqliteTable('users', {
 export const tokens = sqliteTable('tokens', {
   id: text('id').primaryKey(),
   userId: integer('user_id').notNull().references(() => users.id, { onDelete: 'cascade' }),
+  /** `login`: made by a login, gives way when there are too many; `personal`: made on purpose, stays. */
+  kind: text('kind', { enum: ['login', 'personal'] }).notNull().default('login'),
   description: text('description').notNull(),
   createdAt: integer('created_at', { mode: 'timestamp_ms' }).notNull(),
   expiresAt: integer('expires_at', { mode: 'timestamp_ms' }).notNull(),
@@ -31,4 +33,19 @@ export const tokens = sqliteTable('tokens', {
 }, (table) => [
   index('tokens_user_id_index').on(table.userId),
   index('tokens_expires_at_index').on(table.expiresAt)
+])
+
+/** What somebody can be. The role `admin` is there from the start and cannot be deleted. */
+export const roles = sqliteTable('roles', {
+  name: text('name').primaryKey(),
+  description: text('description').notNull()
+})
+
+/** Who is what. */
+export const userRoles = sqliteTable('user_roles', {
+  userId: integer('user_id').notNull().references(() => users.id, { onDelete: 'cascade' }),
+  roleName: text('role_name').notNull().references(() => roles.name, { onDelete: 'cascade' })
+}, (table) => [
+  primaryKey({ columns: [table.userId, table.roleName] }),
+  index('user_roles_role_name_index').on(table.roleName)
 ])

@@ -1,12 +1,14 @@
 import type { FastifyPluginAsync } from 'fastify'
-import { SignupRequest, SignupResponse, UserBody } from './schemas.js'
+import me from './me.js'
+import { AccountBody, AccountDeletion, PasswordChange, SignupRequest, SignupResponse, UserBody } from './schemas.js'
 import signup from './signup.js'
 
 /** Accounts: who may do what. */
 const accounts: FastifyPluginAsync<{ signup: 'open' | 'closed' }> = async (app, options) => {
-  for (const schema of [UserBody, SignupRequest, SignupResponse]) app.addSchema(schema)
+  for (const schema of [UserBody, AccountBody, SignupRequest, SignupResponse, PasswordChange, AccountDeletion]) app.addSchema(schema)
 
   await app.register(signup, options) // POST /signup: anyone, unless it is closed
+  await app.register(me) // GET, DELETE /me, PUT /me/password: whoever has a token, about themselves
 }
 
 export default accounts

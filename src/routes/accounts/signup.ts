@@ -1,19 +1,10 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { canonicalEmail } from '../../lib/emails.js'
-import { type FieldProblem, ServiceUnavailable, ValidationFailed } from '../../lib/errors.js'
-import { canonicalPassword } from '../../lib/password-rules.js'
+import { ServiceUnavailable } from '../../lib/errors.js'
 import { ref } from '../../lib/ref.js'
 import { EmailTaken, SignupClosed, UsernameTaken } from './errors.js'
+import { refusePersonalPassword } from './personal-password.js'
 import { SignupRequest, SignupResponse } from './schemas.js'
 import { userBody } from './user-body.js'
-
-/** A password that is the username or the email is the first thing an attacker tries. */
-function personalPasswordProblems (username: string, email: string | null, password: string): FieldProblem[] {
-  const canonical = canonicalPassword(password).toLowerCase()
-  if (canonical === username.toLowerCase()) return [{ field: 'password', message: 'password must not be the username' }]
-  if (email !== null && canonical === canonicalEmail(email)) return [{ field: 'password', message: 'password must not be the email' }]
-  return []
-}
 
 const signup: FastifyPluginAsyncTypebox<{ signup: 'open' | 'closed' }> = async (app, options) => {
   app.post('/signup', {
@@ -32,9 +23,7 @@ const signup: FastifyPluginAsyncTypebox<{ signup: 'open' | 'closed' }> = async (
     }
   }, async (request) => {
     const { username, email = null, password } = request.body
-    const problems = personalPasswordProblems(username, email, password)
-    if (problems.length > 0) throw new ValidationFailed(problems)
-
+    refusePersonalPassword('password', password, { username, email })
     const passwordHash = await app.passwords.hash(password)
     const user = await app.users.create({ username, email, passwordHash })
     if (user === undefined) {

@@ -1,5 +1,6 @@
 import { Type } from '@sinclair/typebox'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { adminRole } from '../../lib/roles.js'
 
 const text = (sentence: string) => ({
   description: 'A sentence.',
@@ -36,6 +37,18 @@ const greeting: FastifyPluginAsyncTypebox = async (app) => {
       }
     }, async (request, reply) => reply.type('text/plain; charset=utf-8').send(welcome))
   }
+
+  const admin = 'if you see this, that means you are an admin'
+  app.get('/admin', {
+    preHandler: app.requireRole(adminRole),
+    schema: {
+      operationId: 'needAdmin',
+      tags: ['Greeting'],
+      summary: 'Try a role out',
+      description: 'Answers only to users with the role `admin`.',
+      response: { 200: text(admin) }
+    }
+  }, async (request, reply) => reply.type('text/plain; charset=utf-8').send(admin))
 }
 
 export default greeting

@@ -1,12 +1,16 @@
 import type { FastifyPluginAsync } from 'fastify'
-import login from './login.js'
-import { LoginRequest, LoginResponse } from './schemas.js'
+import login, { type LoginOptions } from './login.js'
+import logout from './logout.js'
+import { LoginRequest, LoginResponse, Message, NewTokenBody, TokenBody, TokenList, TokenRequest } from './schemas.js'
+import tokens from './tokens.js'
 
 /** Sessions: who may do what. */
-const sessions: FastifyPluginAsync<{ loginErrors: 'detailed' | 'uniform' }> = async (app, options) => {
-  for (const schema of [LoginRequest, LoginResponse]) app.addSchema(schema)
+const sessions: FastifyPluginAsync<LoginOptions> = async (app, options) => {
+  for (const schema of [LoginRequest, LoginResponse, Message, TokenBody, TokenList, TokenRequest, NewTokenBody]) app.addSchema(schema)
 
   await app.register(login, options) // POST /login: anyone
+  await app.register(logout) // POST /logout: whoever has a token
+  await app.register(tokens) // GET, POST, DELETE /tokens, DELETE /tokens/:id: whoever has a token, their own
 }
 
 export default sessions

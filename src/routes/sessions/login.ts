@@ -1,11 +1,18 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { causeOf } from '../../database/faults.js'
-import { ServiceUnavailable } from '../../lib/errors.js'
+import { describeUserAgent } from '../../lib/descriptions.js'
+import { PasswordIncorrect, ServiceUnavailable } from '../../lib/errors.js'
 import { ref } from '../../lib/ref.js'
-import { CredentialsIncorrect, PasswordIncorrect, UsernameUnknown } from './errors.js'
+import { CredentialsIncorrect, UsernameUnknown } from './errors.js'
 import { LoginRequest, LoginResponse } from './schemas.js'
 
-const login: FastifyPluginAsyncTypebox<{ loginErrors: 'detailed' | 'uniform' }> = async (app, { loginErrors }) => {
+/** What the login is told. */
+export interface LoginOptions {
+  loginErrors: 'detailed' | 'uniform'
+  tokenTtlSeconds: number
+}
+
+const login: FastifyPluginAsyncTypebox<LoginOptions> = async (app, { loginErrors, tokenTtlSeconds }) => {
   const isUniform = loginErrors === 'uniform'
   const UnknownUsername = isUniform ? CredentialsIncorrect : UsernameUnknown
   const WrongPassword = isUniform ? CredentialsIncorrect : PasswordIncorrect
@@ -41,21 +48,29 @@ const login: FastifyPluginAsyncTypebox<{ loginErrors: 'detailed' | 'uniform' }> 
       throw new WrongPassword()
     }
 
-    const issued = await app.accessTokens.issue({ userId, description: '' })
+    const issued = await app.accessTokens.issue({ userId, kind: 'login', description: describeUserAgent(request.headers['user-agent']) })
     if (issued === undefined) {
       log.info({ userId, outcome: 'user deleted meanwhile' }, 'login failed')
       throw new UnknownUsername()
     }
+    // Whoever changes a password revokes every token after the change. A token made between
+    // the check and the change would outlive it: what was checked must still be the password.
+    const presentHash = await app.users.findHash(userId)
+    if (presentHash !== passwordHash && !(await app.passwords.verify(presentHash, password))) {
+      await app.tokens.revoke(userId, issued.id)
+      log.info({ userId, outcome: 'password changed meanwhile' }, 'login failed')
+      throw new WrongPassword()
+    }
     log.info({ userId, outcome: 'success' }, 'logged in')
     if (app.passwords.needsRehash(passwordHash)) {
       try {
-        await app.users.upgradeHash(userId, passwordHash, await app.passwords.hash(password))
+        await app.users.replaceHash(userId, passwordHash, await app.passwords.hash(password))
       } catch (error) {
         // The login has succeeded; the next one tries again.
         log.error({ err: causeOf(error) }, 'a password hash could not be upgraded')
       }
     }
-    return { token: issued.token, token_type: 'Bearer', expires_in: issued.expiresInSeconds }
+    return { token: issued.token, token_type: 'Bearer', expires_in: tokenTtlSeconds }
   })
 }
 

@@ -1,0 +1,48 @@
+import type { FastifyPluginAsync } from 'fastify'
+import fp from 'fastify-plugin'
+import type { HashParameters } from './lib/password-hashes.js'
+import authenticate from './plugins/authenticate.js'
+import database from './plugins/database.js'
+import jwt from './plugins/jwt.js'
+import passwords from './plugins/passwords.js'
+import roles from './plugins/roles.js'
+import tokens from './plugins/tokens.js'
+import users from './plugins/users.js'
+
+/** What the capabilities are told. */
+export interface CapabilityOptions {
+  /** `sqlite:///relative/path`, `sqlite:////absolute/path` or `sqlite://` (in memory). */
+  databaseUrl: string
+  /** Refuses a database that is not there, where it would be made otherwise. */
+  databaseMustExist?: boolean
+  /** Signs and verifies tokens; at least 32 bytes. */
+  secretKey: string
+  /** Still verifies, never signs: for rotation. */
+  secretKeyPrevious?: string
+  /** The life of a login's token, in seconds. */
+  tokenTtlSeconds: number
+  /** What a password hash costs. Defaults to OWASP's recommendation. */
+  hashParameters?: HashParameters
+  /** The time in milliseconds since 1970. Defaults to the system's clock. */
+  now?: () => number
+}
+
+/**
+ * All that Latchkey can do, without a route: what the server and the command line share.
+ *
+ * @throws {StoreError} the database cannot be opened
+ * @throws {TypeError} a secret key is too short or too well known
+ */
+const capabilities: FastifyPluginAsync<CapabilityOptions> = async (app, options) => {
+  const { databaseUrl, databaseMustExist, secretKey, secretKeyPrevious, tokenTtlSeconds, hashParameters, now = Date.now } = options
+
+  await app.register(database, { databaseUrl, databaseMustExist })
+  await app.register(users, { now })
+  await app.register(tokens, { now })
+  await app.register(passwords, { hashParameters })
+  await app.register(jwt, { secretKey, secretKeyPrevious, tokenTtlSeconds, now })
+  await app.register(authenticate)
+  await app.register(roles)
+}
+
+export default fp(capabilities, { name: 'latchkey-capabilities', fastify: '5.x' })

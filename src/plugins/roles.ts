@@ -1,0 +1,102 @@
+import { and, asc, eq, exists, ne } from 'drizzle-orm'
+import type { FastifyPluginAsync } from 'fastify'
+import fp from 'fastify-plugin'
+import { isForeignKeyViolation } from '../database/faults.js'
+import type { Store } from '../database/store.js'
+import { RoleRequired } from '../lib/errors.js'
+import { asGuard, type Guard, refusalsOf } from '../lib/guards.js'
+import { adminRole } from '../lib/roles.js'
+
+/** What somebody can be. */
+export type Role = Store['tables']['roles']['$inferSelect']
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** Every query on roles. */
+    roles: ReturnType<typeof rolesRepository>
+    /**
+     * Makes a guard (preHandler or onRequest) that lets a request through when its user has
+     * at least one of these roles. It includes `authenticate`, and does not repeat it where
+     * it ran before.
+     *
+     * @throws {TypeError} no role is named
+     */
+    requireRole: (...names: string[]) => Guard
+  }
+}
+
+function rolesRepository ({ db, tables: { roles, userRoles } }: Store) {
+  const isThis = (userId: number, roleName: string) => and(eq(userRoles.userId, userId), eq(userRoles.roleName, roleName))
+
+  return {
+    /** All roles, by name. */
+    async list (): Promise<Role[]> {
+      return await db.select().from(roles).orderBy(asc(roles.name))
+    },
+
+    /** Makes a role; `undefined` when the name is taken. */
+    async create (role: Role): Promise<Role | undefined> {
+      const [created] = await db.insert(roles).values(role).onConflictDoNothing().returning()
+      return created
+    },
+
+    /** Deletes a role, and takes it from everybody; false when there is none. */
+    async delete (name: string): Promise<boolean> {
+      const rows = await db.delete(roles).where(eq(roles.name, name)).returning({ name: roles.name })
+      return rows.length > 0
+    },
+
+    /** Deletes every role but `admin`. */
+    async deleteAll (): Promise<void> {
+      await db.delete(roles).where(ne(roles.name, adminRole))
+    },
+
+    /** Whether there is such a role. */
+    async has (name: string): Promise<boolean> {
+      const rows = await db.select({ name: roles.name }).from(roles).where(eq(roles.name, name))
+      return rows.length > 0
+    },
+
+    /** The names of a user's roles, sorted. */
+    async ofUser (userId: number): Promise<string[]> {
+      const rows = await db.select({ name: userRoles.roleName }).from(userRoles).where(eq(userRoles.userId, userId)).orderBy(asc(userRoles.roleName))
+      return rows.map(({ name }) => name)
+    },
+
+    /** Gives a role to a user, who may have it already; false when there is no such user or role. */
+    async grant (userId: number, roleName: string): Promise<boolean> {
+      try {
+        await db.insert(userRoles).values({ userId, roleName }).onConflictDoNothing()
+        return true
+      } catch (error) {
+        if (isForeignKeyViolation(error)) return false
+        throw error
+      }
+    },
+
+    /** Takes a role from a user, who may not have it; false, and nothing happens, when that would leave nobody with `admin`. */
+    async revoke (userId: number, roleName: string): Promise<boolean> {
+      // The condition is part of the statement: two requests at once cannot both find the other's admin.
+      const others = db.select({ userId: userRoles.userId }).from(userRoles)
+        .where(and(eq(userRoles.roleName, adminRole), ne(userRoles.userId, userId)))
+      await db.delete(userRoles).where(and(isThis(userId, roleName), roleName === adminRole ? exists(others) : undefined))
+      return (await db.select().from(userRoles).where(isThis(userId, roleName))).length === 0
+    }
+  }
+}
+
+const plugin: FastifyPluginAsync = async (app) => {
+  app.decorate('roles', rolesRepository(app.store))
+
+  app.decorate('requireRole', (...names: string[]) => {
+    if (names.length === 0) throw new TypeError('requireRole needs the name of at least one role')
+    const guard: Guard = async (request) => {
+      if (request.currentTokenId === '') await app.authenticate(request)
+      const roles = await app.roles.ofUser(request.currentUser.id)
+      if (!roles.some((role) => names.includes(role))) throw new RoleRequired()
+    }
+    return asGuard(guard, [...refusalsOf({ preHandler: app.authenticate }), RoleRequired])
+  })
+}
+
+export default fp(plugin, { name: 'latchkey-roles', dependencies: ['latchkey-database', 'latchkey-authenticate'] })

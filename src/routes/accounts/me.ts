@@ -1,0 +1,83 @@
+import { Type } from '@sinclair/typebox'
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { ref } from '../../lib/ref.js'
+import { LastAdmin, PasswordIncorrect } from '../../lib/errors.js'
+import { refusePersonalPassword } from './personal-password.js'
+import { AccountBody, AccountDeletion, PasswordChange } from './schemas.js'
+import { userBody } from './user-body.js'
+
+const noContent = (description: string) => Type.Null({ description })
+
+const me: FastifyPluginAsyncTypebox = async (app) => {
+  app.get('/me', {
+    preHandler: app.authenticate,
+    schema: {
+      operationId: 'getMe',
+      tags: ['Accounts'],
+      summary: 'Who am I?',
+      description: 'The account that the token belongs to.',
+      response: { 200: ref(AccountBody) }
+    }
+  }, async ({ currentUser }) => ({ ...userBody(currentUser), roles: await app.roles.ofUser(currentUser.id) }))
+
+  app.put('/me/password', {
+    preHandler: app.authenticate,
+    config: { errors: [PasswordIncorrect] },
+    schema: {
+      operationId: 'changePassword',
+      tags: ['Accounts'],
+      summary: 'Change the password',
+      description: 'Every other token of the account is taken back; the one of this request lives on.',
+      body: ref(PasswordChange),
+      response: { 204: noContent('The password was changed.') }
+    }
+  }, async (request, reply) => {
+    const { currentUser, currentTokenId, body } = request
+    const log = request.log.child({ userId: currentUser.id, address: request.ip })
+    const hash = await app.users.findHash(currentUser.id)
+    if (!(await app.passwords.verify(hash, body.current_password)) || hash === undefined) {
+      log.info({ outcome: 'password incorrect' }, 'password change failed')
+      throw new PasswordIncorrect()
+    }
+    refusePersonalPassword('new_password', body.new_password, currentUser)
+    const newHash = await app.passwords.hash(body.new_password)
+
+    // Before the change, so that a crash between the two leaves no stranger's token with a
+    // password that was changed against him; and after it, for a login that was under way.
+    await app.tokens.revokeAll(currentUser.id, currentTokenId)
+    if (!(await app.users.replaceHash(currentUser.id, hash, newHash))) {
+      log.info({ outcome: 'password changed meanwhile' }, 'password change failed')
+      throw new PasswordIncorrect()
+    }
+    await app.tokens.revokeAll(currentUser.id, currentTokenId)
+    log.info({ outcome: 'success' }, 'password changed')
+    reply.code(204)
+    return null
+  })
+
+  app.delete('/me', {
+    preHandler: app.authenticate,
+    config: { errors: [PasswordIncorrect, LastAdmin] },
+    schema: {
+      operationId: 'deleteMe',
+      tags: ['Accounts'],
+      summary: 'Delete the account',
+      description: 'The account and all that hangs on it is gone: its tokens, its roles.',
+      body: ref(AccountDeletion),
+      response: { 204: noContent('The account was deleted.') }
+    }
+  }, async (request, reply) => {
+    const { currentUser } = request
+    const log = request.log.child({ userId: currentUser.id, address: request.ip })
+    if (!(await app.passwords.verify(await app.users.findHash(currentUser.id), request.body.password))) {
+      log.info({ outcome: 'password incorrect' }, 'account deletion failed')
+      throw new PasswordIncorrect()
+    }
+    if (!(await app.users.delete(currentUser.id))) throw new LastAdmin()
+    log.info({ outcome: 'success' }, 'account deleted')
+    reply.code(204)
+    return null
+  })
+}
+
+export default me

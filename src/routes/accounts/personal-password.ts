@@ -1,0 +1,14 @@
+import { ValidationFailed } from '../../lib/errors.js'
+import { personalPasswordProblem } from '../../lib/password-rules.js'
+import type { User } from '../../plugins/users.js'
+
+/**
+ * Refuses a password that is its owner's username or email.
+ *
+ * @param field the name of the field that carries it
+ * @throws {ValidationFailed}
+ */
+export function refusePersonalPassword (field: string, password: string, owner: Pick<User, 'username' | 'email'>): void {
+  const problem = personalPasswordProblem(password, owner)
+  if (problem !== undefined) throw new ValidationFailed([{ field, message: `${field} ${problem}` }])
+}

@@ -1,0 +1,73 @@
+import { Type } from '@sinclair/typebox'
+import type { FastifyInstance } from 'fastify'
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { LastAdmin } from '../../lib/errors.js'
+import { adminRole, roleNameProblem } from '../../lib/roles.js'
+import type { User } from '../../plugins/users.js'
+import { RoleNotFound, UserNotFound } from './errors.js'
+
+const url = '/users/:username/roles/:name'
+
+const params = Type.Object({
+  username: Type.String({ description: 'In any case.', examples: ['bob'] }),
+  name: Type.String({ description: 'The name of the role.', examples: ['editor'] })
+})
+
+/**
+ * The user and the role that a path names.
+ *
+ * @throws {UserNotFound}
+ * @throws {RoleNotFound}
+ */
+async function lookUp (app: FastifyInstance, username: string, name: string): Promise<User> {
+  const user = await app.users.find(username)
+  if (user === undefined) throw new UserNotFound()
+  if (roleNameProblem(name) !== undefined || !(await app.roles.has(name))) throw new RoleNotFound()
+  return user
+}
+
+const assign: FastifyPluginAsyncTypebox = async (app) => {
+  const onlyAdmins = app.requireRole(adminRole)
+
+  app.put(url, {
+    preHandler: onlyAdmins,
+    config: { errors: [UserNotFound, RoleNotFound] },
+    schema: {
+      operationId: 'grantRole',
+      tags: ['Roles'],
+      summary: 'Give a role',
+      description: 'Whoever has it already keeps it.',
+      params,
+      response: { 204: Type.Null({ description: 'The user has the role.' }) }
+    }
+  }, async (request, reply) => {
+    const { username, name } = request.params
+    const { id } = await lookUp(app, username, name)
+    if (!(await app.roles.grant(id, name))) throw new RoleNotFound()
+    request.log.info({ userId: request.currentUser.id, grantedTo: id, role: name, address: request.ip }, 'role granted')
+    reply.code(204)
+    return null
+  })
+
+  app.delete(url, {
+    preHandler: onlyAdmins,
+    config: { errors: [UserNotFound, RoleNotFound, LastAdmin] },
+    schema: {
+      operationId: 'revokeRole',
+      tags: ['Roles'],
+      summary: 'Take a role',
+      description: 'Whoever does not have it goes on without it. The last admin stays admin.',
+      params,
+      response: { 204: Type.Null({ description: 'The user does not have the role.' }) }
+    }
+  }, async (request, reply) => {
+    const { username, name } = request.params
+    const { id } = await lookUp(app, username, name)
+    if (!(await app.roles.revoke(id, name))) throw new LastAdmin()
+    request.log.info({ userId: request.currentUser.id, takenFrom: id, role: name, address: request.ip }, 'role revoked')
+    reply.code(204)
+    return null
+  })
+}
+
+export default assign

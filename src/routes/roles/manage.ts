@@ -1,0 +1,63 @@
+import { Type } from '@sinclair/typebox'
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { ref } from '../../lib/ref.js'
+import { adminRole, roleNameProblem } from '../../lib/roles.js'
+import { RoleExists, RoleNotFound, RoleProtected } from './errors.js'
+import { RoleBody, RoleList } from './schemas.js'
+
+const manage: FastifyPluginAsyncTypebox = async (app) => {
+  const onlyAdmins = app.requireRole(adminRole)
+
+  app.get('/roles', {
+    preHandler: onlyAdmins,
+    schema: {
+      operationId: 'listRoles',
+      tags: ['Roles'],
+      summary: 'List the roles',
+      description: 'All there are, by name.',
+      response: { 200: ref(RoleList) }
+    }
+  }, async () => ({ roles: await app.roles.list() }))
+
+  app.post('/roles', {
+    preHandler: onlyAdmins,
+    config: { errors: [RoleExists] },
+    schema: {
+      operationId: 'createRole',
+      tags: ['Roles'],
+      summary: 'Make a role',
+      description: 'Afterwards it can be given to users, and routes can ask for it.',
+      body: ref(RoleBody),
+      response: { 201: ref(RoleBody) }
+    }
+  }, async (request, reply) => {
+    const { name, description } = request.body
+    const role = await app.roles.create({ name, description })
+    if (role === undefined) throw new RoleExists()
+    request.log.info({ userId: request.currentUser.id, role: name, address: request.ip }, 'role made')
+    reply.code(201)
+    return role
+  })
+
+  app.delete('/roles/:name', {
+    preHandler: onlyAdmins,
+    config: { errors: [RoleNotFound, RoleProtected] },
+    schema: {
+      operationId: 'deleteRole',
+      tags: ['Roles'],
+      summary: 'Delete a role',
+      description: 'It is taken from everybody who has it. The role `admin` stays.',
+      params: Type.Object({ name: Type.String({ description: 'The name of the role.', examples: ['editor'] }) }),
+      response: { 204: Type.Null({ description: 'The role was deleted.' }) }
+    }
+  }, async (request, reply) => {
+    const { name } = request.params
+    if (name === adminRole) throw new RoleProtected()
+    if (roleNameProblem(name) !== undefined || !(await app.roles.delete(name))) throw new RoleNotFound()
+    request.log.info({ userId: request.currentUser.id, role: name, address: request.ip }, 'role deleted')
+    reply.code(204)
+    return null
+  })
+}
+
+export default manage

@@ -1,0 +1,22 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { ref } from '../../lib/ref.js'
+import { Message } from './schemas.js'
+
+const logout: FastifyPluginAsyncTypebox = async (app) => {
+  app.post('/logout', {
+    preHandler: app.authenticate,
+    schema: {
+      operationId: 'logOut',
+      tags: ['Sessions'],
+      summary: 'Log out',
+      description: 'Takes the token of this request back: from now on it answers 401, everywhere.',
+      response: { 200: ref(Message) }
+    }
+  }, async (request) => {
+    await app.tokens.revoke(request.currentUser.id, request.currentTokenId)
+    request.log.info({ userId: request.currentUser.id, address: request.ip }, 'logged out')
+    return { msg: 'logged out' }
+  })
+}
+
+export default logout

@@ -1,0 +1,15 @@
+import type { Static } from '@sinclair/typebox'
+import type { Token } from '../../plugins/tokens.js'
+import type { TokenBody } from './schemas.js'
+
+/** A token as its owner sees it. */
+export function tokenBody ({ id, description, createdAt, expiresAt, lastUsedAt }: Token, currentTokenId: string): Static<typeof TokenBody> {
+  return {
+    id,
+    description,
+    created_at: createdAt.toISOString(),
+    expires_at: expiresAt.toISOString(),
+    last_used_at: lastUsedAt?.toISOString() ?? null,
+    current: id === currentTokenId
+  }
+}
