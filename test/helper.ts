@@ -64,9 +64,10 @@ export interface ServerProcess {
  * The real server as a process of its own, in `folder`, on a free port; killed when the test
  * ends. `prelude` is code that runs in it first.
  */
-export function startServer (t: Test, folder: string, env: Record<string, string | undefined> = {}, prelude = ''): ServerProcess {
+export function startServer (t: Test, folder: string, env: Record<string, string | undefined> = {}, prelude = '', command = ['server.ts']): ServerProcess {
+  const [script = '', ...args] = command
   const imports = prelude === '' ? [] : [`--import=data:text/javascript,${encodeURIComponent(prelude)}`]
-  const child = spawn(process.execPath, [...process.execArgv, ...imports, join(import.meta.dirname, '../src/server.ts')], {
+  const child = spawn(process.execPath, [...process.execArgv, ...imports, join(import.meta.dirname, '../src', script), ...args], {
     cwd: folder,
     // Compiled by the same rules as here, or the coverage of the two could not be added up.
     env: { ...process.env, TS_NODE_PROJECT: join(import.meta.dirname, '../tsconfig.json'), HOST: '127.0.0.1', PORT: '0', SECRET_KEY: secretKey, ...env },

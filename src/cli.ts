@@ -1,0 +1,5 @@
+#!/usr/bin/env node
+import { run } from './commands/index.js'
+
+const { env, stdin, stdout, stderr } = process
+process.exitCode = await run(process.argv.slice(2), { env, stdin, stdout, stderr })

@@ -1,0 +1,64 @@
+import type { Command } from 'commander'
+import { descriptionProblem } from '../lib/descriptions.js'
+import { adminRole, roleNameProblem } from '../lib/roles.js'
+import { findUser, printable, requireRoleNamed, withCore } from './core.js'
+import { CommandError, print, table, type Terminal } from './terminal.js'
+
+/** `latchkey role …` */
+export function roleCommands (program: Command, terminal: Terminal): void {
+  const role = program.command('role').description('roles, and who has them')
+
+  role.command('grant').argument('<user>', 'the username').argument('<role>', 'the name of the role').description('give a role to a user')
+    .action(async (username: string, name: string) => {
+      await withCore(terminal, true, async (core) => {
+        const user = await findUser(core, username)
+        await requireRoleNamed(core, name)
+        await core.roles.grant(user.id, name)
+        print(terminal, {}, null, `user ${user.username} has the role ${name}`)
+      })
+    })
+
+  role.command('revoke').argument('<user>', 'the username').argument('<role>', 'the name of the role').description('take a role from a user')
+    .action(async (username: string, name: string) => {
+      await withCore(terminal, true, async (core) => {
+        const user = await findUser(core, username)
+        await requireRoleNamed(core, name)
+        if (!(await core.roles.revoke(user.id, name))) throw new CommandError(`user ${user.username} is the last admin: make another one first`)
+        print(terminal, {}, null, `user ${user.username} does not have the role ${name}`)
+      })
+    })
+
+  role.command('list').description('list all roles')
+    .option('--json', 'print an array of records')
+    .action(async (options: { json?: boolean }) => {
+      await withCore(terminal, false, async (core) => {
+        const roles = await core.roles.list()
+        print(terminal, options, roles, table(roles))
+      })
+    })
+
+  role.command('create').argument('<role>', 'the name of the role').description('make a role')
+    .requiredOption('--description <text>', 'what it allows')
+    .option('--json', 'print a record')
+    .action(async (name: string, options: { description: string, json?: boolean }) => {
+      const { description } = options
+      const problem = name === '' ? 'is empty' : roleNameProblem(name)
+      if (problem !== undefined) throw new CommandError(`the name of the role ${problem}`)
+      const descriptionIs = descriptionProblem(description)
+      if (descriptionIs !== undefined) throw new CommandError(`the description ${descriptionIs}`)
+      await withCore(terminal, false, async (core) => {
+        const created = await core.roles.create({ name, description })
+        if (created === undefined) throw new CommandError(`there is a role ${name} already`)
+        print(terminal, options, created, `role ${name} was made`)
+      })
+    })
+
+  role.command('delete').argument('<role>', 'the name of the role').description('delete a role, and take it from everybody')
+    .action(async (name: string) => {
+      if (name === adminRole) throw new CommandError('the role admin cannot be deleted')
+      await withCore(terminal, true, async (core) => {
+        if (!(await core.roles.delete(name))) throw new CommandError(`there is no role ${printable(name)}`)
+        print(terminal, {}, null, `role ${name} was deleted`)
+      })
+    })
+}

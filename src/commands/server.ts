@@ -1,0 +1,33 @@
+import type { Command } from 'commander'
+import { createSecretKey } from '../lib/secret-keys.js'
+import { withCore } from './core.js'
+import { ask, CommandError, print, type Terminal } from './terminal.js'
+
+/** `latchkey serve`, `migrate`, `reset-db`, `secret` */
+export function serverCommands (program: Command, terminal: Terminal): void {
+  program.command('serve').description('start the server')
+    // The server is a process of its own kind: it reads its environment and handles its signals itself.
+    .action(async () => { await import('../server.js') })
+
+  program.command('migrate').description('bring the database to the present schema; serving does so as well')
+    .action(async () => {
+      await withCore(terminal, false, async () => print(terminal, {}, null, 'the database is up to date'))
+    })
+
+  program.command('reset-db').description('delete every account, token and role')
+    .option('--yes', 'do not ask')
+    .action(async ({ yes = false }: { yes?: boolean }) => {
+      await withCore(terminal, true, async (core, { databaseUrl }) => {
+        const accounts = await core.users.count()
+        if (!yes && await ask(terminal, `Delete ${accounts} accounts in ${databaseUrl.replace(/\/\/[^/]*@/, '//')}, with their tokens, and all roles? Type yes: `) !== 'yes') {
+          throw new CommandError('nothing was deleted')
+        }
+        await core.users.deleteAll()
+        await core.roles.deleteAll()
+        print(terminal, {}, null, 'the database is empty')
+      })
+    })
+
+  program.command('secret').description('print a fresh SECRET_KEY')
+    .action(() => print(terminal, {}, null, createSecretKey()))
+}

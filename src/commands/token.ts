@@ -1,0 +1,40 @@
+import { type Command, InvalidArgumentError } from 'commander'
+import { tokenMaxLifetimeSeconds } from '../lib/claims.js'
+import { descriptionProblem } from '../lib/descriptions.js'
+import { personalTokenLifetimeSeconds, personalTokensPerUser } from '../lib/token-limits.js'
+import { findUser, withCore } from './core.js'
+import { CommandError, print, type Terminal } from './terminal.js'
+
+function seconds (text: string): number {
+  const value = /^\d{1,10}$/.test(text) ? Number(text) : 0
+  if (value < 1 || value > tokenMaxLifetimeSeconds) throw new InvalidArgumentError(`It must be an integer from 1 to ${tokenMaxLifetimeSeconds}.`)
+  return value
+}
+
+/** `latchkey token …` */
+export function tokenCommands (program: Command, terminal: Terminal): void {
+  const token = program.command('token').description('personal access tokens')
+
+  token.command('create').argument('<user>', 'the username').description('make a personal access token, and print it')
+    .requiredOption('--description <text>', 'what it is for')
+    .option('--expires-in <seconds>', 'its life, in seconds', seconds, personalTokenLifetimeSeconds)
+    .option('--json', 'print a record')
+    .action(async (username: string, options: { description: string, expiresIn: number, json?: boolean }) => {
+      const { description, expiresIn: lifetimeSeconds } = options
+      const problem = descriptionProblem(description)
+      if (problem !== undefined) throw new CommandError(`the description ${problem}`)
+      await withCore(terminal, true, async (core) => {
+        const user = await findUser(core, username)
+        if (await core.tokens.countPersonal(user.id) >= personalTokensPerUser) throw new CommandError(`user ${user.username} has too many access tokens: delete one first`)
+        const issued = await core.accessTokens.issue({ userId: user.id, kind: 'personal', description, lifetimeSeconds })
+        if (issued === undefined) throw new CommandError(`there is no user ${user.username} any more`)
+        print(terminal, options, {
+          id: issued.id,
+          description,
+          created_at: issued.createdAt.toISOString(),
+          expires_at: issued.expiresAt.toISOString(),
+          token: issued.token
+        }, issued.token)
+      })
+    })
+}

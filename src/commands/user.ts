@@ -1,0 +1,104 @@
+import type { Command } from 'commander'
+import type { FastifyInstance } from 'fastify'
+import { emailProblem } from '../lib/emails.js'
+import type { Config } from '../config.js'
+import { newPasswordProblem, personalPasswordProblem } from '../lib/password-rules.js'
+import { adminRole } from '../lib/roles.js'
+import { usernameProblem } from '../lib/usernames.js'
+import type { User } from '../plugins/users.js'
+import { findUser, withCore } from './core.js'
+import { CommandError, newPassword, print, table, type Terminal } from './terminal.js'
+
+interface PasswordOptions { passwordStdin?: boolean }
+interface JsonOptions { json?: boolean }
+
+function refuse (field: string, problem: string | undefined): void {
+  if (problem !== undefined) throw new CommandError(`the ${field} ${problem}`)
+}
+
+/** Asks for a password that the policy allows, and hashes it. */
+async function hashNewPassword (terminal: Terminal, options: PasswordOptions, core: FastifyInstance, config: Config, owner: Pick<User, 'username' | 'email'>): Promise<string> {
+  const password = await newPassword(terminal, options)
+  refuse('password', newPasswordProblem(password, { minLength: config.passwordMinLength, blocklist: config.passwordBlocklist === 'on' }))
+  refuse('password', personalPasswordProblem(password, owner))
+  return core.passwords.hash(password)
+}
+
+async function record (core: FastifyInstance, { id, username, email, createdAt }: User) {
+  return { id, username, email, created_at: createdAt.toISOString(), roles: await core.roles.ofUser(id) }
+}
+
+/** `latchkey user …` */
+export function userCommands (program: Command, terminal: Terminal): void {
+  const user = program.command('user').description('accounts')
+
+  user.command('create').argument('<name>', 'the username').description('make an account')
+    .option('--email <address>', 'its email address')
+    .option('--admin', 'give it the role admin')
+    .option('--password-stdin', 'read the password from standard input')
+    .option('--json', 'print a record')
+    .action(async (username: string, options: PasswordOptions & JsonOptions & { email?: string, admin?: boolean }) => {
+      const { email = null, admin = false } = options
+      refuse('username', username === '' ? 'is empty' : usernameProblem(username))
+      if (email !== null) refuse('email', emailProblem(email))
+      await withCore(terminal, false, async (core, config) => {
+        if (await core.users.find(username) !== undefined) throw new CommandError('username already taken')
+        const passwordHash = await hashNewPassword(terminal, options, core, config, { username, email })
+        const created = await core.users.create({ username, email, passwordHash })
+        if (created === undefined) throw new CommandError(await core.users.find(username) === undefined ? 'email already signed-up' : 'username already taken')
+        if (admin) await core.roles.grant(created.id, adminRole)
+        print(terminal, options, await record(core, created), `user ${created.username} was made, with the id ${created.id}${admin ? ' and the role admin' : ''}`)
+      })
+    })
+
+  user.command('list').description('list all accounts')
+    .option('--json', 'print an array of records')
+    .action(async (options: JsonOptions) => {
+      await withCore(terminal, true, async (core) => {
+        const records = await Promise.all((await core.users.list()).map((each) => record(core, each)))
+        print(terminal, options, records, records.length === 0 ? 'there are no users' : table(records.map((each) => ({ ...each, roles: each.roles.join(', ') }))))
+      })
+    })
+
+  user.command('show').argument('<name>', 'the username').description('show an account')
+    .option('--json', 'print a record')
+    .action(async (username: string, options: JsonOptions) => {
+      await withCore(terminal, true, async (core) => {
+        const found = await findUser(core, username)
+        const shown = { ...await record(core, found), tokens: (await core.tokens.list(found.id)).length }
+        print(terminal, options, shown, Object.entries(shown).map(([name, value]) => `${name}: ${[value].flat().join(', ')}`).join('\n'))
+      })
+    })
+
+  user.command('delete').argument('<name>', 'the username').description('delete an account and all that hangs on it')
+    .action(async (username: string) => {
+      await withCore(terminal, true, async (core) => {
+        const found = await findUser(core, username)
+        if (!(await core.users.delete(found.id))) throw new CommandError(`user ${found.username} is the last admin: make another one first`)
+        print(terminal, {}, null, `user ${found.username} was deleted`)
+      })
+    })
+
+  user.command('set-password').argument('<name>', 'the username').description('set another password, and log the user out everywhere')
+    .option('--password-stdin', 'read the password from standard input')
+    .action(async (username: string, options: PasswordOptions) => {
+      await withCore(terminal, true, async (core, config) => {
+        const found = await findUser(core, username)
+        const passwordHash = await hashNewPassword(terminal, options, core, config, found)
+        // Before and after, as when users do it themselves.
+        await core.tokens.revokeAll(found.id)
+        await core.users.setHash(found.id, passwordHash)
+        await core.tokens.revokeAll(found.id)
+        print(terminal, {}, null, `user ${found.username} has another password, and is logged out everywhere`)
+      })
+    })
+
+  user.command('logout').argument('<name>', 'the username').description('take all tokens of an account back')
+    .action(async (username: string) => {
+      await withCore(terminal, true, async (core) => {
+        const found = await findUser(core, username)
+        await core.tokens.revokeAll(found.id)
+        print(terminal, {}, null, `user ${found.username} is logged out everywhere`)
+      })
+    })
+}
