@@ -154,7 +154,9 @@ t.test('POST /api/v1/login', async (t) => {
       t.same(others, {})
       t.same(JSON.parse(Buffer.from(token.split('.')[0] ?? '', 'base64url').toString()), { alg: 'HS256', typ: 'JWT' })
       const [row] = await app.store.db.select().from(app.store.tables.tokens)
-      t.match(row, { id: jti, userId: 1, createdAt: new Date(iat * 1000), expiresAt: new Date(exp * 1000), lastUsedAt: null })
+      t.match(row, { id: jti, userId: 1, kind: 'login', createdAt: Date, expiresAt: Date, lastUsedAt: null })
+      t.equal(Number(row?.expiresAt) - Number(row?.createdAt), seconds * 1000)
+      t.equal(Math.floor(Number(row?.createdAt) / 1000), iat)
     }
   })
 

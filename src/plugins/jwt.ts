@@ -102,7 +102,8 @@ const plugin: FastifyPluginAsync<JwtOptions> = async (app, { secretKey, secretKe
       const createdAt = new Date(now())
       const iat = Math.floor(createdAt.getTime() / 1_000)
       const exp = iat + lifetimeSeconds
-      const expiresAt = new Date(exp * 1_000)
+      // Times of claims are whole seconds; the row's are exact, so that they keep their order.
+      const expiresAt = new Date(createdAt.getTime() + lifetimeSeconds * 1_000)
       const id = await app.tokens.create({ ...token, createdAt, expiresAt }, sparedId)
       if (id === undefined) return undefined
       const claims: TokenClaims = { user_id: token.userId, jti: id, iat, exp }
