@@ -56,11 +56,12 @@ export async function buildApp (config: Config, options: BuildOptions = {}): Pro
   app.setErrorHandler(replyWithError)
   await app.register(drain)
   await app.register(securityHeaders)
-  if (config.corsOrigin.length > 0) await app.register(cors, { origin: config.corsOrigin })
+  if (config.corsOrigin.length > 0) await app.register(cors, { origin: config.corsOrigin, methods: ['GET', 'HEAD', 'POST', 'PUT', 'DELETE'], exposedHeaders: ['retry-after', 'www-authenticate'] })
   await app.register(notFound)
   await app.register(openapi)
   await app.register(latchkey, {
     ...config,
+    securityScheme: 'bearerAuth',
     passwordPolicy: { minLength: config.passwordMinLength, blocklist: config.passwordBlocklist === 'on' },
     now,
     hashParameters

@@ -1,5 +1,6 @@
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
+import { tokenMaxLifetimeSeconds } from './lib/claims.js'
 import type { HashParameters } from './lib/password-hashes.js'
 import authenticate from './plugins/authenticate.js'
 import database from './plugins/database.js'
@@ -19,8 +20,10 @@ export interface CapabilityOptions {
   secretKey: string
   /** Still verifies, never signs: for rotation. */
   secretKeyPrevious?: string
-  /** The life of a login's token, in seconds. */
-  tokenTtlSeconds: number
+  /** The life of a login's token, in seconds: 172800 by default, at most a year. */
+  tokenTtlSeconds?: number
+  /** The name of the bearer scheme in the app's OpenAPI document, for guarded routes to refer to; without it they say nothing. */
+  securityScheme?: string
   /** What a password hash costs. Defaults to OWASP's recommendation. */
   hashParameters?: HashParameters
   /** The time in milliseconds since 1970. Defaults to the system's clock. */
@@ -31,17 +34,20 @@ export interface CapabilityOptions {
  * All that Latchkey can do, without a route: what the server and the command line share.
  *
  * @throws {StoreError} the database cannot be opened
- * @throws {TypeError} a secret key is too short or too well known
+ * @throws {TypeError} a secret key is too short or too well known, a lifetime is too long
  */
 const capabilities: FastifyPluginAsync<CapabilityOptions> = async (app, options) => {
-  const { databaseUrl, databaseMustExist, secretKey, secretKeyPrevious, tokenTtlSeconds, hashParameters, now = Date.now } = options
+  const { databaseUrl, databaseMustExist, secretKey, secretKeyPrevious, tokenTtlSeconds = 172_800, hashParameters, securityScheme, now = Date.now } = options
+  if (!Number.isInteger(tokenTtlSeconds) || tokenTtlSeconds < 1 || tokenTtlSeconds > tokenMaxLifetimeSeconds) {
+    throw new TypeError(`tokenTtlSeconds must be an integer from 1 to ${tokenMaxLifetimeSeconds}`)
+  }
 
   await app.register(database, { databaseUrl, databaseMustExist })
   await app.register(users, { now })
   await app.register(tokens, { now })
   await app.register(passwords, { hashParameters })
   await app.register(jwt, { secretKey, secretKeyPrevious, tokenTtlSeconds, now })
-  await app.register(authenticate)
+  await app.register(authenticate, { securityScheme })
   await app.register(roles)
 }
 

@@ -1,4 +1,4 @@
-import { chmodSync, linkSync, readFileSync, unlinkSync, writeFileSync } from 'node:fs'
+import { chmodSync, closeSync, openSync, readFileSync, unlinkSync, writeFileSync } from 'node:fs'
 import { parseEnv } from 'node:util'
 import { type Config, ConfigError, loadConfig } from './config.js'
 import { createSecretKey } from './lib/secret-keys.js'
@@ -14,25 +14,40 @@ function readFile (path: string): string | undefined {
   }
 }
 
-/** Writes the file whole, readable by nobody else; fails where it exists. */
-function createFile (path: string, content: string): void {
-  const draft = `${path}.${process.pid}`
-  writeFileSync(draft, content, { mode: 0o600 })
-  try {
-    linkSync(draft, path)
-  } finally {
-    unlinkSync(draft)
+/** How long another process may take to keep a key. */
+const lockWaitMs = 2_000
+const lockPollMs = 20
+
+function pause (ms: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms)
+}
+
+/** Takes the lock that lets one process at a time add a key; fails when it stays taken. */
+function lock (path: string): void {
+  const giveUpAt = Date.now() + lockWaitMs
+  for (;;) {
+    try {
+      closeSync(openSync(path, 'wx', 0o600))
+      return
+    } catch (error) {
+      if (Object(error).code !== 'EEXIST' || Date.now() > giveUpAt) throw error
+      pause(lockPollMs)
+    }
   }
 }
 
+/** Adds the key to the file, unless another process was faster. Nobody else may read the file afterwards. */
 function keepSecretKey (path: string, secretKey: string): void {
-  const lines = `# Signs every token. Keep it secret; whoever has it can be anybody.\nSECRET_KEY=${secretKey}\n`
-  const present = readFile(path)
-  if (present === undefined) {
-    createFile(path, lines)
-  } else {
-    writeFileSync(path, `${present === '' || present.endsWith('\n') ? '' : '\n'}${lines}`, { flag: 'a' })
+  const lockPath = `${path}.lock`
+  lock(lockPath)
+  try {
+    const present = readFile(path) ?? ''
+    if (parseEnv(present).SECRET_KEY !== undefined) return
+    const separator = present === '' || present.endsWith('\n') ? '' : '\n'
+    writeFileSync(path, `${separator}# Signs every token. Keep it secret; whoever has it can be anybody.\nSECRET_KEY=${secretKey}\n`, { flag: 'a', mode: 0o600 })
     chmodSync(path, 0o600)
+  } finally {
+    unlinkSync(lockPath)
   }
 }
 
@@ -47,25 +62,25 @@ export interface LoadedConfig {
  * Where neither has a SECRET_KEY, one is made and kept in the file (mode 0600), so that
  * tokens outlive a restart.
  *
+ * @param options.mustHaveKey true: a key that is not there is refused, not made
+ * @param options.keepsKey false: a new key is for this process only, which signs nothing
  * @throws {ConfigError} with every problem, or when the new key cannot be kept
  */
-export function loadEnvironment (env: Environment, path = '.env'): LoadedConfig {
+export function loadEnvironment (env: Environment, path = '.env', { keepsKey = true, mustHaveKey = false } = {}): LoadedConfig {
   const merged = (): Environment => ({ ...parseEnv(readFile(path) ?? ''), ...env })
   const present = merged()
   if (present.SECRET_KEY !== undefined) return { config: loadConfig(present), isSecretKeyNew: false }
 
   // Everything else is checked first: a start that is refused anyway leaves nothing behind.
-  loadConfig({ ...present, SECRET_KEY: createSecretKey() })
-  let reason = ''
+  const config = loadConfig({ ...present, SECRET_KEY: createSecretKey() })
+  if (mustHaveKey) throw new ConfigError(['SECRET_KEY is not set: the server has another one'])
+  if (!keepsKey) return { config, isSecretKeyNew: false }
+
   try {
-    keepSecretKey(path, createSecretKey())
+    keepSecretKey(path, config.secretKey)
   } catch (error) {
-    reason = Object(error).message
+    throw new ConfigError([`SECRET_KEY is not set, and a new one cannot be kept in ${path} (${Object(error).message}): set SECRET_KEY in the environment, or let this folder be written to`])
   }
   // What the file says now counts: another process may have been faster.
-  const kept = merged()
-  if (kept.SECRET_KEY === undefined) {
-    throw new ConfigError([`SECRET_KEY is not set, and a new one cannot be kept in ${path} (${reason}): set SECRET_KEY in the environment, or let this folder be written to`])
-  }
-  return { config: loadConfig(kept), isSecretKeyNew: true }
+  return { config: loadConfig(merged()), isSecretKeyNew: true }
 }

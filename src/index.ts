@@ -8,16 +8,25 @@ import accounts from './routes/accounts/index.js'
 import roles from './routes/roles/index.js'
 import sessions from './routes/sessions/index.js'
 
-export type { User } from './plugins/users.js'
+// The types of what is decorated: `app.authenticate`, `request.currentUser` and the others.
+export type * from './plugins/authenticate.js'
+export type * from './plugins/database.js'
+export type * from './plugins/jwt.js'
+export type * from './plugins/passwords.js'
+export type * from './plugins/roles.js'
+export type * from './plugins/tokens.js'
+export type * from './plugins/users.js'
 
 /** What Latchkey is told by the app that registers it. */
 export interface LatchkeyOptions extends Omit<CapabilityOptions, 'databaseMustExist'> {
-  /** What a new password must meet. */
-  passwordPolicy: PasswordPolicy
-  /** `closed`: nobody can sign up over HTTP. */
-  signup: 'open' | 'closed'
-  /** `uniform`: a login does not tell an unknown username from a wrong password. */
-  loginErrors: 'detailed' | 'uniform'
+  /** Where the routes are: `/api/v1` by default. */
+  prefix?: string
+  /** What a new password must meet: 8 characters and not on the list of common ones, by default. */
+  passwordPolicy?: PasswordPolicy
+  /** `open` by default; `closed`: nobody can sign up over HTTP. */
+  signup?: 'open' | 'closed'
+  /** `detailed` by default; `uniform`: a login does not tell an unknown username from a wrong password. */
+  loginErrors?: 'detailed' | 'uniform'
 }
 
 /** The largest body that is read, in bytes: all we accept are a few short strings. */
@@ -32,19 +41,20 @@ const bodyLimitBytes = 16_384
  * @throws {TypeError} a secret key is too short or too well known
  */
 const latchkey: FastifyPluginAsync<LatchkeyOptions> = async (app, options) => {
+  const { prefix = '/api/v1', passwordPolicy = { minLength: 8, blocklist: true }, signup = 'open', loginErrors = 'detailed' } = options
   await app.register(capabilities, options)
 
   await app.register(async (scope) => {
     await scope.register(errors)
-    await scope.register(validation, { passwordPolicy: options.passwordPolicy })
+    await scope.register(validation, { passwordPolicy })
     scope.addHook('onRoute', (route) => { route.bodyLimit = bodyLimitBytes })
     // What is answered here carries tokens and people (RFC 9111, section 5.2.2.5).
     scope.addHook('onRequest', async (request, reply) => { reply.header('cache-control', 'no-store') })
 
-    await scope.register(accounts, { signup: options.signup })
-    await scope.register(sessions, { loginErrors: options.loginErrors, tokenTtlSeconds: options.tokenTtlSeconds })
+    await scope.register(accounts, { signup })
+    await scope.register(sessions, { loginErrors })
     await scope.register(roles)
-  }, { prefix: '/api/v1' })
+  }, { prefix })
 }
 
 export default fp(latchkey, { name: 'latchkey', fastify: '5.x' })

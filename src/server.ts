@@ -5,6 +5,8 @@ import { loadEnvironment } from './environment.js'
 
 /** After this, connections that still have not finished are cut: the process is gone within 10 s of the signal. */
 const drainDeadlineMs = 8_000
+/** After this the process ends, whatever still hangs. */
+const exitDeadlineMs = 9_000
 
 async function serve (): Promise<void> {
   const { config, isSecretKeyNew } = loadEnvironment(process.env)
@@ -13,15 +15,23 @@ async function serve (): Promise<void> {
   const app = await buildApp(config, { logStream })
   if (isSecretKeyNew) app.log.info('there was no SECRET_KEY: a new one was made and kept in .env')
 
-  let closing: Promise<void> | undefined
-  const close = (exitCode: number) => {
-    closing ??= (async () => {
-      const deadline = setTimeout(() => app.server.closeAllConnections(), drainDeadlineMs)
-      await app.close()
-      clearTimeout(deadline)
-      app.log.info('closed')
+  let exitCode = 0
+  let isClosing = false
+  const close = (code: number) => {
+    exitCode = Math.max(exitCode, code)
+    if (isClosing) return
+    isClosing = true
+    const cut = setTimeout(() => app.server.closeAllConnections(), drainDeadlineMs)
+    // Whatever hangs or fails in here, the process ends.
+    const giveUp = setTimeout(() => process.exit(1), exitDeadlineMs)
+    app.close().then(() => app.log.info('closed'), (error) => {
+      exitCode = 1
+      app.log.fatal({ err: error }, 'could not be closed')
+    }).finally(() => {
+      clearTimeout(cut)
+      clearTimeout(giveUp)
       process.exit(exitCode)
-    })()
+    })
   }
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.on(signal, () => {

@@ -350,6 +350,12 @@ t.test('HTTP', async (t) => {
     }
   })
 
+  t.test('garbage behind a request is not taken for its answer', async (t) => {
+    const body = JSON.stringify({ ...bob, username: 'pipelined' })
+    const answer = await raw(app, `POST /api/v1/signup HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}GARBAGE\r\n\r\n`)
+    t.notMatch(answer, /^HTTP\/1\.1 400/)
+  })
+
   t.test('a client that leaves in the middle harms nobody', async (t) => {
     const port = portOf(app)
     for (const bytes of ['G', 'GET / HT', 'POST /api/v1/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"user']) {
@@ -399,6 +405,7 @@ t.test('CORS_ORIGIN · only the origins of the list, never with credentials', as
     t.equal(preflight.statusCode, 204)
     t.match(preflight.headers, { 'access-control-allow-origin': origin, 'access-control-allow-headers': 'authorization' })
     t.notOk('access-control-allow-credentials' in preflight.headers)
+    t.equal(preflight.headers['access-control-allow-methods'], 'GET, HEAD, POST, PUT, DELETE')
   }
   for (const origin of ['https://evil.example', 'https://app.example.com.evil.example', 'null']) {
     t.notOk('access-control-allow-origin' in (await ask(origin)).headers, origin)

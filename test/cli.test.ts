@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, writeFileSync } from 'node:fs'
+import { existsSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
 import { text } from 'node:stream/consumers'
@@ -210,6 +210,17 @@ t.test('what cannot be done is one clear line', async (t) => {
   const garbage = commandLine(t)
   writeFileSync(garbage.file, 'garbage '.repeat(100))
   refused(t, await garbage.latchkey(['user', 'list']), 'file is not a database')
+
+  const keyless = commandLine(t)
+  delete keyless.settings.SECRET_KEY
+  const dotEnv = join(keyless.folder, '.env')
+  refused(t, await keyless.latchkey(['role', 'list']), `there is no database ${keyless.file}`)
+  t.notOk(existsSync(dotEnv), 'and no key')
+  t.match(await keyless.latchkey(['migrate']), { code: 0, err: 'there was no SECRET_KEY: a new one was made and kept in .env\n' })
+  rmSync(dotEnv)
+  t.match(await keyless.latchkey(['user', 'list']), { code: 0, err: '' })
+  refused(t, await keyless.latchkey(['token', 'create', 'bob', '--description', 'x']), 'SECRET_KEY is not set: the server has another one')
+  t.notOk(existsSync(dotEnv))
   refused(t, await commandLine(t, { PORT: 'http', SIGNUP: 'maybe' }).latchkey(['migrate']), /PORT must be .*; SIGNUP must be/)
 
   const locked = commandLine(t)

@@ -1,4 +1,6 @@
-import { chmodSync, existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { chmodSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { ConfigError, loadConfig } from '../src/config.js'
@@ -156,13 +158,26 @@ t.test('loadEnvironment', async (t) => {
     t.throws(() => loadEnvironment({}, path), { name: 'ConfigError', message: /SECRET_KEY is not set.*ENOENT.*set SECRET_KEY in the environment/ })
   })
 
-  t.test('a .env that somebody else makes at the same moment counts, and is not overwritten', async (t) => {
+  t.test('the key of a process that was faster counts; one that never lets go is named', async (t) => {
     const path = join(temporaryFolder(t), '.env')
-    // To readers it is not there yet; to writers its name is taken.
-    symlinkSync('not-there-yet', path)
-    t.throws(() => loadEnvironment({}, path), { name: 'ConfigError', message: /SECRET_KEY is not set.*EEXIST/ })
-    t.ok(lstatSync(path).isSymbolicLink())
-    t.same(readdirSync(join(path, '..')), ['.env'], 'no draft stays behind')
+    writeFileSync(path, 'PORT=4000\n')
+    writeFileSync(`${path}.lock`, '')
+    const other = spawn('sh', ['-c', `sleep 0.3; echo "SECRET_KEY=${secretKey}" >> "$0"; rm "$0.lock"`, path])
+    t.match(loadEnvironment({}, path).config, { secretKey, port: 4000 })
+    await once(other, 'exit')
+    t.equal(readFileSync(path, 'utf8').match(/SECRET_KEY=/g)?.length, 1)
+
+    const stuck = join(temporaryFolder(t), '.env')
+    writeFileSync(`${stuck}.lock`, '')
+    t.throws(() => loadEnvironment({}, stuck), { name: 'ConfigError', message: /SECRET_KEY is not set.*EEXIST.*\.env\.lock/ })
+    t.notOk(existsSync(stuck))
+  })
+
+  t.test('who signs nothing needs no key; who must sign like the server is refused without', async (t) => {
+    const path = join(temporaryFolder(t), '.env')
+    t.equal(loadEnvironment({}, path, { keepsKey: false }).isSecretKeyNew, false)
+    t.throws(() => loadEnvironment({}, path, { mustHaveKey: true }), { name: 'ConfigError', message: /^SECRET_KEY is not set/ })
+    t.notOk(existsSync(path))
   })
 
   t.test('a .env that cannot be read is refused', async (t) => {

@@ -127,14 +127,14 @@ t.test('the house · dependencies point one way', async (t) => {
     'server.ts': /^(app|config|environment|database\/store)\.ts$/,
     'cli.ts': /^commands\/index\.ts$/,
     commands: /^(commands\/|capabilities\.ts|environment\.ts|config\.ts|database\/|lib\/)/,
-    'capabilities.ts': /^plugins\//,
+    'capabilities.ts': /^(plugins|lib)\//,
     'app.ts': /^(index\.ts|plugins\/|routes\/(greeting|health)\/index\.ts|lib\/)/,
     'index.ts': /^(capabilities\.ts|plugins\/|routes\/\w+\/index\.ts)/,
     'config.ts': /^lib\//,
     'environment.ts': /^(config\.ts|lib\/)/,
     plugins: /^(database|lib)\//,
     routes: /^(database|lib)\//,
-    database: /^database\//,
+    database: /^(database|lib)\//,
     lib: /^lib\//
   }
   for (const file of files) {

@@ -4,7 +4,8 @@ import Database from 'better-sqlite3'
 import { DrizzleQueryError, sql } from 'drizzle-orm'
 import { getTableConfig } from 'drizzle-orm/sqlite-core'
 import t from 'tap'
-import { causeOf, isForeignKeyViolation, isUnavailable } from '../src/database/faults.js'
+import { isForeignKeyViolation, isUnavailable } from '../src/database/faults.js'
+import { causeOf } from '../src/lib/causes.js'
 import { openStore } from '../src/database/open.js'
 import type { Store } from '../src/database/store.js'
 import { temporaryFolder } from './helper.js'
@@ -33,8 +34,9 @@ t.test('openStore', async (t) => {
     const file = join(temporaryFolder(t), 'latchkey.sqlite')
     writeFileSync(file, '')
     chmodSync(file, 0o644)
-    await (await openStore(`sqlite:///${file}`)).close()
-    t.equal(mode(file), 0o600)
+    const store = await openStore(`sqlite:///${file}`)
+    for (const suffix of ['', '-wal', '-shm']) t.equal(mode(file + suffix), 0o600, suffix)
+    await store.close()
   })
 
   t.test('reads the path as SQLAlchemy does', async (t) => {

@@ -86,6 +86,36 @@ t.test('SIGTERM · ends with 0 within 10 s even when a client hangs in the middl
   await ended
 })
 
+t.test('an exception while closing · ends the process with 1', { buffered: true }, async (t) => {
+  const server = startServer(t, temporaryFolder(t), {}, 'process.on("SIGUSR2", () => { throw new Error("a mishap") })')
+  const { socket } = await open(await server.listening, `${loginHead(100)}{"user`)
+  await delay(100)
+  server.child.kill('SIGTERM')
+  await delay(100)
+  server.child.kill('SIGUSR2')
+  await delay(100)
+  socket.destroy()
+  t.equal(await server.exited, 1)
+})
+
+t.test('a close that fails · is logged, and ends the process with 1', { buffered: true }, async (t) => {
+  const server = startServer(t, temporaryFolder(t), {}, 'globalThis.clearInterval = () => { throw new Error("a mishap") }')
+  await server.listening
+  server.child.kill('SIGTERM')
+  t.equal(await server.exited, 1)
+  t.match(server.output(), /could not be closed/)
+})
+
+t.test('a close that hangs · ends the process with 1 within 10 s', { buffered: true }, async (t) => {
+  const server = startServer(t, temporaryFolder(t), {}, 'import { Server } from "node:http"; Server.prototype.closeAllConnections = () => {}')
+  await open(await server.listening, `${loginHead(100)}{"user`)
+  await delay(100)
+  const before = performance.now()
+  server.child.kill('SIGTERM')
+  t.equal(await server.exited, 1)
+  t.ok(performance.now() - before < 10_000)
+})
+
 t.test('slow clients · are closed within 15 s while others are served', { buffered: true }, async (t) => {
   const server = startServer(t, temporaryFolder(t))
   const url = await server.listening

@@ -6,18 +6,26 @@ import type { Role } from '../plugins/roles.js'
 import type { User } from '../plugins/users.js'
 import { CommandError, type Terminal } from './terminal.js'
 
+/** What a command needs to be there already; the rest is made, as the server makes it. */
+export interface Needs {
+  /** The database: who asks for what is in it has mistaken its address. */
+  database?: boolean
+  /** The server's SECRET_KEY: what another one signs is worth nothing. */
+  secretKey?: boolean
+}
+
 /**
  * Does something with Latchkey's capabilities, without HTTP, and gives everything back.
  *
- * @param mustExist refuses a database that is not there: who asks for what is in it has mistaken its address
  * @throws {ConfigError} a setting is wrong
  * @throws {StoreError} the database cannot be opened
  */
-export async function withCore (terminal: Terminal, mustExist: boolean, work: (core: FastifyInstance, config: Config) => Promise<void>): Promise<void> {
-  const { config } = loadEnvironment(terminal.env, terminal.dotEnvPath)
+export async function withCore (terminal: Terminal, { database = false, secretKey = false }: Needs, work: (core: FastifyInstance, config: Config) => Promise<void>): Promise<void> {
+  const { config, isSecretKeyNew } = loadEnvironment(terminal.env, terminal.dotEnvPath, { keepsKey: !database, mustHaveKey: secretKey })
+  if (isSecretKeyNew) terminal.stderr.write('there was no SECRET_KEY: a new one was made and kept in .env\n')
   const core = Fastify()
   try {
-    await core.register(capabilities, { ...config, databaseMustExist: mustExist })
+    await core.register(capabilities, { ...config, databaseMustExist: database })
     await work(core, config)
   } finally {
     await core.close()

@@ -10,7 +10,7 @@ export function roleCommands (program: Command, terminal: Terminal): void {
 
   role.command('grant').argument('<user>', 'the username').argument('<role>', 'the name of the role').description('give a role to a user')
     .action(async (username: string, name: string) => {
-      await withCore(terminal, true, async (core) => {
+      await withCore(terminal, { database: true }, async (core) => {
         const user = await findUser(core, username)
         await requireRoleNamed(core, name)
         await core.roles.grant(user.id, name)
@@ -20,7 +20,7 @@ export function roleCommands (program: Command, terminal: Terminal): void {
 
   role.command('revoke').argument('<user>', 'the username').argument('<role>', 'the name of the role').description('take a role from a user')
     .action(async (username: string, name: string) => {
-      await withCore(terminal, true, async (core) => {
+      await withCore(terminal, { database: true }, async (core) => {
         const user = await findUser(core, username)
         await requireRoleNamed(core, name)
         if (!(await core.roles.revoke(user.id, name))) throw new CommandError(`user ${user.username} is the last admin: make another one first`)
@@ -31,7 +31,7 @@ export function roleCommands (program: Command, terminal: Terminal): void {
   role.command('list').description('list all roles')
     .option('--json', 'print an array of records')
     .action(async (options: { json?: boolean }) => {
-      await withCore(terminal, false, async (core) => {
+      await withCore(terminal, { database: true }, async (core) => {
         const roles = await core.roles.list()
         print(terminal, options, roles, table(roles))
       })
@@ -46,7 +46,7 @@ export function roleCommands (program: Command, terminal: Terminal): void {
       if (problem !== undefined) throw new CommandError(`the name of the role ${problem}`)
       const descriptionIs = descriptionProblem(description)
       if (descriptionIs !== undefined) throw new CommandError(`the description ${descriptionIs}`)
-      await withCore(terminal, false, async (core) => {
+      await withCore(terminal, {}, async (core) => {
         const created = await core.roles.create({ name, description })
         if (created === undefined) throw new CommandError(`there is a role ${name} already`)
         print(terminal, options, created, `role ${name} was made`)
@@ -56,7 +56,7 @@ export function roleCommands (program: Command, terminal: Terminal): void {
   role.command('delete').argument('<role>', 'the name of the role').description('delete a role, and take it from everybody')
     .action(async (name: string) => {
       if (name === adminRole) throw new CommandError('the role admin cannot be deleted')
-      await withCore(terminal, true, async (core) => {
+      await withCore(terminal, { database: true }, async (core) => {
         if (!(await core.roles.delete(name))) throw new CommandError(`there is no role ${printable(name)}`)
         print(terminal, {}, null, `role ${name} was deleted`)
       })

@@ -11,13 +11,13 @@ export function serverCommands (program: Command, terminal: Terminal): void {
 
   program.command('migrate').description('bring the database to the present schema; serving does so as well')
     .action(async () => {
-      await withCore(terminal, false, async () => print(terminal, {}, null, 'the database is up to date'))
+      await withCore(terminal, {}, async () => print(terminal, {}, null, 'the database is up to date'))
     })
 
   program.command('reset-db').description('delete every account, token and role')
     .option('--yes', 'do not ask')
     .action(async ({ yes = false }: { yes?: boolean }) => {
-      await withCore(terminal, true, async (core, { databaseUrl }) => {
+      await withCore(terminal, { database: true }, async (core, { databaseUrl }) => {
         const accounts = await core.users.count()
         if (!yes && await ask(terminal, `Delete ${accounts} accounts in ${databaseUrl.replace(/\/\/[^/]*@/, '//')}, with their tokens, and all roles? Type yes: `) !== 'yes') {
           throw new CommandError('nothing was deleted')

@@ -23,11 +23,12 @@ export function tokenCommands (program: Command, terminal: Terminal): void {
       const { description, expiresIn: lifetimeSeconds } = options
       const problem = descriptionProblem(description)
       if (problem !== undefined) throw new CommandError(`the description ${problem}`)
-      await withCore(terminal, true, async (core) => {
+      await withCore(terminal, { database: true, secretKey: true }, async (core) => {
         const user = await findUser(core, username)
         if (await core.tokens.countPersonal(user.id) >= personalTokensPerUser) throw new CommandError(`user ${user.username} has too many access tokens: delete one first`)
         const issued = await core.accessTokens.issue({ userId: user.id, kind: 'personal', description, lifetimeSeconds })
         if (issued === undefined) throw new CommandError(`there is no user ${user.username} any more`)
+        await core.tokens.makeRoom(user.id, [issued.id])
         print(terminal, options, {
           id: issued.id,
           description,

@@ -41,7 +41,7 @@ export function userCommands (program: Command, terminal: Terminal): void {
       const { email = null, admin = false } = options
       refuse('username', username === '' ? 'is empty' : usernameProblem(username))
       if (email !== null) refuse('email', emailProblem(email))
-      await withCore(terminal, false, async (core, config) => {
+      await withCore(terminal, {}, async (core, config) => {
         if (await core.users.find(username) !== undefined) throw new CommandError('username already taken')
         const passwordHash = await hashNewPassword(terminal, options, core, config, { username, email })
         const created = await core.users.create({ username, email, passwordHash })
@@ -54,7 +54,7 @@ export function userCommands (program: Command, terminal: Terminal): void {
   user.command('list').description('list all accounts')
     .option('--json', 'print an array of records')
     .action(async (options: JsonOptions) => {
-      await withCore(terminal, true, async (core) => {
+      await withCore(terminal, { database: true }, async (core) => {
         const records = await Promise.all((await core.users.list()).map((each) => record(core, each)))
         print(terminal, options, records, records.length === 0 ? 'there are no users' : table(records.map((each) => ({ ...each, roles: each.roles.join(', ') }))))
       })
@@ -63,7 +63,7 @@ export function userCommands (program: Command, terminal: Terminal): void {
   user.command('show').argument('<name>', 'the username').description('show an account')
     .option('--json', 'print a record')
     .action(async (username: string, options: JsonOptions) => {
-      await withCore(terminal, true, async (core) => {
+      await withCore(terminal, { database: true }, async (core) => {
         const found = await findUser(core, username)
         const shown = { ...await record(core, found), tokens: (await core.tokens.list(found.id)).length }
         print(terminal, options, shown, Object.entries(shown).map(([name, value]) => `${name}: ${[value].flat().join(', ')}`).join('\n'))
@@ -72,7 +72,7 @@ export function userCommands (program: Command, terminal: Terminal): void {
 
   user.command('delete').argument('<name>', 'the username').description('delete an account and all that hangs on it')
     .action(async (username: string) => {
-      await withCore(terminal, true, async (core) => {
+      await withCore(terminal, { database: true }, async (core) => {
         const found = await findUser(core, username)
         if (!(await core.users.delete(found.id))) throw new CommandError(`user ${found.username} is the last admin: make another one first`)
         print(terminal, {}, null, `user ${found.username} was deleted`)
@@ -82,7 +82,7 @@ export function userCommands (program: Command, terminal: Terminal): void {
   user.command('set-password').argument('<name>', 'the username').description('set another password, and log the user out everywhere')
     .option('--password-stdin', 'read the password from standard input')
     .action(async (username: string, options: PasswordOptions) => {
-      await withCore(terminal, true, async (core, config) => {
+      await withCore(terminal, { database: true }, async (core, config) => {
         const found = await findUser(core, username)
         const passwordHash = await hashNewPassword(terminal, options, core, config, found)
         // Before and after, as when users do it themselves.
@@ -95,7 +95,7 @@ export function userCommands (program: Command, terminal: Terminal): void {
 
   user.command('logout').argument('<name>', 'the username').description('take all tokens of an account back')
     .action(async (username: string) => {
-      await withCore(terminal, true, async (core) => {
+      await withCore(terminal, { database: true }, async (core) => {
         const found = await findUser(core, username)
         await core.tokens.revokeAll(found.id)
         print(terminal, {}, null, `user ${found.username} is logged out everywhere`)

@@ -21,7 +21,7 @@ export const ErrorBody = Type.Object({
   code: Type.String({ description: 'What happened, for programs. Codes never change their meaning.', examples: ['AUTHORIZATION_MISSING'] }),
   error: Type.String({ description: 'The name of the status.', examples: ['Bad Request'] }),
   message: Type.String({ description: 'What happened, for people.', examples: ['no Authorization header found'] })
-}, { $id: 'ErrorResponse', description: 'A failure.' })
+}, { $id: 'latchkey.ErrorResponse', description: 'A failure.' })
 
 /** The same with a list of all that is wrong with a body. */
 export const ValidationErrorBody = Type.Object({
@@ -32,7 +32,7 @@ export const ValidationErrorBody = Type.Object({
       message: Type.String({ description: 'What is wrong with it.', examples: ['username is empty'] })
     }),
     { description: 'Everything that is wrong, at most one entry a field, in the order of the schema. The first one is also the message.' })
-}, { $id: 'ValidationErrorResponse', description: 'The body is JSON, but not what is asked for.' })
+}, { $id: 'latchkey.ValidationErrorResponse', description: 'The request can be read, but is not what is asked for.' })
 
 /** The body that reports a failure. A 5xx says its status text and no more. */
 export function errorBody ({ statusCode, code, message, errors }: ExpectedError): Record<string, unknown> {
@@ -41,7 +41,7 @@ export function errorBody ({ statusCode, code, message, errors }: ExpectedError)
 }
 
 function describe (error: ExpectedError): string {
-  if (error instanceof ValidationFailed) return `\`${error.code}\`: the body is not what is asked for`
+  if (error instanceof ValidationFailed) return `\`${error.code}\`: the request is not what is asked for`
   return `\`${error.code}\`${error.statusCode < 500 ? `: ${error.message}` : ''}`
 }
 

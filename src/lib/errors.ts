@@ -10,7 +10,7 @@ export const BodyTooLarge = createError('BODY_TOO_LARGE', 'the body is too large
 export const MediaTypeUnsupported = createError('MEDIA_TYPE_UNSUPPORTED', 'the body must be application/json', 415)
 export const RequestTimeout = createError('REQUEST_TIMEOUT', 'the request took too long to arrive', 408)
 export const HeadersTooLarge = createError('HEADERS_TOO_LARGE', 'the headers are too large', 431)
-export const InternalServerError = createError('INTERNAL_SERVER_ERROR', 'Internal Server Error', 500)
+export const InternalServerError = createError<string, 500, [{ cause: unknown }?]>('INTERNAL_SERVER_ERROR', 'Internal Server Error', 500)
 
 /** The path exists, the method does not; `Allow` names those that do (RFC 9110, section 15.5.6). */
 export class MethodNotAllowed extends createError<string, 405, []>('METHOD_NOT_ALLOWED', 'this method is not allowed here', 405) {

@@ -1,4 +1,5 @@
 import type { FastifyRequest } from 'fastify'
+import { causeOf } from './causes.js'
 
 /**
  * What a log line may hold. Fastify's own serializer logs the whole URL; a query string
@@ -8,6 +9,9 @@ export const loggerOptions = {
   serializers: {
     req: ({ method, url, ip }: FastifyRequest) => ({ method, path: url.split('?', 1)[0], address: ip }),
     res: ({ statusCode }: { statusCode: number }) => ({ statusCode }),
-    err: ({ name, message, stack, code }: Error & { code?: string }) => ({ type: name, code: String(code), message, stack: String(stack) })
+    err: (error: Error) => {
+      const { name, message, stack, code } = Object(causeOf(error))
+      return { type: String(name), code: String(code), message: String(message), stack: String(stack) }
+    }
   }
 }

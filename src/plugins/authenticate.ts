@@ -1,5 +1,6 @@
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
+import { asExpectedError } from '../database/faults.js'
 import { isTokenId, isUserId, noTokenId } from '../lib/claims.js'
 import { asGuard, type Guard, refusalsOf } from '../lib/guards.js'
 import { AuthorizationMissing, ServiceUnavailable, TokenClaimsInvalid, TokenExpired, TokenInvalid, TokenRevoked, UserNotFound } from '../lib/errors.js'
@@ -17,6 +18,8 @@ declare module 'fastify' {
      * @throws {TokenClaimsInvalid} 400: ours, but it names no user
      * @throws {UserNotFound} 400: its user is gone
      * @throws {TokenRevoked} 401: it was taken back
+     * @throws {ServiceUnavailable} 503: the database cannot serve now
+     * @throws {InternalServerError} 500: it failed otherwise
      */
     authenticate: Guard
   }
@@ -45,7 +48,7 @@ function hasOneAuthorization (rawHeaders: string[]): boolean {
   return count < 2
 }
 
-const plugin: FastifyPluginAsync = async (app) => {
+const plugin: FastifyPluginAsync<{ securityScheme?: string }> = async (app, { securityScheme }) => {
   app.decorateRequest('currentUser', null, [])
   app.decorateRequest('currentTokenId', '')
 
@@ -58,7 +61,8 @@ const plugin: FastifyPluginAsync = async (app) => {
     const { user_id: userId, jti } = app.accessTokens.verify(token)
     if (!isUserId(userId)) throw new TokenClaimsInvalid()
     const tokenId = isTokenId(jti) ? jti : noTokenId
-    const owner = await app.tokens.findOwner(userId, tokenId)
+    // Wherever the guard stands, its host must not show what a database says.
+    const owner = await app.tokens.findOwner(userId, tokenId).catch((error) => { throw asExpectedError(error) })
     if (owner === undefined) throw new UserNotFound()
     if (!owner.isLiving) throw new TokenRevoked()
     app.tokens.markUsed(tokenId, owner.lastUsedAt)
@@ -71,7 +75,7 @@ const plugin: FastifyPluginAsync = async (app) => {
   app.addHook('onRoute', (route) => {
     const refusals = refusalsOf(route)
     if (refusals.length === 0) return
-    route.schema = { ...route.schema, security: [{ bearerAuth: [] }] }
+    if (securityScheme !== undefined) route.schema = { security: [{ [securityScheme]: [] }], ...route.schema }
     route.config = { ...route.config, errors: [...refusals, ...route.config?.errors ?? []] }
   })
 }

@@ -2,9 +2,10 @@ import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import type { ConnectionError, FastifyError, FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { causeOf, isUnavailable } from '../database/faults.js'
+import { asExpectedError } from '../database/faults.js'
+import { causeOf } from '../lib/causes.js'
 import { type ErrorClass, type ExpectedError, ErrorBody, errorBody, errorResponses, ValidationErrorBody } from '../lib/error-responses.js'
-import { BodyMalformed, BodyTooLarge, HeadersTooLarge, InternalServerError, MediaTypeUnsupported, RequestMalformed, RequestTimeout, RouteNotFound, ServiceUnavailable, ValidationFailed } from '../lib/errors.js'
+import { BodyMalformed, BodyTooLarge, HeadersTooLarge, InternalServerError, MediaTypeUnsupported, RequestMalformed, RequestTimeout, RouteNotFound, ValidationFailed } from '../lib/errors.js'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -32,11 +33,10 @@ function isOurs (error: unknown): error is ExpectedError {
 /** The expected failure that a thrown thing amounts to. */
 function expectedError (thrown: unknown): ExpectedError {
   if (isOurs(thrown)) return thrown
-  if (isUnavailable(thrown)) return new ServiceUnavailable()
   const { code, statusCode }: Partial<FastifyError> = Object(thrown)
   const FrameworkError = frameworkErrors[String(code)]
   if (FrameworkError !== undefined) return new FrameworkError()
-  return Number(statusCode) < 500 ? new RequestMalformed() : new InternalServerError()
+  return Number(statusCode) < 500 ? new RequestMalformed() : asExpectedError(thrown)
 }
 
 /** Answers a failure: Fastify's error handler. */
@@ -44,7 +44,7 @@ export function replyWithError (thrown: unknown, request: FastifyRequest, reply:
   const error: ExpectedError = expectedError(thrown)
   // Only faults are news; what a client did wrong is in the line of the answer.
   if (error.statusCode >= 500) {
-    request.log.error({ err: causeOf(thrown instanceof ServiceUnavailable ? thrown.cause : thrown) }, 'the request failed')
+    request.log.error({ err: causeOf(error.cause) }, 'the request failed')
   }
   // RFC 9110, section 15.5.2: a 401 always carries a challenge.
   if (error.statusCode === 401) reply.header('www-authenticate', 'Bearer')
@@ -71,8 +71,10 @@ export function frameworkErrorHandler (thrown: unknown, request: FastifyRequest,
  * nothing that a route could answer. Fastify's `clientErrorHandler`.
  */
 export function clientErrorHandler (thrown: ConnectionError, socket: Socket): void {
-  // Nobody is there any more.
-  if (thrown.code === 'ECONNRESET' || !socket.writable) {
+  // What Node is still to answer on this connection, if anything.
+  const { headersSent = false, req: { complete = false } = {} } = Object(Object(socket)._httpMessage)
+  // Nobody is there any more, or an answer to an earlier request is due: this one would be taken for it.
+  if (thrown.code === 'ECONNRESET' || !socket.writable || headersSent || complete) {
     socket.destroy()
     return
   }

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import fastifyJwt, { type FastifyJWTOptions, type JWT } from '@fastify/jwt'
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
@@ -12,9 +13,8 @@ export interface AccessTokens {
    * Signs a token for a user and adds its row; `undefined` when the user is gone.
    *
    * @param token.lifetimeSeconds its life; TOKEN_TTL_SECONDS by default
-   * @param token.sparedId another token of the user that must not give way to it
    */
-  issue: (token: Pick<NewToken, 'userId' | 'kind' | 'description'> & { lifetimeSeconds?: number, sparedId?: string }) => Promise<IssuedToken | undefined>
+  issue: (token: Pick<NewToken, 'userId' | 'kind' | 'description'> & { lifetimeSeconds?: number }) => Promise<IssuedToken | undefined>
   /**
    * Verifies everything that a token says by itself: form, algorithm, signature, times.
    * Whether its user and its row live is the database's to say.
@@ -30,6 +30,7 @@ export interface AccessTokens {
 export interface IssuedToken {
   id: string
   token: string
+  lifetimeSeconds: number
   createdAt: Date
   expiresAt: Date
 }
@@ -77,12 +78,14 @@ const plugin: FastifyPluginAsync<JwtOptions> = async (app, { secretKey, secretKe
   // In scopes of their own: an app that embeds us may use @fastify/jwt itself.
   const isolated = async (secret: string): Promise<JWT> => {
     if (!isSecretKey(secret)) throw new TypeError(`a secret key ${secretKeyRule}`)
+    // Names of its own as well: the app may have registered it before us.
+    const namespace = `latchkey-${randomUUID()}`
     let isolatedScope = app
     await app.register(async (scope) => {
-      await scope.register(fastifyJwt, { ...options, secret })
+      await scope.register(fastifyJwt, { ...options, secret, namespace, decoratorName: namespace })
       isolatedScope = scope
     })
-    return isolatedScope.jwt
+    return Object(isolatedScope.jwt)[namespace]
   }
   const current = await isolated(secretKey)
   const previous = secretKeyPrevious === undefined ? undefined : await isolated(secretKeyPrevious)
@@ -98,16 +101,16 @@ const plugin: FastifyPluginAsync<JwtOptions> = async (app, { secretKey, secretKe
   }
 
   app.decorate('accessTokens', {
-    async issue ({ lifetimeSeconds = tokenTtlSeconds, sparedId, ...token }) {
+    async issue ({ lifetimeSeconds = tokenTtlSeconds, ...token }) {
       const createdAt = new Date(now())
       const iat = Math.floor(createdAt.getTime() / 1_000)
       const exp = iat + lifetimeSeconds
       // Times of claims are whole seconds; the row's are exact, so that they keep their order.
       const expiresAt = new Date(createdAt.getTime() + lifetimeSeconds * 1_000)
-      const id = await app.tokens.create({ ...token, createdAt, expiresAt }, sparedId)
+      const id = await app.tokens.create({ ...token, createdAt, expiresAt })
       if (id === undefined) return undefined
       const claims: TokenClaims = { user_id: token.userId, jti: id, iat, exp }
-      return { id, token: current.sign(claims), createdAt, expiresAt }
+      return { id, token: current.sign(claims), lifetimeSeconds, createdAt, expiresAt }
     },
 
     verify (token) {

@@ -16,7 +16,7 @@ const plugin: FastifyPluginAsync = async (app) => {
   })
 
   // The same router that Fastify has, asked for the path alone.
-  const paths = findMyWay()
+  const paths = findMyWay({ maxParamLength: 1_000 })
   const anyMethod: HTTPMethod = 'GET'
   app.addHook('onReady', async () => {
     // '*' is where @fastify/cors answers preflights: it says nothing about paths.

@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import type { FastifyPluginAsync } from 'fastify'
@@ -25,6 +27,7 @@ const docsPolicy = {
  * @see https://github.com/fastify/fastify-swagger-ui
  */
 const plugin: FastifyPluginAsync = async (app) => {
+  const { version } = JSON.parse(readFileSync(join(import.meta.dirname, '../../package.json'), 'utf8'))
   await app.register(swagger, {
     convertConstToEnum: false,
     openapi: {
@@ -39,7 +42,7 @@ const plugin: FastifyPluginAsync = async (app) => {
           '',
           'Failures have one shape: `statusCode`, `code` (for programs), `error`, `message` (for people).'
         ].join('\n'),
-        version: '1.0.0',
+        version: String(version),
         license: { name: 'MIT', identifier: 'MIT' }
       },
       servers: [{ url: '/', description: 'This server.' }],
@@ -62,8 +65,8 @@ const plugin: FastifyPluginAsync = async (app) => {
       }
     },
     refResolver: {
-      // Every schema of ours has an $id: it is the component's name.
-      buildLocalReference: ({ $id }) => String($id)
+      // Every schema of ours has an $id: it is the component's name, without our prefix.
+      buildLocalReference: ({ $id }) => String($id).replace(/^latchkey\./, '')
     }
   })
 

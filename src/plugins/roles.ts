@@ -1,7 +1,7 @@
 import { and, asc, eq, exists, ne } from 'drizzle-orm'
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
-import { isForeignKeyViolation } from '../database/faults.js'
+import { asExpectedError, isForeignKeyViolation } from '../database/faults.js'
 import type { Store } from '../database/store.js'
 import { RoleRequired } from '../lib/errors.js'
 import { asGuard, type Guard, refusalsOf } from '../lib/guards.js'
@@ -76,7 +76,8 @@ function rolesRepository ({ db, tables: { roles, userRoles } }: Store) {
 
     /** Takes a role from a user, who may not have it; false, and nothing happens, when that would leave nobody with `admin`. */
     async revoke (userId: number, roleName: string): Promise<boolean> {
-      // The condition is part of the statement: two requests at once cannot both find the other's admin.
+      // The condition is part of the statement: where writes are one at a time, as in SQLite,
+      // two requests at once cannot both find the other's admin.
       const others = db.select({ userId: userRoles.userId }).from(userRoles)
         .where(and(eq(userRoles.roleName, adminRole), ne(userRoles.userId, userId)))
       await db.delete(userRoles).where(and(isThis(userId, roleName), roleName === adminRole ? exists(others) : undefined))
@@ -92,7 +93,7 @@ const plugin: FastifyPluginAsync = async (app) => {
     if (names.length === 0) throw new TypeError('requireRole needs the name of at least one role')
     const guard: Guard = async (request) => {
       if (request.currentTokenId === '') await app.authenticate(request)
-      const roles = await app.roles.ofUser(request.currentUser.id)
+      const roles = await app.roles.ofUser(request.currentUser.id).catch((error) => { throw asExpectedError(error) })
       if (!roles.some((role) => names.includes(role))) throw new RoleRequired()
     }
     return asGuard(guard, [...refusalsOf({ preHandler: app.authenticate }), RoleRequired])

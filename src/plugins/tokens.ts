@@ -2,7 +2,8 @@ import { randomUUID } from 'node:crypto'
 import { and, desc, eq, gt, inArray, lte, ne, notInArray, sql } from 'drizzle-orm'
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
-import { causeOf, isForeignKeyViolation } from '../database/faults.js'
+import { isForeignKeyViolation } from '../database/faults.js'
+import { causeOf } from '../lib/causes.js'
 import type { Store } from '../database/store.js'
 import { tokensPerUser } from '../lib/token-limits.js'
 import type { User } from './users.js'
@@ -53,37 +54,36 @@ function tokensRepository ({ db, tables: { tokens, users } }: Store, now: () => 
   /** Uses that are not written yet: they never hold a request up. */
   const uses = new Map<string, Date>()
 
-  async function makeRoom (userId: number, spared: string[]): Promise<void> {
-    const staying = db
-      .select({ id: tokens.id })
-      .from(tokens)
-      .where(eq(tokens.userId, userId))
-      // What must stay comes first: the spared, the personal, the newest.
-      .orderBy(desc(inArray(tokens.id, spared)), desc(tokens.kind), desc(tokens.createdAt))
-      .limit(tokensPerUser)
-    await db.delete(tokens).where(and(eq(tokens.userId, userId), notInArray(tokens.id, staying)))
-  }
+  const isLiving = () => gt(tokens.expiresAt, new Date(now()))
 
   return {
-    /**
-     * Adds a row and returns its id, a random UUID; `undefined` when the user is gone. When
-     * the user then has too many, the oldest logins give way, except `sparedId`.
-     */
-    async create (token: NewToken, sparedId = ''): Promise<string | undefined> {
+    /** Adds a row and returns its id, a random UUID; `undefined` when the user is gone. */
+    async create (token: NewToken): Promise<string | undefined> {
       const id = randomUUID()
       try {
         await db.insert(tokens).values({ ...token, id })
+        return id
       } catch (error) {
         if (isForeignKeyViolation(error)) return undefined
         throw error
       }
-      await makeRoom(token.userId, [id, sparedId])
-      return id
+    },
+
+    /** Takes a user's oldest logins back until there are no more than `tokensPerUser` tokens; those in `spared` stay. */
+    async makeRoom (userId: number, spared: string[]): Promise<void> {
+      const staying = db
+        .select({ id: tokens.id })
+        .from(tokens)
+        .where(and(eq(tokens.userId, userId), isLiving()))
+        // What must stay comes first: the spared, the personal, the newest.
+        .orderBy(desc(inArray(tokens.id, spared)), desc(tokens.kind), desc(tokens.createdAt))
+        .limit(tokensPerUser)
+      await db.delete(tokens).where(and(eq(tokens.userId, userId), eq(tokens.kind, 'login'), notInArray(tokens.id, staying)))
     },
 
     /** Looks a token's user and row up; `undefined` when the user is gone. */
     async findOwner (userId: number, id: string): Promise<TokenOwner | undefined> {
-      const [row] = await owner.all({ userId, id })
+      const [row] = await owner.execute({ userId, id })
       return row && { user: row.user, isLiving: row.token !== null, lastUsedAt: row.token?.lastUsedAt ?? null }
     },
 
@@ -92,14 +92,14 @@ function tokensRepository ({ db, tables: { tokens, users } }: Store, now: () => 
       const rows = await db
         .select({ id: tokens.id, description: tokens.description, createdAt: tokens.createdAt, expiresAt: tokens.expiresAt, lastUsedAt: tokens.lastUsedAt })
         .from(tokens)
-        .where(and(eq(tokens.userId, userId), gt(tokens.expiresAt, new Date(now()))))
+        .where(and(eq(tokens.userId, userId), isLiving()))
         .orderBy(desc(tokens.createdAt), desc(tokens.id))
       return rows.map((row) => ({ ...row, lastUsedAt: uses.get(row.id) ?? row.lastUsedAt }))
     },
 
-    /** How many personal tokens a user has. */
+    /** How many living personal tokens a user has. */
     async countPersonal (userId: number): Promise<number> {
-      return await db.$count(tokens, and(eq(tokens.userId, userId), eq(tokens.kind, 'personal')))
+      return await db.$count(tokens, and(eq(tokens.userId, userId), eq(tokens.kind, 'personal'), isLiving()))
     },
 
     /** Takes one token of a user back; false when the user has no such token. */

@@ -58,7 +58,7 @@ function usersRepository ({ db, tables: { users, userRoles } }: Store, now: () =
     async findCredentials (username: string): Promise<Credentials | undefined> {
       const usernameKey = canonicalUsername(username)
       if (usernameKey === undefined) return undefined
-      const [credentials] = await byUsername.all({ usernameKey })
+      const [credentials] = await byUsername.execute({ usernameKey })
       return credentials
     },
 
@@ -108,7 +108,8 @@ function usersRepository ({ db, tables: { users, userRoles } }: Store, now: () =
 
     /** Deletes an account and all that hangs on it; false, and nothing happens, when it is the last admin. */
     async delete (id: number): Promise<boolean> {
-      // The condition is part of the statement: two last admins cannot both leave at once.
+      // The condition is part of the statement: where writes are one at a time, as in SQLite,
+      // two last admins cannot both leave at once.
       const admin = (whose: SQL) => exists(db.select({ id: userRoles.userId }).from(userRoles).where(and(eq(userRoles.roleName, adminRole), whose)))
       await db.delete(users).where(and(eq(users.id, id), or(not(admin(eq(userRoles.userId, id))), admin(ne(userRoles.userId, id)))))
       return (await db.select({ id: users.id }).from(users).where(eq(users.id, id))).length === 0

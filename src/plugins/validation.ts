@@ -1,6 +1,7 @@
 import { isUtf8 } from 'node:buffer'
 import ajvCompiler, { type BuildCompilerFromPool } from '@fastify/ajv-compiler'
-import type { FastifyPluginAsync, FastifySchemaValidationError } from 'fastify'
+import { SerializerSelector } from '@fastify/fast-json-stringify-compiler'
+import type { FastifyInstance, FastifyPluginAsync, FastifySchemaValidationError } from 'fastify'
 import fp from 'fastify-plugin'
 import { BodyMalformed, type FieldProblem, ValidationFailed } from '../lib/errors.js'
 import { descriptionProblem } from '../lib/descriptions.js'
@@ -8,6 +9,8 @@ import { emailProblem } from '../lib/emails.js'
 import { newPasswordProblem, passwordProblem, type PasswordPolicy } from '../lib/password-rules.js'
 import { roleNameProblem } from '../lib/roles.js'
 import { usernameProblem } from '../lib/usernames.js'
+
+const buildSerializer = SerializerSelector()
 
 /**
  * Makes this scope strict about what it is sent: bodies are JSON in UTF-8, never
@@ -30,6 +33,8 @@ const plugin: FastifyPluginAsync<{ passwordPolicy: PasswordPolicy }> = async (ap
   const parseJson = app.getDefaultJsonParser('error', 'error')
   app.removeAllContentTypeParsers()
   app.addContentTypeParser<Buffer>('application/json', { parseAs: 'buffer' }, (request, body, done) => {
+    // Many clients send the header whatever they send: nothing, to a route that asks for nothing, is fine.
+    if (body.length === 0 && request.routeOptions.schema?.body === undefined) return done(null, undefined)
     if (!isUtf8(body)) return done(new BodyMalformed())
     parseJson(request, body.toString('utf8'), done)
   })
@@ -42,9 +47,19 @@ const plugin: FastifyPluginAsync<{ passwordPolicy: PasswordPolicy }> = async (ap
     const compileOther = build(schemas, { customOptions: { ...shared, coerceTypes: true } })
     return (route) => Object(route).httpPart === 'body' ? compileBody(route) : compileOther(route)
   }
-  app.setSchemaController({ compilersFactory: { buildValidator } })
 
-  // No body at all is a body with every field missing.
+  // An app that embeds us may have compilers of its own, which scopes inherit: ours are set
+  // on every scope of ours, each with the schemas that are visible there.
+  const useOwnCompilers = (scope: FastifyInstance) => {
+    let validator: ReturnType<typeof buildValidator> | undefined
+    let serializer: ReturnType<typeof buildSerializer> | undefined
+    scope.setValidatorCompiler((route) => (validator ??= buildValidator(Object(scope.getSchemas())))(route))
+    scope.setSerializerCompiler((route) => (serializer ??= buildSerializer(scope.getSchemas(), {}))({ ...route, httpStatus: String(route.httpStatus) }))
+  }
+  useOwnCompilers(app)
+  app.addHook('onRegister', useOwnCompilers)
+
+  // No body, and no word of its type, is a body with every field missing.
   app.addHook('preValidation', async (request) => { request.body ??= {} })
 
   app.setSchemaErrorFormatter((errors) => new ValidationFailed(problems(errors)))

@@ -56,8 +56,8 @@ async function prepare (client: Database.Database, db: ReturnType<typeof drizzle
     } catch (thrown) {
       const error = driverError(thrown)
       const isBusy = error instanceof Database.SqliteError && error.code.startsWith('SQLITE_BUSY')
-      if (hasFailedBefore || (isBusy && Date.now() > giveUpAt)) throw error
-      hasFailedBefore = !isBusy
+      if (isBusy ? Date.now() > giveUpAt : hasFailedBefore) throw error
+      hasFailedBefore ||= !isBusy
       await delay(migrationRetryMs)
     }
   }
@@ -82,8 +82,9 @@ export async function openSqlite (url: string, mustExist: boolean): Promise<Stor
     client = new Database(file, { timeout: busyTimeoutMs })
     const db = drizzle(client, { schema: tables })
     await prepare(client, db)
-    // Only now is the file known to be ours to restrict; -wal and -shm inherit the mode.
-    if (!inMemory) chmodSync(file, 0o600)
+    // Only now is the file known to be ours to restrict. SQLite gives -wal and -shm its mode,
+    // but they may be older than that.
+    for (const suffix of inMemory ? [] : ['', '-wal', '-shm']) chmodSync(file + suffix, 0o600)
     const opened = client
     return {
       // The one cast: sync results are awaited like async ones, so queries fit every dialect.

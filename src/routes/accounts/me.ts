@@ -9,8 +9,15 @@ import { userBody } from './user-body.js'
 const noContent = (description: string) => Type.Null({ description })
 
 const me: FastifyPluginAsyncTypebox = async (app) => {
+  /** Replaces the verified hash; a login may have upgraded it meanwhile, which changes nothing of what was verified. */
+  async function replaceHash (id: number, hash: string, newHash: string, password: string): Promise<boolean> {
+    if (await app.users.replaceHash(id, hash, newHash)) return true
+    const present = await app.users.findHash(id)
+    return await app.passwords.verify(present, password) && app.users.replaceHash(id, String(present), newHash)
+  }
+
   app.get('/me', {
-    preHandler: app.authenticate,
+    onRequest: app.authenticate,
     schema: {
       operationId: 'getMe',
       tags: ['Accounts'],
@@ -21,7 +28,7 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
   }, async ({ currentUser }) => ({ ...userBody(currentUser), roles: await app.roles.ofUser(currentUser.id) }))
 
   app.put('/me/password', {
-    preHandler: app.authenticate,
+    onRequest: app.authenticate,
     config: { errors: [PasswordIncorrect] },
     schema: {
       operationId: 'changePassword',
@@ -45,7 +52,7 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
     // Before the change, so that a crash between the two leaves no stranger's token with a
     // password that was changed against him; and after it, for a login that was under way.
     await app.tokens.revokeAll(currentUser.id, currentTokenId)
-    if (!(await app.users.replaceHash(currentUser.id, hash, newHash))) {
+    if (!(await replaceHash(currentUser.id, hash, newHash, body.current_password))) {
       log.info({ outcome: 'password changed meanwhile' }, 'password change failed')
       throw new PasswordIncorrect()
     }
@@ -56,7 +63,7 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
   })
 
   app.delete('/me', {
-    preHandler: app.authenticate,
+    onRequest: app.authenticate,
     config: { errors: [PasswordIncorrect, LastAdmin] },
     schema: {
       operationId: 'deleteMe',

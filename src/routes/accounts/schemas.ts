@@ -8,23 +8,23 @@ export const UserBody = Type.Object({
   username: Type.String({ description: 'As it was written at the signup.', examples: ['bob'] }),
   email: Type.Unsafe<string | null>({ type: ['string', 'null'], description: 'As it was written at the signup, or null.', examples: ['bob@example.com'] }),
   created_at: Type.String({ format: 'date-time', description: 'When the account was made (RFC 3339, UTC).', examples: ['2026-11-23T20:44:00.000Z'] })
-}, { $id: 'User', description: 'An account.' })
+}, { $id: 'latchkey.User', description: 'An account.' })
 
 export const AccountBody = Type.Object({
   ...UserBody.properties,
   roles: Type.Array(Type.String({ examples: ['admin'] }), { description: 'The names of the roles, sorted.' })
-}, { $id: 'Account', description: 'An account, as its owner sees it.' })
+}, { $id: 'latchkey.Account', description: 'An account, as its owner sees it.' })
 
 const newPasswordDescription = 'At least as many characters as the server asks for (8 unless it was told otherwise), at most 256, counted in Unicode code points after NFC. Neither the username nor the email, nor one of the most common passwords. Nothing is trimmed or cut.'
 
 export const PasswordChange = Type.Object({
   current_password: Type.String({ minLength: 1, format: 'current-password', description: 'The password that is to be replaced.', examples: ['correct horse battery staple'] }),
   new_password: Type.String({ minLength: 1, format: 'new-password', description: newPasswordDescription, examples: ['incorrect donkey charger clip'] })
-}, { $id: 'PasswordChange', description: 'Another password.' })
+}, { $id: 'latchkey.PasswordChange', description: 'Another password.' })
 
 export const AccountDeletion = Type.Object({
   password: Type.String({ minLength: 1, format: 'current-password', description: 'The password of the account.', examples: ['correct horse battery staple'] })
-}, { $id: 'AccountDeletion', description: 'The password, once more.' })
+}, { $id: 'latchkey.AccountDeletion', description: 'The password, once more.' })
 
 export const SignupRequest = Type.Object({
   username: Type.String({
@@ -49,9 +49,9 @@ export const SignupRequest = Type.Object({
     description: newPasswordDescription,
     examples: ['correct horse battery staple']
   })
-}, { $id: 'SignupRequest', description: 'A new account.' })
+}, { $id: 'latchkey.SignupRequest', description: 'A new account.' })
 
 export const SignupResponse = Type.Object({
   msg: Type.String({ examples: ['welcome :-)'] }),
   user: ref(UserBody)
-}, { $id: 'SignupResponse', description: 'The account was made.' })
+}, { $id: 'latchkey.SignupResponse', description: 'The account was made.' })

@@ -27,7 +27,7 @@ const signup: FastifyPluginAsyncTypebox<{ signup: 'open' | 'closed' }> = async (
     const passwordHash = await app.passwords.hash(password)
     const user = await app.users.create({ username, email, passwordHash })
     if (user === undefined) {
-      throw await app.users.findCredentials(username) === undefined ? new EmailTaken() : new UsernameTaken()
+      throw email !== null && await app.users.find(username) === undefined ? new EmailTaken() : new UsernameTaken()
     }
     request.log.info({ userId: user.id, address: request.ip }, 'signed up')
     return { msg: 'welcome :-)', user: userBody(user) }

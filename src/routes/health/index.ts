@@ -5,7 +5,7 @@ import { ref } from '../../lib/ref.js'
 
 const Health = Type.Object({
   status: Type.String({ enum: ['ok'], examples: ['ok'] })
-}, { $id: 'Health', description: 'All is well.' })
+}, { $id: 'latchkey.Health', description: 'All is well.' })
 
 /** Health: for load balancers, orchestrators and people; anyone may ask. */
 const health: FastifyPluginAsyncTypebox = async (app) => {

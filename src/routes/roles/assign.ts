@@ -30,7 +30,7 @@ const assign: FastifyPluginAsyncTypebox = async (app) => {
   const onlyAdmins = app.requireRole(adminRole)
 
   app.put(url, {
-    preHandler: onlyAdmins,
+    onRequest: onlyAdmins,
     config: { errors: [UserNotFound, RoleNotFound] },
     schema: {
       operationId: 'grantRole',
@@ -50,7 +50,7 @@ const assign: FastifyPluginAsyncTypebox = async (app) => {
   })
 
   app.delete(url, {
-    preHandler: onlyAdmins,
+    onRequest: onlyAdmins,
     config: { errors: [UserNotFound, RoleNotFound, LastAdmin] },
     schema: {
       operationId: 'revokeRole',

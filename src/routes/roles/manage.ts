@@ -9,7 +9,7 @@ const manage: FastifyPluginAsyncTypebox = async (app) => {
   const onlyAdmins = app.requireRole(adminRole)
 
   app.get('/roles', {
-    preHandler: onlyAdmins,
+    onRequest: onlyAdmins,
     schema: {
       operationId: 'listRoles',
       tags: ['Roles'],
@@ -20,7 +20,7 @@ const manage: FastifyPluginAsyncTypebox = async (app) => {
   }, async () => ({ roles: await app.roles.list() }))
 
   app.post('/roles', {
-    preHandler: onlyAdmins,
+    onRequest: onlyAdmins,
     config: { errors: [RoleExists] },
     schema: {
       operationId: 'createRole',
@@ -40,7 +40,7 @@ const manage: FastifyPluginAsyncTypebox = async (app) => {
   })
 
   app.delete('/roles/:name', {
-    preHandler: onlyAdmins,
+    onRequest: onlyAdmins,
     config: { errors: [RoleNotFound, RoleProtected] },
     schema: {
       operationId: 'deleteRole',

@@ -1,11 +1,11 @@
 import type { FastifyPluginAsync } from 'fastify'
-import login, { type LoginOptions } from './login.js'
+import login from './login.js'
 import logout from './logout.js'
 import { LoginRequest, LoginResponse, Message, NewTokenBody, TokenBody, TokenList, TokenRequest } from './schemas.js'
 import tokens from './tokens.js'
 
 /** Sessions: who may do what. */
-const sessions: FastifyPluginAsync<LoginOptions> = async (app, options) => {
+const sessions: FastifyPluginAsync<{ loginErrors: 'detailed' | 'uniform' }> = async (app, options) => {
   for (const schema of [LoginRequest, LoginResponse, Message, TokenBody, TokenList, TokenRequest, NewTokenBody]) app.addSchema(schema)
 
   await app.register(login, options) // POST /login: anyone

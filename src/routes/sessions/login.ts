@@ -1,18 +1,12 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { causeOf } from '../../database/faults.js'
+import { causeOf } from '../../lib/causes.js'
 import { describeUserAgent } from '../../lib/descriptions.js'
 import { PasswordIncorrect, ServiceUnavailable } from '../../lib/errors.js'
 import { ref } from '../../lib/ref.js'
 import { CredentialsIncorrect, UsernameUnknown } from './errors.js'
 import { LoginRequest, LoginResponse } from './schemas.js'
 
-/** What the login is told. */
-export interface LoginOptions {
-  loginErrors: 'detailed' | 'uniform'
-  tokenTtlSeconds: number
-}
-
-const login: FastifyPluginAsyncTypebox<LoginOptions> = async (app, { loginErrors, tokenTtlSeconds }) => {
+const login: FastifyPluginAsyncTypebox<{ loginErrors: 'detailed' | 'uniform' }> = async (app, { loginErrors }) => {
   const isUniform = loginErrors === 'uniform'
   const UnknownUsername = isUniform ? CredentialsIncorrect : UsernameUnknown
   const WrongPassword = isUniform ? CredentialsIncorrect : PasswordIncorrect
@@ -61,6 +55,7 @@ const login: FastifyPluginAsyncTypebox<LoginOptions> = async (app, { loginErrors
       log.info({ userId, outcome: 'password changed meanwhile' }, 'login failed')
       throw new WrongPassword()
     }
+    await app.tokens.makeRoom(userId, [issued.id])
     log.info({ userId, outcome: 'success' }, 'logged in')
     if (app.passwords.needsRehash(passwordHash)) {
       try {
@@ -70,7 +65,7 @@ const login: FastifyPluginAsyncTypebox<LoginOptions> = async (app, { loginErrors
         log.error({ err: causeOf(error) }, 'a password hash could not be upgraded')
       }
     }
-    return { token: issued.token, token_type: 'Bearer', expires_in: tokenTtlSeconds }
+    return { token: issued.token, token_type: 'Bearer', expires_in: issued.lifetimeSeconds }
   })
 }
 

@@ -7,17 +7,17 @@ import { personalTokenLifetimeSeconds } from '../../lib/token-limits.js'
 export const LoginRequest = Type.Object({
   username: Type.String({ minLength: 1, description: 'In any case.', examples: ['bob'] }),
   password: Type.String({ minLength: 1, format: 'current-password', description: 'At most 256 characters.', examples: ['correct horse battery staple'] })
-}, { $id: 'LoginRequest', description: 'A username and its password.' })
+}, { $id: 'latchkey.LoginRequest', description: 'A username and its password.' })
 
 export const LoginResponse = Type.Object({
   token: Type.String({ description: 'A JSON Web Token. Send it as `Authorization: Bearer <token>`.', examples: ['eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJ1c2VyX2lkIjoxfQ.c2lnbmF0dXJl'] }),
   token_type: Type.String({ enum: ['Bearer'], description: 'How to send it (RFC 6750).', examples: ['Bearer'] }),
   expires_in: Type.Integer({ description: 'Its life, in seconds.', examples: [172_800] })
-}, { $id: 'LoginResponse', description: 'A token, in the shape of RFC 6749, section 5.1.' })
+}, { $id: 'latchkey.LoginResponse', description: 'A token, in the shape of RFC 6749, section 5.1.' })
 
 export const Message = Type.Object({
   msg: Type.String({ description: 'What was done, for people.', examples: ['logged out'] })
-}, { $id: 'Message', description: 'It was done.' })
+}, { $id: 'latchkey.Message', description: 'It was done.' })
 
 export const TokenBody = Type.Object({
   id: Type.String({ format: 'uuid', description: 'The `jti` claim of the token (RFC 7519, section 4.1.7).', examples: ['4e808214-e320-4173-bb6c-b75fbdd51003'] }),
@@ -26,18 +26,18 @@ export const TokenBody = Type.Object({
   expires_at: Type.String({ format: 'date-time', examples: ['2026-12-23T20:44:00.000Z'] }),
   last_used_at: Type.Unsafe<string | null>({ type: ['string', 'null'], format: 'date-time', description: 'To about five minutes; null when it was not used yet.', examples: ['2026-11-23T20:44:00.000Z'] }),
   current: Type.Boolean({ description: 'Whether it is the token of this request.', examples: [false] })
-}, { $id: 'Token', description: 'A token that lives, without the token itself.' })
+}, { $id: 'latchkey.Token', description: 'A token that lives, without the token itself.' })
 
 export const TokenList = Type.Object({
   tokens: Type.Array(ref(TokenBody), { description: 'Newest first.' })
-}, { $id: 'TokenList', description: 'All living tokens of an account.' })
+}, { $id: 'latchkey.TokenList', description: 'All living tokens of an account.' })
 
 export const TokenRequest = Type.Object({
   description: Type.String({ minLength: 1, maxLength: descriptionMaxLength, format: 'description', description: 'What it is for: one line.', examples: ['backup script'] }),
   expires_in: Type.Optional(Type.Integer({ minimum: 1, maximum: tokenMaxLifetimeSeconds, default: personalTokenLifetimeSeconds, description: 'Its life, in seconds: 30 days unless said otherwise, at most a year.', examples: [personalTokenLifetimeSeconds] }))
-}, { $id: 'TokenRequest', description: 'A personal access token.' })
+}, { $id: 'latchkey.TokenRequest', description: 'A personal access token.' })
 
 export const NewTokenBody = Type.Object({
   ...TokenBody.properties,
   token: LoginResponse.properties.token
-}, { $id: 'NewToken', description: 'A token, and the only time that it is shown.' })
+}, { $id: 'latchkey.NewToken', description: 'A token, and the only time that it is shown.' })

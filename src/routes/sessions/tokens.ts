@@ -1,7 +1,7 @@
 import { Type } from '@sinclair/typebox'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { isTokenId } from '../../lib/claims.js'
-import { UserNotFound } from '../../lib/errors.js'
+import { TokenRevoked, UserNotFound } from '../../lib/errors.js'
 import { ref } from '../../lib/ref.js'
 import { personalTokenLifetimeSeconds, personalTokensPerUser } from '../../lib/token-limits.js'
 import { TokenNotFound, TooManyTokens } from './errors.js'
@@ -10,7 +10,7 @@ import { tokenBody } from './token-body.js'
 
 const tokens: FastifyPluginAsyncTypebox = async (app) => {
   app.get('/tokens', {
-    preHandler: app.authenticate,
+    onRequest: app.authenticate,
     schema: {
       operationId: 'listTokens',
       tags: ['Sessions'],
@@ -24,7 +24,7 @@ const tokens: FastifyPluginAsyncTypebox = async (app) => {
   })
 
   app.post('/tokens', {
-    preHandler: app.authenticate,
+    onRequest: app.authenticate,
     config: { errors: [TooManyTokens] },
     schema: {
       operationId: 'createToken',
@@ -36,20 +36,27 @@ const tokens: FastifyPluginAsyncTypebox = async (app) => {
     }
   }, async (request, reply) => {
     const { currentUser: { id: userId }, currentTokenId, body: { description, expires_in: lifetimeSeconds = personalTokenLifetimeSeconds } } = request
-    const issued = await app.accessTokens.issue({ userId, kind: 'personal', description, lifetimeSeconds, sparedId: currentTokenId })
+    const issued = await app.accessTokens.issue({ userId, kind: 'personal', description, lifetimeSeconds })
     if (issued === undefined) throw new UserNotFound()
+    // Whoever revokes all tokens must not miss one that is just being made: what asked must still live.
+    const owner = await app.tokens.findOwner(userId, currentTokenId)
+    if (owner?.isLiving !== true) {
+      await app.tokens.revoke(userId, issued.id)
+      throw new TokenRevoked()
+    }
     // Counted with the new one in it: of two that are made at once, neither can slip through.
     if (await app.tokens.countPersonal(userId) > personalTokensPerUser) {
       await app.tokens.revoke(userId, issued.id)
       throw new TooManyTokens()
     }
+    await app.tokens.makeRoom(userId, [issued.id, currentTokenId])
     request.log.info({ userId, tokenId: issued.id, address: request.ip }, 'personal access token made')
     reply.code(201)
     return { ...tokenBody({ ...issued, description, lastUsedAt: null }, currentTokenId), token: issued.token }
   })
 
   app.delete('/tokens', {
-    preHandler: app.authenticate,
+    onRequest: app.authenticate,
     schema: {
       operationId: 'revokeTokens',
       tags: ['Sessions'],
@@ -68,7 +75,7 @@ const tokens: FastifyPluginAsyncTypebox = async (app) => {
   })
 
   app.delete('/tokens/:id', {
-    preHandler: app.authenticate,
+    onRequest: app.authenticate,
     config: { errors: [TokenNotFound] },
     schema: {
       operationId: 'revokeToken',
