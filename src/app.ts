@@ -56,7 +56,7 @@ export async function buildApp (config: Config, options: BuildOptions = {}): Pro
   app.setErrorHandler(replyWithError)
   await app.register(drain)
   await app.register(securityHeaders)
-  if (config.corsOrigin.length > 0) await app.register(cors, { origin: config.corsOrigin, methods: ['GET', 'HEAD', 'POST', 'PUT', 'DELETE'], exposedHeaders: ['retry-after', 'www-authenticate'] })
+  if (config.corsOrigin.length > 0) await app.register(cors, { origin: config.corsOrigin, methods: ['GET', 'HEAD', 'POST', 'PUT', 'DELETE'], exposedHeaders: ['retry-after', 'www-authenticate'], strictPreflight: false })
   await app.register(notFound)
   await app.register(openapi)
   await app.register(latchkey, {

@@ -7,7 +7,8 @@ type Environment = Record<string, string | undefined>
 
 function readFile (path: string): string | undefined {
   try {
-    return readFileSync(path, 'utf8')
+    // Some editors begin a file with a byte order mark; it belongs to no name.
+    return readFileSync(path, 'utf8').replace(/^\uFEFF/, '')
   } catch (error) {
     if (Object(error).code === 'ENOENT') return undefined
     throw new ConfigError([`${path} cannot be read: ${Object(error).message}`])

@@ -2,6 +2,7 @@ import { buildApp } from './app.js'
 import { ConfigError } from './config.js'
 import { StoreError } from './database/store.js'
 import { loadEnvironment } from './environment.js'
+import { logSink } from './lib/log-sink.js'
 
 /** After this, connections that still have not finished are cut: the process is gone within 10 s of the signal. */
 const drainDeadlineMs = 8_000
@@ -11,7 +12,7 @@ const exitDeadlineMs = 9_000
 async function serve (): Promise<void> {
   const { config, isSecretKeyNew } = loadEnvironment(process.env)
   // People read colours, programs read JSON.
-  const logStream = process.stdout.isTTY ? (await import('pino-pretty')).default({ sync: true }) : undefined
+  const logStream = process.stdout.isTTY ? (await import('pino-pretty')).default({ sync: true }) : logSink(process.stdout.fd)
   const app = await buildApp(config, { logStream })
   if (isSecretKeyNew) app.log.info('there was no SECRET_KEY: a new one was made and kept in .env')
 
@@ -62,6 +63,7 @@ try {
 function explain (error: unknown): string {
   if (error instanceof ConfigError || error instanceof StoreError) return error.message
   const { code, syscall, address, port, message, stack }: Partial<Error & NodeJS.ErrnoException & { address: string, port: number }> = Object(error)
-  if (syscall !== 'listen') return String(stack)
+  // Looking the host up is the first part of listening.
+  if (syscall !== 'listen' && syscall !== 'getaddrinfo') return String(stack)
   return `cannot listen: ${code === 'EADDRINUSE' ? `port ${port} on ${address} is in use` : message}`
 }

@@ -93,6 +93,9 @@ t.test('bodies', async (t) => {
       { field: 'email', message: 'email must be one address like user@example.com' },
       { field: 'password', message: 'password must be at least 8 characters long' }
     ])
+    for (const body of ['{"username":5,"email":5,"password":""}', '{"username":"b b","email":5,"password":""}', '{"password":"","email":5,"username":""}']) {
+      t.same((await post('/api/v1/signup', body)).json().errors.map(({ field }: { field: string }) => field), ['username', 'email', 'password'], body)
+    }
     t.equal(response.json().message, 'username may only contain ASCII letters, digits and _ . @ + -')
     t.match((await post('/api/v1/signup', JSON.stringify({ email: '' }))).json().errors.map(({ field }: { field: string }) => field), ['username', 'email', 'password'])
     t.match((await post('/api/v1/signup', JSON.stringify({ ...bob, username: 'x'.repeat(65) }))).json(), { message: 'username must not be longer than 64 characters' })
@@ -112,9 +115,19 @@ t.test('bodies', async (t) => {
     }
   })
 
+  t.test('an email is what the rule says, not what a library thinks', async (t) => {
+    for (const [i, email] of ['a@b', 'root@localhost', 'josé@example.com', 'user@bücher.example', "o'hara+tag@example.com"].entries()) {
+      t.equal((await post('/api/v1/signup', JSON.stringify({ ...bob, username: `mail${i}`, email }))).statusCode, 200, email)
+    }
+    for (const [email, message] of [['nowhere', 'email must be one address like user@example.com'], ['a@b, c@d', 'email must be one address like user@example.com'], [`${'a'.repeat(253)}@b`, 'email must not be longer than 254 characters']]) {
+      t.match((await post('/api/v1/signup', JSON.stringify({ ...bob, username: 'mail', email }))).json(), { statusCode: 422, message })
+    }
+  })
+
   t.test('unknown members and duplicate keys: an answer, and nothing is stored', async (t) => {
     const response = await post('/api/v1/signup', '{"username":"first","username":"eve","password":"long enough to do","id":99,"roles":["admin"],"password_hash":"x","created_at":0,"toString":1}')
-    t.match(response.json(), { msg: 'welcome :-)', user: { id: 1, username: 'eve' } })
+    t.match(response.json(), { msg: 'welcome :-)', user: { username: 'eve' } })
+    t.not(response.json().user.id, 99)
     t.same(Object.keys(response.json().user), ['id', 'username', 'email', 'created_at'])
   })
 
@@ -182,6 +195,7 @@ t.test('tokens', async (t) => {
     'a space within': `${header}. ${payload}.${signature}`,
     'signature flipped': `${header}.${payload}.${flipped}`,
     'signature cut': `${header}.${payload}.${signature.slice(0, -4)}`,
+    'signature in another spelling': `${token.slice(0, -1)}${String.fromCharCode(token.charCodeAt(token.length - 1) + 1)}`,
     'signature longer': `${token}AAAA`,
     'signature of nothing': `${header}.${payload}.AAAA`,
     'payload of another': `${header}.${encode({ ...claims, user_id: 2 })}.${signature}`,
@@ -412,6 +426,7 @@ t.test('CORS_ORIGIN · only the origins of the list, never with credentials', as
   }
   t.equal((await app.inject('/nothing')).statusCode, 404)
   t.equal((await app.inject({ method: 'DELETE', url: '/' })).statusCode, 405)
+  t.equal((await app.inject({ method: 'OPTIONS', url: '/' })).statusCode, 204, 'also when it is no preflight')
 })
 
 t.test('TRUST_PROXY · forwarded addresses count only from a named peer', async (t) => {
@@ -446,6 +461,26 @@ t.test('a locked database · writes answer 503 with Retry-After within a second,
   t.equal((await signUp(app, { ...bob, username: 'alice' })).statusCode, 200)
   t.match(lines.join(''), /SQLITE_BUSY/)
   t.notMatch(lines.join(''), /alice|insert into|argon2/i, 'no statement, no parameter')
+})
+
+t.test('a locked database · of many writes one waits; reads are served between them', async (t) => {
+  const file = join(temporaryFolder(t), 'latchkey.sqlite')
+  const app = await build(t, { DATABASE_URL: `sqlite:///${file}` })
+  const token = await tokenOf(app)
+  const other = new Database(file)
+  other.exec('begin immediate')
+  const before = performance.now()
+  const writes = Promise.all(Array.from({ length: 40 }, (_, i) => signUp(app, { ...bob, username: `bob${i}` })))
+  t.equal((await needLogin(app, token)).statusCode, 200)
+  const read = performance.now() - before
+  for (const { statusCode } of await writes) t.equal(statusCode, 503)
+  t.ok(performance.now() - before < 5_000, 'in a row they would take ten seconds')
+  t.ok(read < 2_000, `${Math.round(read)} ms`)
+  await new Promise((resolve) => setTimeout(resolve, 1_000))
+  t.equal((await signUp(app, { ...bob, username: 'alice' })).statusCode, 503, 'the next one waits again, in vain')
+  other.exec('rollback')
+  other.close()
+  t.equal((await signUp(app, { ...bob, username: 'alice' })).statusCode, 200)
 })
 
 t.test('a database that is gone · 500 or 503, and the body says no more than its status', async (t) => {

@@ -135,6 +135,12 @@ t.test('loadEnvironment', async (t) => {
     }
   })
 
+  t.test('a byte order mark before the first name is none of its characters', async (t) => {
+    const path = join(temporaryFolder(t), '.env')
+    writeFileSync(path, `\ufeffSECRET_KEY=${secretKey}\r\nPORT=4000\r\n`)
+    t.match(loadEnvironment({}, path), { isSecretKeyNew: false, config: { secretKey, port: 4000 } })
+  })
+
   t.test('the environment wins over .env', async (t) => {
     const path = join(temporaryFolder(t), '.env')
     writeFileSync(path, `SECRET_KEY='${createSecretKey()}'\nPORT=4000 # a comment\nHOST="::1"\n`)

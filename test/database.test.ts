@@ -109,7 +109,15 @@ t.test('openStore', async (t) => {
     const other = new Database(file)
     other.exec('create table tokens (id integer)')
     other.close()
-    await t.rejects(openStore(`sqlite:///${file}`), { name: 'StoreError', message: /table `tokens` already exists/ })
+    const before = readFileSync(file)
+    await t.rejects(openStore(`sqlite:///${file}`), { name: 'StoreError', message: `cannot open the database ${file}: it has the tables of another program` })
+    t.same(readFileSync(file), before, 'and left as it was')
+
+    const stranger = join(temporaryFolder(t), 'latchkey.sqlite')
+    const drizzles = new Database(stranger)
+    drizzles.exec('create table tokens (id integer); create table __drizzle_migrations (id integer, hash text, created_at numeric)')
+    drizzles.close()
+    await t.rejects(openStore(`sqlite:///${stranger}`), { name: 'StoreError', message: /table `tokens` already exists/ })
   })
 
   t.test('rows that refer to nothing are found after a migration', async (t) => {

@@ -1,11 +1,20 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { closeSync, openSync, readFileSync } from 'node:fs'
+import { connect } from 'node:net'
+import { join } from 'node:path'
 import { Type } from '@sinclair/typebox'
+import Fastify from 'fastify'
 import t from 'tap'
 import { isTokenId, isUserId, judgeTimes } from '../src/lib/claims.js'
 import { canonicalEmail, emailProblem } from '../src/lib/emails.js'
+import { logSink } from '../src/lib/log-sink.js'
+import { loggerOptions } from '../src/lib/logger-options.js'
 import { parametersOf, recommendedParameters } from '../src/lib/password-hashes.js'
 import { canonicalPassword, newPasswordProblem, passwordProblem } from '../src/lib/password-rules.js'
 import { ref } from '../src/lib/ref.js'
 import { canonicalUsername, usernameProblem } from '../src/lib/usernames.js'
+import { temporaryFolder } from './helper.js'
 
 t.test('usernames', async (t) => {
   for (const good of ['b', 'bob', 'Bob_1', 'a.b@c+d-e', '_', 'x'.repeat(64), '__proto__', 'constructor']) {
@@ -55,7 +64,8 @@ t.test('passwords', async (t) => {
 t.test('password hashes', async (t) => {
   const hash = (parameters: string) => `$argon2id$v=19$${parameters}$${'a'.repeat(22)}$${'b'.repeat(43)}`
   t.same(parametersOf(hash('m=19456,t=2,p=1')), recommendedParameters)
-  for (const bad of ['', 'plain', '$2b$12$abcdefghijklmnopqrstuv', hash('m=1048576,t=2,p=1'), hash('m=19456,t=17,p=1'), hash('m=19456,t=2,p=9'), hash('m=99999999999,t=2,p=1'), hash('m=19456,t=2,p=1').replace('2id', '2i'), `${hash('m=19456,t=2,p=1')}\n`]) {
+  t.same(parametersOf(hash('m=65536,t=3,p=4')), { memoryCost: 65_536, timeCost: 3, parallelism: 4 })
+  for (const bad of ['', 'plain', '$2b$12$abcdefghijklmnopqrstuv', hash('m=1048576,t=2,p=1'), hash('m=19456,t=21,p=1'), hash('m=131072,t=3,p=1'), hash('m=19456,t=2,p=9'), hash('m=99999999999,t=2,p=1'), hash('m=19456,t=2,p=1').replace('2id', '2i'), `${hash('m=19456,t=2,p=1')}\n`]) {
     t.equal(parametersOf(bad), undefined, JSON.stringify(bad))
   }
 })
@@ -77,6 +87,42 @@ t.test('claims', async (t) => {
   for (const id of [0, -1, 1.5, Number.MAX_SAFE_INTEGER + 1, '1', null, undefined, [1], {}, true, NaN, Infinity]) t.notOk(isUserId(id), String(id))
   t.ok(isTokenId('4e808214-e320-4173-bb6c-b75fbdd51003'))
   for (const id of ['', '4E808214-E320-4173-BB6C-B75FBDD51003', '4e808214', '4e808214-e320-4173-bb6c-b75fbdd5100\0', 1, null]) t.notOk(isTokenId(id))
+})
+
+t.test('a logged path holds no query, and nothing of a whole URL but its path', async (t) => {
+  const { req } = loggerOptions.serializers
+  const app = Fastify()
+  t.teardown(() => app.close())
+  const paths: Array<string | undefined> = []
+  app.addHook('onRequest', async (request) => { paths.push(req(request).path) })
+  for (const url of ['/a?token=x', '/a#x', '/']) await app.inject(url)
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const [address] = app.addresses()
+  const socket = connect(typeof address === 'object' ? address.port : 0, '127.0.0.1')
+  socket.end('GET http://user:password@localhost/a?token=x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n')
+  await once(socket.resume(), 'close')
+  t.same(paths, ['/a', '/a', '/', '/a'])
+})
+
+t.test('a log target that takes nothing stops nobody, and gets the next line when it can', async (t) => {
+  const closed = openSync(join(temporaryFolder(t), 'log'), 'w')
+  closeSync(closed)
+  logSink(closed).write('lost\n')
+
+  // A pipe that nobody reads takes 64 KiB; afterwards lines are dropped, not waited for.
+  const reader = spawn('sleep', ['30'], { stdio: ['pipe', 'ignore', 'ignore'] })
+  const { fd } = Object(reader.stdin)._handle
+  const before = performance.now()
+  for (let i = 0; i < 30; i++) logSink(fd).write(`${'x'.repeat(10_000)}\n`)
+  t.ok(performance.now() - before < 5_000)
+  reader.kill('SIGKILL')
+  await once(reader, 'exit')
+
+  const file = join(temporaryFolder(t), 'log')
+  const fileFd = openSync(file, 'w')
+  logSink(fileFd).write('kept\n')
+  closeSync(fileFd)
+  t.equal(readFileSync(file, 'utf8'), 'kept\n')
 })
 
 t.test('ref · needs an $id', async (t) => {

@@ -189,6 +189,7 @@ t.test('a start that cannot be · one clear line, exit code 1, nothing touched',
     refused({ PORT: 'http', SIGNUP: 'maybe', SECRET_KEY: 'short' }, /^latchkey: PORT must be .*; SECRET_KEY must be .*; SIGNUP must be open or closed$/),
     refused({ PORT: port }, new RegExp(`^latchkey: cannot listen: port ${port} on 127\\.0\\.0\\.1 is in use$`)),
     refused({ HOST: '192.0.2.1' }, /^latchkey: cannot listen: .*EADDRNOTAVAIL/),
+    refused({ HOST: 'no host' }, /^latchkey: cannot listen: getaddrinfo /),
     refused({ DATABASE_URL: 'sqlite:///garbage.sqlite' }, /^latchkey: cannot open the database garbage\.sqlite: file is not a database$/, folder),
     refused({ DATABASE_URL: 'sqlite:////dev/null/latchkey.sqlite' }, /^latchkey: cannot open the database \/dev\/null\/latchkey\.sqlite: .*(ENOTDIR|EEXIST)/),
     refused({ DATABASE_URL: 'postgres://localhost/latchkey' }, /^latchkey: no database driver for the scheme postgres:$/)

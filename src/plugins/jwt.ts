@@ -57,6 +57,10 @@ const algorithm = 'HS256'
 // sections 3.1 and 3.10).
 const headerMembers = new Set(['alg', 'typ'])
 
+// The 32 bytes of HMAC-SHA-256 in base64url: 43 characters, of which the last has two bits
+// to spare. Only the canonical form passes (RFC 4648, section 3.5): a token has one spelling.
+const canonicalSignature = /\.[\w-]{42}[AEIMQUYcgkosw048]$/
+
 function hasOurHeader (token: string): boolean {
   const header: unknown = JSON.parse(Buffer.from(token.slice(0, token.indexOf('.')), 'base64url').toString())
   return typeof header === 'object' && header !== null && !Array.isArray(header) &&
@@ -91,7 +95,7 @@ const plugin: FastifyPluginAsync<JwtOptions> = async (app, { secretKey, secretKe
   const previous = secretKeyPrevious === undefined ? undefined : await isolated(secretKeyPrevious)
 
   function verifySignature (token: string): object {
-    if (!hasOurHeader(token)) throw new TokenInvalid()
+    if (!canonicalSignature.test(token) || !hasOurHeader(token)) throw new TokenInvalid()
     if (previous === undefined) return current.verify<object>(token)
     try {
       return current.verify<object>(token)

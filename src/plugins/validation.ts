@@ -1,5 +1,5 @@
 import { isUtf8 } from 'node:buffer'
-import ajvCompiler, { type BuildCompilerFromPool } from '@fastify/ajv-compiler'
+import ajvCompiler, { type Ajv, type BuildCompilerFromPool } from '@fastify/ajv-compiler'
 import { SerializerSelector } from '@fastify/fast-json-stringify-compiler'
 import type { FastifyInstance, FastifyPluginAsync, FastifySchemaValidationError } from 'fastify'
 import fp from 'fastify-plugin'
@@ -25,8 +25,8 @@ const plugin: FastifyPluginAsync<{ passwordPolicy: PasswordPolicy }> = async (ap
     'current-password': passwordProblem,
     'new-password': (password) => newPasswordProblem(password, passwordPolicy)
   }
-  const formats = Object.fromEntries(Object.entries(problemOf)
-    .map(([name, problem]) => [name, (value: string) => problem(value) === undefined]))
+  const formats = Object.entries(problemOf)
+    .map(([name, problem]) => [name, (value: string) => problem(value) === undefined] as const)
 
   // JSON is UTF-8 (RFC 8259, section 8.1). Decoding anything else leniently would turn
   // different passwords into the same replacement characters.
@@ -41,10 +41,12 @@ const plugin: FastifyPluginAsync<{ passwordPolicy: PasswordPolicy }> = async (ap
 
   const buildValidator: BuildCompilerFromPool = (schemas) => {
     const build = ajvCompiler()
-    const shared = { removeAdditional: false, useDefaults: true, allErrors: true, verbose: true, allowUnionTypes: true, formats }
+    const shared = { removeAdditional: false, useDefaults: true, allErrors: true, verbose: true, allowUnionTypes: true }
+    // Last, because the compiler brings formats of the same names.
+    const onCreate = (ajv: Ajv) => { for (const [name, format] of formats) ajv.addFormat(name, format) }
     // Everything but a body arrives as text and has to be coerced.
-    const compileBody = build(schemas, { customOptions: { ...shared, coerceTypes: false } })
-    const compileOther = build(schemas, { customOptions: { ...shared, coerceTypes: true } })
+    const compileBody = build(schemas, { customOptions: { ...shared, coerceTypes: false }, onCreate })
+    const compileOther = build(schemas, { customOptions: { ...shared, coerceTypes: true }, onCreate })
     return (route) => Object(route).httpPart === 'body' ? compileBody(route) : compileOther(route)
   }
 
@@ -71,7 +73,9 @@ const plugin: FastifyPluginAsync<{ passwordPolicy: PasswordPolicy }> = async (ap
       const field = fieldOf(error)
       if (!byField.has(field)) byField.set(field, `${field === '' ? 'the body' : field} ${sentence(error)}`)
     }
-    const order = Object.keys(errors.find(({ keyword }) => keyword === 'required')?.parentSchema?.properties ?? {})
+    // Ajv goes through the properties in their order, but looks for missing ones first.
+    const missing = errors.find(({ keyword }) => keyword === 'required')
+    const order = missing === undefined ? errors.map(fieldOf) : Object.keys(Object(missing.parentSchema?.properties))
     return [...byField]
       .map(([field, message]) => ({ field, message }))
       .toSorted((a, b) => order.indexOf(a.field) - order.indexOf(b.field))

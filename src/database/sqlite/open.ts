@@ -6,14 +6,9 @@ import { DrizzleError } from 'drizzle-orm'
 import { drizzle } from 'drizzle-orm/better-sqlite3'
 import { migrate } from 'drizzle-orm/better-sqlite3/migrator'
 import { type Store, StoreError } from '../store.js'
+import { limitPatience } from './patience.js'
 import * as tables from './schema.js'
 
-/**
- * How long a statement may wait for another process's lock. The wait blocks the
- * event loop: longer would stall every client, shorter would refuse writes that a
- * neighbour's commit is about to let through.
- */
-const busyTimeoutMs = 250
 /** How long a start may wait for another process that migrates the same file. */
 const migrationWaitMs = 5_000
 const migrationRetryMs = 50
@@ -35,22 +30,29 @@ function driverError (error: unknown): unknown {
   return error instanceof DrizzleError ? error.cause : error
 }
 
+/** The database of another program is left as it is: the migrator notes its work down in a table, and that one has none. */
+function refuseForeignTables (client: Database.Database): void {
+  const tableNames = client.prepare("select name from sqlite_schema where type = 'table' and name not like 'sqlite\\_%' escape '\\'").pluck().all()
+  if (tableNames.length > 0 && !tableNames.includes('__drizzle_migrations')) throw new Error('it has the tables of another program')
+}
+
 /**
  * Sets the pragmas and migrates. Where another process does the same to the same file,
  * this one finds it locked, or finds tables that were not there when it looked, and has
  * nothing left to do once the other is done.
  */
-async function prepare (client: Database.Database, db: ReturnType<typeof drizzle>): Promise<void> {
+async function prepare (client: Database.Database): Promise<void> {
   const giveUpAt = Date.now() + migrationWaitMs
   let hasFailedBefore = false
   for (;;) {
     try {
+      refuseForeignTables(client)
       client.pragma('journal_mode = WAL')
       client.pragma('synchronous = FULL')
       // A migration that rebuilds a table inside the migrator's transaction would let
       // ON DELETE CASCADE empty its children: the keys are off meanwhile, checked after.
       client.pragma('foreign_keys = OFF')
-      migrate(db, { migrationsFolder: join(import.meta.dirname, 'migrations') })
+      migrate(drizzle(client), { migrationsFolder: join(import.meta.dirname, 'migrations') })
       client.pragma('foreign_keys = ON')
       break
     } catch (thrown) {
@@ -79,9 +81,10 @@ export async function openSqlite (url: string, mustExist: boolean): Promise<Stor
   let client: Database.Database | undefined
   try {
     if (!inMemory) prepareFile(file)
-    client = new Database(file, { timeout: busyTimeoutMs })
+    client = new Database(file, { timeout: migrationRetryMs })
+    await prepare(client)
+    limitPatience(client)
     const db = drizzle(client, { schema: tables })
-    await prepare(client, db)
     // Only now is the file known to be ours to restrict. SQLite gives -wal and -shm its mode,
     // but they may be older than that.
     for (const suffix of inMemory ? [] : ['', '-wal', '-shm']) chmodSync(file + suffix, 0o600)
