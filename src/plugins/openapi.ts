@@ -27,6 +27,7 @@ const docsPolicy = {
  * @see https://github.com/fastify/fastify-swagger-ui
  */
 const plugin: FastifyPluginAsync = async (app) => {
+  const logo = readFileSync(join(import.meta.dirname, '../data/logo.svg'), 'utf8')
   const { version } = JSON.parse(readFileSync(join(import.meta.dirname, '../../package.json'), 'utf8'))
   await app.register(swagger, {
     convertConstToEnum: false,
@@ -77,7 +78,11 @@ const plugin: FastifyPluginAsync = async (app) => {
   await app.register(swaggerUi, {
     routePrefix: '/docs',
     staticCSP: docsPolicy,
-    theme: { title: 'Latchkey · API' },
+    logo: { type: 'image/svg+xml', content: logo },
+    theme: {
+      title: 'Latchkey · API',
+      favicon: [{ filename: 'favicon.svg', rel: 'icon', type: 'image/svg+xml', sizes: 'any', content: logo }]
+    },
     uiConfig: {
       persistAuthorization: true,
       tryItOutEnabled: true,
