@@ -5,9 +5,9 @@ import { loadEnvironment } from './environment.js'
 import { logSink } from './lib/log-sink.js'
 
 /** After this, connections that still have not finished are cut: the process is gone within 10 s of the signal. */
-const drainDeadlineMs = 8_000
+const drainDeadlineMs = 6_000
 /** After this the process ends, whatever still hangs. */
-const exitDeadlineMs = 9_000
+const exitDeadlineMs = 7_000
 
 async function serve (): Promise<void> {
   const { config, isSecretKeyNew } = loadEnvironment(process.env)

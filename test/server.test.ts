@@ -7,7 +7,7 @@ import t from 'tap'
 import { bob, startServer, temporaryFolder } from './helper.js'
 
 // They mostly wait.
-t.jobs = 4
+t.jobs = 3
 
 const post = (url: string, body: object) =>
   fetch(url, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) })
