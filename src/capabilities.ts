@@ -2,6 +2,7 @@ import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import { tokenMaxLifetimeSeconds } from './lib/claims.js'
 import type { HashParameters } from './lib/password-hashes.js'
+import { loginTokenLifetimeSeconds } from './lib/token-limits.js'
 import authenticate from './plugins/authenticate.js'
 import database from './plugins/database.js'
 import jwt from './plugins/jwt.js'
@@ -37,7 +38,7 @@ export interface CapabilityOptions {
  * @throws {TypeError} a secret key is too short or too well known, a lifetime is too long
  */
 const capabilities: FastifyPluginAsync<CapabilityOptions> = async (app, options) => {
-  const { databaseUrl, databaseMustExist, secretKey, secretKeyPrevious, tokenTtlSeconds = 172_800, hashParameters, securityScheme, now = Date.now } = options
+  const { databaseUrl, databaseMustExist, secretKey, secretKeyPrevious, tokenTtlSeconds = loginTokenLifetimeSeconds, hashParameters, securityScheme, now = Date.now } = options
   if (!Number.isInteger(tokenTtlSeconds) || tokenTtlSeconds < 1 || tokenTtlSeconds > tokenMaxLifetimeSeconds) {
     throw new TypeError(`tokenTtlSeconds must be an integer from 1 to ${tokenMaxLifetimeSeconds}`)
   }

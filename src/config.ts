@@ -2,7 +2,9 @@ import { isIP } from 'node:net'
 import { FormatRegistry, type Static, type TSchema, Type } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
 import { tokenMaxLifetimeSeconds } from './lib/claims.js'
+import { defaultPasswordPolicy } from './lib/password-rules.js'
 import { isSecretKey, secretKeyRule } from './lib/secret-keys.js'
+import { loginTokenLifetimeSeconds } from './lib/token-limits.js'
 
 /** Settings that are wrong or missing; `problems` has one sentence for each, and `message` has them all. */
 export class ConfigError extends Error {
@@ -37,8 +39,8 @@ const Settings = Type.Object({
   DATABASE_URL: Type.String({ default: 'sqlite:///data/latchkey.sqlite', format: 'database-url', description: 'must be like sqlite:///relative/path, sqlite:////absolute/path or sqlite://' }),
   SECRET_KEY: SecretKey({}),
   SECRET_KEY_PREVIOUS: Type.Optional(SecretKey({})),
-  TOKEN_TTL_SECONDS: Type.Integer({ default: 172_800, minimum: 1, maximum: tokenMaxLifetimeSeconds, description: `must be an integer from 1 to ${tokenMaxLifetimeSeconds}` }),
-  PASSWORD_MIN_LENGTH: Type.Integer({ default: 8, minimum: 8, maximum: 64, description: 'must be an integer from 8 to 64' }),
+  TOKEN_TTL_SECONDS: Type.Integer({ default: loginTokenLifetimeSeconds, minimum: 1, maximum: tokenMaxLifetimeSeconds, description: `must be an integer from 1 to ${tokenMaxLifetimeSeconds}` }),
+  PASSWORD_MIN_LENGTH: Type.Integer({ default: defaultPasswordPolicy.minLength, minimum: 8, maximum: 64, description: 'must be an integer from 8 to 64' }),
   PASSWORD_BLOCKLIST: Type.Union([Type.Literal('on'), Type.Literal('off')], { default: 'on', description: 'must be on or off' }),
   SIGNUP: Type.Union([Type.Literal('open'), Type.Literal('closed')], { default: 'open', description: 'must be open or closed' }),
   LOGIN_ERRORS: Type.Union([Type.Literal('detailed'), Type.Literal('uniform')], { default: 'detailed', description: 'must be detailed or uniform' }),

@@ -1,16 +1,18 @@
 import { chmodSync, closeSync, openSync, readFileSync, unlinkSync, writeFileSync } from 'node:fs'
 import { parseEnv } from 'node:util'
 import { type Config, ConfigError, loadConfig } from './config.js'
+import { pause } from './lib/pause.js'
 import { createSecretKey } from './lib/secret-keys.js'
 
 type Environment = Record<string, string | undefined>
 
-function readFile (path: string): string | undefined {
+/** What a file says; nothing where there is none. */
+function readFile (path: string): string {
   try {
     // Some editors begin a file with a byte order mark; it belongs to no name.
     return readFileSync(path, 'utf8').replace(/^\uFEFF/, '')
   } catch (error) {
-    if (Object(error).code === 'ENOENT') return undefined
+    if (Object(error).code === 'ENOENT') return ''
     throw new ConfigError([`${path} cannot be read: ${Object(error).message}`])
   }
 }
@@ -18,10 +20,6 @@ function readFile (path: string): string | undefined {
 /** How long another process may take to keep a key. */
 const lockWaitMs = 2_000
 const lockPollMs = 20
-
-function pause (ms: number): void {
-  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms)
-}
 
 /** Takes the lock that lets one process at a time add a key; fails when it stays taken. */
 function lock (path: string): void {
@@ -42,7 +40,7 @@ function keepSecretKey (path: string, secretKey: string): void {
   const lockPath = `${path}.lock`
   lock(lockPath)
   try {
-    const present = readFile(path) ?? ''
+    const present = readFile(path)
     if (parseEnv(present).SECRET_KEY !== undefined) return
     const separator = present === '' || present.endsWith('\n') ? '' : '\n'
     writeFileSync(path, `${separator}# Signs every token. Keep it secret; whoever has it can be anybody.\nSECRET_KEY=${secretKey}\n`, { flag: 'a', mode: 0o600 })
@@ -68,7 +66,7 @@ export interface LoadedConfig {
  * @throws {ConfigError} with every problem, or when the new key cannot be kept
  */
 export function loadEnvironment (env: Environment, path = '.env', { keepsKey = true, mustHaveKey = false } = {}): LoadedConfig {
-  const merged = (): Environment => ({ ...parseEnv(readFile(path) ?? ''), ...env })
+  const merged = (): Environment => ({ ...parseEnv(readFile(path)), ...env })
   const present = merged()
   if (present.SECRET_KEY !== undefined) return { config: loadConfig(present), isSecretKeyNew: false }
 

@@ -41,7 +41,7 @@ const bodyLimitBytes = 16_384
  * @throws {TypeError} a secret key is too short or too well known
  */
 const latchkey: FastifyPluginAsync<LatchkeyOptions> = async (app, options) => {
-  const { prefix = '/api/v1', passwordPolicy = { minLength: 8, blocklist: true }, signup = 'open', loginErrors = 'detailed' } = options
+  const { prefix = '/api/v1', passwordPolicy, signup = 'open', loginErrors = 'detailed' } = options
   await app.register(capabilities, options)
 
   await app.register(async (scope) => {

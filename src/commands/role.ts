@@ -2,7 +2,7 @@ import type { Command } from 'commander'
 import { descriptionProblem } from '../lib/descriptions.js'
 import { adminRole, roleNameProblem } from '../lib/roles.js'
 import { findUser, printable, requireRoleNamed, withCore } from './core.js'
-import { CommandError, print, table, type Terminal } from './terminal.js'
+import { CommandError, print, refuse, say, table, type Terminal } from './terminal.js'
 
 /** `latchkey role …` */
 export function roleCommands (program: Command, terminal: Terminal): void {
@@ -14,7 +14,7 @@ export function roleCommands (program: Command, terminal: Terminal): void {
         const user = await findUser(core, username)
         await requireRoleNamed(core, name)
         await core.roles.grant(user.id, name)
-        print(terminal, {}, null, `user ${user.username} has the role ${name}`)
+        say(terminal, `user ${user.username} has the role ${name}`)
       })
     })
 
@@ -24,7 +24,7 @@ export function roleCommands (program: Command, terminal: Terminal): void {
         const user = await findUser(core, username)
         await requireRoleNamed(core, name)
         if (!(await core.roles.revoke(user.id, name))) throw new CommandError(`user ${user.username} is the last admin: make another one first`)
-        print(terminal, {}, null, `user ${user.username} does not have the role ${name}`)
+        say(terminal, `user ${user.username} does not have the role ${name}`)
       })
     })
 
@@ -42,10 +42,8 @@ export function roleCommands (program: Command, terminal: Terminal): void {
     .option('--json', 'print a record')
     .action(async (name: string, options: { description: string, json?: boolean }) => {
       const { description } = options
-      const problem = name === '' ? 'is empty' : roleNameProblem(name)
-      if (problem !== undefined) throw new CommandError(`the name of the role ${problem}`)
-      const descriptionIs = descriptionProblem(description)
-      if (descriptionIs !== undefined) throw new CommandError(`the description ${descriptionIs}`)
+      refuse('name of the role', name === '' ? 'is empty' : roleNameProblem(name))
+      refuse('description', descriptionProblem(description))
       await withCore(terminal, {}, async (core) => {
         const created = await core.roles.create({ name, description })
         if (created === undefined) throw new CommandError(`there is a role ${name} already`)
@@ -58,7 +56,7 @@ export function roleCommands (program: Command, terminal: Terminal): void {
       if (name === adminRole) throw new CommandError('the role admin cannot be deleted')
       await withCore(terminal, { database: true }, async (core) => {
         if (!(await core.roles.delete(name))) throw new CommandError(`there is no role ${printable(name)}`)
-        print(terminal, {}, null, `role ${name} was deleted`)
+        say(terminal, `role ${name} was deleted`)
       })
     })
 }

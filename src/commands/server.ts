@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import { createSecretKey } from '../lib/secret-keys.js'
 import { withCore } from './core.js'
-import { ask, CommandError, print, type Terminal } from './terminal.js'
+import { ask, CommandError, say, type Terminal } from './terminal.js'
 
 /** `latchkey serve`, `migrate`, `reset-db`, `secret` */
 export function serverCommands (program: Command, terminal: Terminal): void {
@@ -11,7 +11,7 @@ export function serverCommands (program: Command, terminal: Terminal): void {
 
   program.command('migrate').description('bring the database to the present schema; serving does so as well')
     .action(async () => {
-      await withCore(terminal, {}, async () => print(terminal, {}, null, 'the database is up to date'))
+      await withCore(terminal, {}, async () => say(terminal, 'the database is up to date'))
     })
 
   program.command('reset-db').description('delete every account, token and role')
@@ -24,10 +24,10 @@ export function serverCommands (program: Command, terminal: Terminal): void {
         }
         await core.users.deleteAll()
         await core.roles.deleteAll()
-        print(terminal, {}, null, 'the database is empty')
+        say(terminal, 'the database is empty')
       })
     })
 
   program.command('secret').description('print a fresh SECRET_KEY')
-    .action(() => print(terminal, {}, null, createSecretKey()))
+    .action(() => say(terminal, createSecretKey()))
 }

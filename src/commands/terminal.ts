@@ -17,9 +17,19 @@ export class CommandError extends Error {
   override name = 'CommandError'
 }
 
+/** @throws {CommandError} there is a problem with what was given */
+export function refuse (what: string, problem: string | undefined): void {
+  if (problem !== undefined) throw new CommandError(`the ${what} ${problem}`)
+}
+
+/** Prints a line. */
+export function say ({ stdout }: Terminal, line: string): void {
+  stdout.write(`${line}\n`)
+}
+
 /** Prints a line for people, or a record for programs. */
-export function print ({ stdout }: Terminal, { json = false }: { json?: boolean }, record: unknown, line: string): void {
-  stdout.write(json ? `${JSON.stringify(record)}\n` : `${line}\n`)
+export function print (terminal: Terminal, { json = false }: { json?: boolean }, record: unknown, line: string): void {
+  say(terminal, json ? JSON.stringify(record) : line)
 }
 
 /** Rows under their names, in columns. */

@@ -3,7 +3,7 @@ import { tokenMaxLifetimeSeconds } from '../lib/claims.js'
 import { descriptionProblem } from '../lib/descriptions.js'
 import { personalTokenLifetimeSeconds, personalTokensPerUser } from '../lib/token-limits.js'
 import { findUser, withCore } from './core.js'
-import { CommandError, print, type Terminal } from './terminal.js'
+import { CommandError, print, refuse, type Terminal } from './terminal.js'
 
 function seconds (text: string): number {
   const value = /^\d{1,10}$/.test(text) ? Number(text) : 0
@@ -21,8 +21,7 @@ export function tokenCommands (program: Command, terminal: Terminal): void {
     .option('--json', 'print a record')
     .action(async (username: string, options: { description: string, expiresIn: number, json?: boolean }) => {
       const { description, expiresIn: lifetimeSeconds } = options
-      const problem = descriptionProblem(description)
-      if (problem !== undefined) throw new CommandError(`the description ${problem}`)
+      refuse('description', descriptionProblem(description))
       await withCore(terminal, { database: true, secretKey: true }, async (core) => {
         const user = await findUser(core, username)
         if (await core.tokens.countPersonal(user.id) >= personalTokensPerUser) throw new CommandError(`user ${user.username} has too many access tokens: delete one first`)

@@ -7,14 +7,10 @@ import { adminRole } from '../lib/roles.js'
 import { usernameProblem } from '../lib/usernames.js'
 import type { User } from '../plugins/users.js'
 import { findUser, withCore } from './core.js'
-import { CommandError, newPassword, print, table, type Terminal } from './terminal.js'
+import { CommandError, newPassword, print, refuse, say, table, type Terminal } from './terminal.js'
 
 interface PasswordOptions { passwordStdin?: boolean }
 interface JsonOptions { json?: boolean }
-
-function refuse (field: string, problem: string | undefined): void {
-  if (problem !== undefined) throw new CommandError(`the ${field} ${problem}`)
-}
 
 /** Asks for a password that the policy allows, and hashes it. */
 async function hashNewPassword (terminal: Terminal, options: PasswordOptions, core: FastifyInstance, config: Config, owner: Pick<User, 'username' | 'email'>): Promise<string> {
@@ -75,7 +71,7 @@ export function userCommands (program: Command, terminal: Terminal): void {
       await withCore(terminal, { database: true }, async (core) => {
         const found = await findUser(core, username)
         if (!(await core.users.delete(found.id))) throw new CommandError(`user ${found.username} is the last admin: make another one first`)
-        print(terminal, {}, null, `user ${found.username} was deleted`)
+        say(terminal, `user ${found.username} was deleted`)
       })
     })
 
@@ -89,7 +85,7 @@ export function userCommands (program: Command, terminal: Terminal): void {
         await core.tokens.revokeAll(found.id)
         await core.users.setHash(found.id, passwordHash)
         await core.tokens.revokeAll(found.id)
-        print(terminal, {}, null, `user ${found.username} has another password, and is logged out everywhere`)
+        say(terminal, `user ${found.username} has another password, and is logged out everywhere`)
       })
     })
 
@@ -98,7 +94,7 @@ export function userCommands (program: Command, terminal: Terminal): void {
       await withCore(terminal, { database: true }, async (core) => {
         const found = await findUser(core, username)
         await core.tokens.revokeAll(found.id)
-        print(terminal, {}, null, `user ${found.username} is logged out everywhere`)
+        say(terminal, `user ${found.username} is logged out everywhere`)
       })
     })
 }

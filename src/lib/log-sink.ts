@@ -1,4 +1,5 @@
 import { writeSync } from 'node:fs'
+import { pause } from './pause.js'
 
 /** How often a line is offered to a pipe that is full, and how long between, before it is dropped. */
 const tries = 20
@@ -18,7 +19,7 @@ export function logSink (fd: number): { write: (line: string) => void } {
           rest = rest.subarray(writeSync(fd, rest))
         } catch (error) {
           if (Object(error).code !== 'EAGAIN') return
-          Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, pauseMs)
+          pause(pauseMs)
         }
       }
     }

@@ -6,7 +6,7 @@ import fp from 'fastify-plugin'
 import { BodyMalformed, type FieldProblem, ValidationFailed } from '../lib/errors.js'
 import { descriptionProblem } from '../lib/descriptions.js'
 import { emailProblem } from '../lib/emails.js'
-import { newPasswordProblem, passwordProblem, type PasswordPolicy } from '../lib/password-rules.js'
+import { defaultPasswordPolicy, newPasswordProblem, passwordProblem, type PasswordPolicy } from '../lib/password-rules.js'
 import { roleNameProblem } from '../lib/roles.js'
 import { usernameProblem } from '../lib/usernames.js'
 
@@ -16,7 +16,7 @@ const buildSerializer = SerializerSelector()
  * Makes this scope strict about what it is sent: bodies are JSON in UTF-8, never
  * coerced, never stripped; the rules of our own string formats are in force.
  */
-const plugin: FastifyPluginAsync<{ passwordPolicy: PasswordPolicy }> = async (app, { passwordPolicy }) => {
+const plugin: FastifyPluginAsync<{ passwordPolicy?: PasswordPolicy }> = async (app, { passwordPolicy = defaultPasswordPolicy }) => {
   const problemOf: Record<string, (value: string) => string | undefined> = {
     username: usernameProblem,
     description: descriptionProblem,

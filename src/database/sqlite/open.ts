@@ -2,9 +2,9 @@ import { chmodSync, closeSync, existsSync, mkdirSync, openSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import Database from 'better-sqlite3'
-import { DrizzleError } from 'drizzle-orm'
 import { drizzle } from 'drizzle-orm/better-sqlite3'
 import { migrate } from 'drizzle-orm/better-sqlite3/migrator'
+import { causeOf } from '../../lib/causes.js'
 import { type Store, StoreError } from '../store.js'
 import { limitPatience } from './patience.js'
 import * as tables from './schema.js'
@@ -23,11 +23,6 @@ function fileOf (url: string): string {
 function prepareFile (file: string): void {
   mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
   closeSync(openSync(file, 'a', 0o600))
-}
-
-/** The driver's own error behind one of the migrator. */
-function driverError (error: unknown): unknown {
-  return error instanceof DrizzleError ? error.cause : error
 }
 
 /** The database of another program is left as it is: the migrator notes its work down in a table, and that one has none. */
@@ -56,7 +51,7 @@ async function prepare (client: Database.Database): Promise<void> {
       client.pragma('foreign_keys = ON')
       break
     } catch (thrown) {
-      const error = driverError(thrown)
+      const error = causeOf(thrown)
       const isBusy = error instanceof Database.SqliteError && error.code.startsWith('SQLITE_BUSY')
       if (isBusy ? Date.now() > giveUpAt : hasFailedBefore) throw error
       hasFailedBefore ||= !isBusy

@@ -6,8 +6,6 @@ import { refusePersonalPassword } from './personal-password.js'
 import { AccountBody, AccountDeletion, PasswordChange } from './schemas.js'
 import { userBody } from './user-body.js'
 
-const noContent = (description: string) => Type.Null({ description })
-
 const me: FastifyPluginAsyncTypebox = async (app) => {
   /** Replaces the verified hash; a login may have upgraded it meanwhile, which changes nothing of what was verified. */
   async function replaceHash (id: number, hash: string, newHash: string, password: string): Promise<boolean> {
@@ -36,7 +34,7 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
       summary: 'Change the password',
       description: 'Every other token of the account is taken back; the one of this request lives on.',
       body: ref(PasswordChange),
-      response: { 204: noContent('The password was changed.') }
+      response: { 204: Type.Null({ description: 'The password was changed.' }) }
     }
   }, async (request, reply) => {
     const { currentUser, currentTokenId, body } = request
@@ -71,7 +69,7 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
       summary: 'Delete the account',
       description: 'The account and all that hangs on it is gone: its tokens, its roles.',
       body: ref(AccountDeletion),
-      response: { 204: noContent('The account was deleted.') }
+      response: { 204: Type.Null({ description: 'The account was deleted.' }) }
     }
   }, async (request, reply) => {
     const { currentUser } = request
