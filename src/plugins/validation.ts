@@ -56,7 +56,13 @@ const plugin: FastifyPluginAsync<{ passwordPolicy?: PasswordPolicy }> = async (a
     let validator: ReturnType<typeof buildValidator> | undefined
     let serializer: ReturnType<typeof buildSerializer> | undefined
     scope.setValidatorCompiler((route) => (validator ??= buildValidator(Object(scope.getSchemas())))(route))
-    scope.setSerializerCompiler((route) => (serializer ??= buildSerializer(scope.getSchemas(), {}))({ ...route, httpStatus: String(route.httpStatus) }))
+    scope.setSerializerCompiler((route) => {
+      // Bodies of failures are shaped in one place and have no member too many; to compile a
+      // serializer for each status of each route would be most of the start.
+      if (Number(route.httpStatus) >= 400) return JSON.stringify
+      serializer ??= buildSerializer(scope.getSchemas(), {})
+      return serializer({ ...route, httpStatus: String(route.httpStatus) })
+    })
   }
   useOwnCompilers(app)
   app.addHook('onRegister', useOwnCompilers)
