@@ -1,7 +1,7 @@
 // tsc emits code only; the migrations and the data files travel with the build.
 import { chmodSync, cpSync } from 'node:fs'
 
-for (const folder of ['database/sqlite/migrations', 'data']) {
+for (const folder of ['database/sqlite/migrations', 'database/postgres/migrations', 'data']) {
   cpSync(`src/${folder}`, `dist/${folder}`, { recursive: true })
 }
 

@@ -13,8 +13,14 @@ import users from './plugins/users.js'
 
 /** What the capabilities are told. */
 export interface CapabilityOptions {
-  /** `sqlite:///relative/path`, `sqlite:////absolute/path` or `sqlite://` (in memory). */
+  /** `sqlite:///relative/path`, `sqlite:////absolute/path`, `sqlite://` (in memory) or `postgres://user:password@host:port/database`. */
   databaseUrl: string
+  /** The most connections to PostgreSQL, 10 by default. */
+  databasePoolSize?: number
+  /** How long a request waits for a connection to PostgreSQL, in milliseconds: 2,000 by default. */
+  databaseConnectTimeoutMs?: number
+  /** How long PostgreSQL may take for a statement, in milliseconds: 3,000 by default. */
+  databaseStatementTimeoutMs?: number
   /** Refuses a database that is not there, where it would be made otherwise. */
   databaseMustExist?: boolean
   /** Signs and verifies tokens; at least 32 bytes. */
@@ -38,12 +44,12 @@ export interface CapabilityOptions {
  * @throws {TypeError} a secret key is too short or too well known, a lifetime is too long
  */
 const capabilities: FastifyPluginAsync<CapabilityOptions> = async (app, options) => {
-  const { databaseUrl, databaseMustExist, secretKey, secretKeyPrevious, tokenTtlSeconds = loginTokenLifetimeSeconds, hashParameters, securityScheme, now = Date.now } = options
+  const { databaseUrl, databaseMustExist, databasePoolSize, databaseConnectTimeoutMs, databaseStatementTimeoutMs, secretKey, secretKeyPrevious, tokenTtlSeconds = loginTokenLifetimeSeconds, hashParameters, securityScheme, now = Date.now } = options
   if (!Number.isInteger(tokenTtlSeconds) || tokenTtlSeconds < 1 || tokenTtlSeconds > tokenMaxLifetimeSeconds) {
     throw new TypeError(`tokenTtlSeconds must be an integer from 1 to ${tokenMaxLifetimeSeconds}`)
   }
 
-  await app.register(database, { databaseUrl, databaseMustExist })
+  await app.register(database, { url: databaseUrl, mustExist: databaseMustExist, poolSize: databasePoolSize, connectTimeoutMs: databaseConnectTimeoutMs, statementTimeoutMs: databaseStatementTimeoutMs })
   await app.register(users, { now })
   await app.register(tokens, { now })
   await app.register(passwords, { hashParameters })

@@ -2,6 +2,7 @@ import { isIP } from 'node:net'
 import { FormatRegistry, type Static, type TSchema, Type } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
 import { tokenMaxLifetimeSeconds } from './lib/claims.js'
+import { parsePostgresUrl } from './lib/database-urls.js'
 import { defaultPasswordPolicy } from './lib/password-rules.js'
 import { isSecretKey, secretKeyRule } from './lib/secret-keys.js'
 import { loginTokenLifetimeSeconds } from './lib/token-limits.js'
@@ -15,7 +16,7 @@ export class ConfigError extends Error {
 }
 
 FormatRegistry.Set('secret-key', isSecretKey)
-FormatRegistry.Set('database-url', (url) => /^(?:sqlite|postgres|postgresql):\/\//.test(url))
+FormatRegistry.Set('database-url', (url) => url.startsWith('sqlite://') || parsePostgresUrl(url) !== undefined)
 FormatRegistry.Set('address-range', (range) => {
   const address = range.replace(/\/.*$/, '')
   const family = isIP(address)
@@ -32,11 +33,17 @@ const SecretKey = (options: object) => Type.String({
   ...options
 })
 
+const Milliseconds = (milliseconds: number) =>
+  Type.Integer({ default: milliseconds, minimum: 100, maximum: 60_000, description: 'must be an integer from 100 to 60000 (milliseconds)' })
+
 /** The environment. A description is the end of a sentence that starts with the setting's name. */
 const Settings = Type.Object({
   HOST: Type.String({ default: '127.0.0.1', description: 'must be an address or a host name' }),
   PORT: Type.Integer({ default: 3_000, minimum: 0, maximum: 65_535, description: 'must be an integer from 0 to 65535' }),
-  DATABASE_URL: Type.String({ default: 'sqlite:///data/latchkey.sqlite', format: 'database-url', description: 'must be like sqlite:///relative/path, sqlite:////absolute/path or sqlite://' }),
+  DATABASE_URL: Type.String({ default: 'sqlite:///data/latchkey.sqlite', format: 'database-url', description: 'must be like sqlite:///relative/path, sqlite:////absolute/path, sqlite:// or postgres://user:password@host:port/database' }),
+  DATABASE_POOL_SIZE: Type.Integer({ default: 10, minimum: 1, maximum: 1_000, description: 'must be an integer from 1 to 1000' }),
+  DATABASE_CONNECT_TIMEOUT_MS: Milliseconds(2_000),
+  DATABASE_STATEMENT_TIMEOUT_MS: Milliseconds(3_000),
   SECRET_KEY: SecretKey({}),
   SECRET_KEY_PREVIOUS: Type.Optional(SecretKey({})),
   TOKEN_TTL_SECONDS: Type.Integer({ default: loginTokenLifetimeSeconds, minimum: 1, maximum: tokenMaxLifetimeSeconds, description: `must be an integer from 1 to ${tokenMaxLifetimeSeconds}` }),
@@ -54,6 +61,9 @@ function toConfig (settings: Static<typeof Settings>) {
     host: settings.HOST,
     port: settings.PORT,
     databaseUrl: settings.DATABASE_URL,
+    databasePoolSize: settings.DATABASE_POOL_SIZE,
+    databaseConnectTimeoutMs: settings.DATABASE_CONNECT_TIMEOUT_MS,
+    databaseStatementTimeoutMs: settings.DATABASE_STATEMENT_TIMEOUT_MS,
     secretKey: settings.SECRET_KEY,
     secretKeyPrevious: settings.SECRET_KEY_PREVIOUS,
     tokenTtlSeconds: settings.TOKEN_TTL_SECONDS,

@@ -14,7 +14,10 @@ async function serve (): Promise<void> {
   // People read colours, programs read JSON.
   const logStream = process.stdout.isTTY ? (await import('pino-pretty')).default({ sync: true }) : logSink(process.stdout.fd)
   const app = await buildApp(config, { logStream })
-  if (isSecretKeyNew) app.log.info('there was no SECRET_KEY: a new one was made and kept in .env')
+  if (isSecretKeyNew) {
+    const others = config.databaseUrl.startsWith('sqlite:') ? '' : ': every other server on this database needs the same'
+    app.log.info(`there was no SECRET_KEY: a new one was made and kept in .env${others}`)
+  }
 
   let exitCode = 0
   let isClosing = false

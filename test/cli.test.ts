@@ -2,203 +2,170 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { PassThrough } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import Database from 'better-sqlite3'
-import { sql } from 'drizzle-orm'
 import t, { type Test } from 'tap'
-import { run } from '../src/commands/index.js'
+import { commandLine, refused } from './command-line.js'
+import { databases } from './databases.js'
 import { bob, build, logIn, needLogin, secretKey, signUp, startServer, temporaryFolder, tokenOf } from './helper.js'
 
 const password = bob.password
 
-interface Answer { code: number, out: string, err: string }
+for (const database of databases) {
+  t.test(database.name, async (t) => {
+    const newCommandLine = async (t: Test, options = {}) => commandLine(t, { DATABASE_URL: await database.create(t, { isShared: true, ...options }) })
 
-/** The command line in a folder of its own. */
-function commandLine (t: Test, env: Record<string, string> = {}) {
-  const folder = temporaryFolder(t)
-  const file = join(folder, 'latchkey.sqlite')
-  const settings: Record<string, string> = { DATABASE_URL: `sqlite:///${file}`, SECRET_KEY: secretKey, ...env }
+    t.test('latchkey user', async (t) => {
+      const { settings, latchkey } = await newCommandLine(t)
+      const app = async () => build(t, settings)
 
-  const latchkey = async (args: string[], input = '', isTTY = false): Promise<Answer> => {
-    const [stdin, stdout, stderr] = [new PassThrough(), new PassThrough(), new PassThrough()]
-    const answers = input.split('\n').slice(0, -1)
-    if (isTTY) {
-      // A person types the next line when the next question is there.
-      stderr.on('data', (prompt) => { if (/: $/.test(String(prompt))) setTimeout(() => stdin.write(`${answers.shift()}\r`), 20) })
-    } else {
-      stdin.end(input)
-    }
-    let err = ''
-    stderr.on('data', (chunk) => { err += chunk })
-    const out = text(stdout)
-    const code = await run(args, { env: settings, dotEnvPath: join(folder, '.env'), stdin: Object.assign(stdin, { isTTY }), stdout, stderr })
-    stdout.end()
-    return { code, out: await out, err }
-  }
-  return { folder, file, settings, latchkey }
+      t.test('create · makes an account that can log in; --json prints it', async (t) => {
+        const plain = await latchkey(['user', 'create', 'bob', '--password-stdin'], `${password}\n`)
+        t.same(plain, { code: 0, out: 'user bob was made, with the id 1\n', err: '' })
+        const admin = await latchkey(['user', 'create', 'Alice', '--email', 'alice@example.com', '--admin', '--password-stdin', '--json'], password)
+        t.match(JSON.parse(admin.out), { id: 2, username: 'Alice', email: 'alice@example.com', created_at: String, roles: ['admin'] })
+        t.equal((await logIn(await app())).statusCode, 200)
+        const token = (await logIn(await app(), { username: 'alice', password })).json().token
+        t.equal((await (await app()).inject({ url: '/admin', headers: { authorization: token } })).statusCode, 200)
+        t.match(await latchkey(['user', 'create', 'carol', '--admin', '--password-stdin'], password), { out: 'user carol was made, with the id 3 and the role admin\n' })
+      })
+
+      t.test('create · refuses what the signup refuses', async (t) => {
+        const create = (...args: string[]) => latchkey(['user', 'create', ...args, '--password-stdin'], `${password}\n`)
+        refused(t, await create('BOB'), 'username already taken')
+        refused(t, await create('dave', '--email', 'ALICE@example.com'), 'email already signed-up')
+        refused(t, await create('d ve'), 'the username may only contain')
+        refused(t, await create(''), 'the username is empty')
+        refused(t, await create('dave', '--email', 'nowhere'), 'the email must be one address')
+        for (const [input, line] of [['short\n', 'the password must be at least 8'], ['password1\n', 'most common'], ['dave_dave\n', 'must not be the username'], ['', 'at least 8']] as const) {
+          refused(t, await latchkey(['user', 'create', 'dave_dave', '--password-stdin'], input), line)
+        }
+      })
+
+      t.test('create · says which of two was taken in the very moment', async (t) => {
+        const { store } = await app()
+        await database.addTrigger(store, 'before insert on users', "insert into users (username, username_key, password_hash, created_at, updated_at) values ('Gina', 'gina', '', new.created_at, new.created_at)", "new.username = 'gina'")
+        refused(t, await latchkey(['user', 'create', 'gina', '--password-stdin'], password), 'username already taken')
+        await database.execute(store, "delete from users where username = 'Gina'")
+      })
+
+      t.test('create · asks twice on a terminal and shows nothing', async (t) => {
+        const answer = await latchkey(['user', 'create', 'erin'], `${password}\n${password}\n`, true)
+        t.match(answer, { code: 0, out: /^user erin was made, with the id \d\n$/, err: /New password: [\s\S]*Once more: / })
+        t.notOk(answer.err.includes(password))
+        t.match(await latchkey(['user', 'create', 'frank'], `${password}\n${password}!\n`, true), { code: 1, out: '', err: /latchkey: the two passwords differ\n$/ })
+        t.match(await latchkey(['user', 'create', 'frank'], '\u0003\n', true), { code: 1, err: /latchkey: cancelled\n$/ })
+        refused(t, await latchkey(['user', 'create', 'frank']), 'use --password-stdin')
+      })
+
+      t.test('list and show', async (t) => {
+        const list = await latchkey(['user', 'list'])
+        t.match(list.out, /^id +username +email +created_at +roles\n1 +bob +20\d\d-.*Z\n2 +Alice +alice@example\.com +20.*Z +admin\n/)
+        t.notMatch(list.out, /argon2|hash/)
+        t.match(JSON.parse((await latchkey(['user', 'list', '--json'])).out), [{ id: 1, username: 'bob', email: null, roles: [] }, { username: 'Alice', roles: ['admin'] }])
+        t.match((await latchkey(['user', 'show', 'BOB'])).out, /^id: 1\nusername: bob\nemail: \ncreated_at: .*\nroles: \ntokens: 1\n$/)
+        t.match(JSON.parse((await latchkey(['user', 'show', 'alice', '--json'])).out), { id: 2, roles: ['admin'], tokens: 1 })
+      })
+
+      t.test('logout and set-password · act at once on a server that runs', async (t) => {
+        const server = await app()
+        const token = await tokenOf(server)
+        t.match(await latchkey(['user', 'logout', 'bob']), { code: 0, out: 'user bob is logged out everywhere\n' })
+        t.match((await needLogin(server, token)).json(), { code: 'TOKEN_REVOKED' })
+        const another = (await logIn(server)).json().token
+        t.match(await latchkey(['user', 'set-password', 'bob', '--password-stdin'], 'incorrect donkey charger clip\n'), { code: 0, out: 'user bob has another password, and is logged out everywhere\n' })
+        t.match((await needLogin(server, another)).json(), { code: 'TOKEN_REVOKED' })
+        t.equal((await logIn(server)).statusCode, 401)
+        t.equal((await logIn(server, { ...bob, password: 'incorrect donkey charger clip' })).statusCode, 200)
+        refused(t, await latchkey(['user', 'set-password', 'bob', '--password-stdin'], 'short'), 'at least 8')
+      })
+
+      t.test('delete · also the last but one admin, never the last', async (t) => {
+        t.match(await latchkey(['user', 'delete', 'bob']), { code: 0, out: 'user bob was deleted\n' })
+        t.match(await latchkey(['user', 'delete', 'carol']), { code: 0 })
+        refused(t, await latchkey(['user', 'delete', 'alice']), 'user Alice is the last admin')
+      })
+
+      t.test('an unknown user is one clear line, whatever was typed', async (t) => {
+        for (const args of [['user', 'show'], ['user', 'delete'], ['user', 'logout'], ['user', 'set-password', '--password-stdin'], ['role', 'grant', 'nobody', 'admin'], ['token', 'create', '--description', 'x']]) {
+          refused(t, await latchkey(args.includes('nobody') ? args : [...args, 'nobody']), 'there is no user nobody')
+        }
+        refused(t, await latchkey(['user', 'show', 'no\nbody\u001b[31m']), 'there is no user of that name')
+      })
+    })
+
+    t.test('latchkey role', async (t) => {
+      const { settings, latchkey } = await newCommandLine(t)
+      t.match(await latchkey(['role', 'create', 'editor', '--description', 'May change articles.']), { code: 0, out: 'role editor was made\n' }, 'on a database that is not there yet')
+      t.same(JSON.parse((await latchkey(['role', 'create', 'author', '--description', 'x', '--json'])).out), { name: 'author', description: 'x' })
+      refused(t, await latchkey(['role', 'create', 'editor', '--description', 'x']), 'there is a role editor already')
+      refused(t, await latchkey(['role', 'create', 'Editor', '--description', 'x']), 'the name of the role may only contain')
+      refused(t, await latchkey(['role', 'create', '', '--description', 'x']), 'the name of the role is empty')
+      refused(t, await latchkey(['role', 'create', 'reader', '--description', '']), 'the description is empty')
+      t.equal((await latchkey(['role', 'list'])).out, 'name    description\nadmin   May do everything.\nauthor  x\neditor  May change articles.\n')
+      t.equal(JSON.parse((await latchkey(['role', 'list', '--json'])).out).length, 3)
+
+      const app = await build(t, settings)
+      await signUp(app)
+      const roles = () => app.roles.ofUser(1)
+      t.match(await latchkey(['role', 'grant', 'BOB', 'editor']), { code: 0, out: 'user bob has the role editor\n' })
+      await latchkey(['role', 'grant', 'bob', 'admin'])
+      t.same(await roles(), ['admin', 'editor'])
+      t.match(await latchkey(['role', 'revoke', 'bob', 'editor']), { code: 0, out: 'user bob does not have the role editor\n' })
+      refused(t, await latchkey(['role', 'revoke', 'bob', 'admin']), 'user bob is the last admin')
+      t.same(await roles(), ['admin'])
+      refused(t, await latchkey(['role', 'grant', 'bob', 'nothing']), 'there is no role nothing')
+      refused(t, await latchkey(['role', 'revoke', 'bob', 'nothing']), 'there is no role nothing')
+      t.match(await latchkey(['role', 'delete', 'author']), { code: 0, out: 'role author was deleted\n' })
+      refused(t, await latchkey(['role', 'delete', 'author']), 'there is no role author')
+      refused(t, await latchkey(['role', 'delete', 'admin']), 'the role admin cannot be deleted')
+    })
+
+    t.test('latchkey token create · prints a token that works, once', async (t) => {
+      const { settings, latchkey } = await newCommandLine(t)
+      const app = await build(t, settings)
+      await signUp(app)
+      const { code, out } = await latchkey(['token', 'create', 'bob', '--description', 'backup script'])
+      t.equal(code, 0)
+      t.equal((await needLogin(app, out.trim())).statusCode, 200)
+      const record = JSON.parse((await latchkey(['token', 'create', 'bob', '--description', 'x', '--expires-in', '60', '--json'])).out)
+      t.match(record, { id: String, description: 'x', created_at: String, expires_at: String, token: String })
+      t.equal(Date.parse(record.expires_at) - Date.parse(record.created_at), 60_000)
+      for (const expiresIn of ['0', '-1', '31536001', '30d', '1e3', '']) t.match(await latchkey(['token', 'create', 'bob', '--description', 'x', `--expires-in=${expiresIn}`]), { code: 2, out: '' })
+      t.match(await latchkey(['token', 'create', 'bob']), { code: 2, err: /required option '--description/ })
+      refused(t, await latchkey(['token', 'create', 'bob', '--description', 'two\nlines']), 'the description must be one line')
+      for (let i = 2; i < 99; i++) await app.accessTokens.issue({ userId: 1, kind: 'personal', description: 'x' })
+      refused(t, await latchkey(['token', 'create', 'bob', '--description', 'x']), 'too many access tokens')
+      await database.execute(app.store, 'delete from tokens')
+      await database.addTrigger(app.store, 'before insert on tokens', "delete from users where username = 'bob'")
+      refused(t, await latchkey(['token', 'create', 'bob', '--description', 'x']), 'there is no user bob any more')
+    })
+
+    t.test('latchkey migrate, reset-db, secret', async (t) => {
+      const { settings, latchkey } = await newCommandLine(t, { isEmpty: true })
+      refused(t, await latchkey(['reset-db', '--yes']), /there is no database|it has no Latchkey in it/)
+      t.same(await latchkey(['migrate']), { code: 0, out: 'the database is up to date\n', err: '' })
+      t.match(await latchkey(['migrate']), { code: 0 }, 'as often as one likes')
+      t.equal((await latchkey(['user', 'list'])).out, 'there are no users\n')
+
+      const app = await build(t, settings)
+      const token = await tokenOf(app)
+      await latchkey(['role', 'create', 'editor', '--description', 'x'])
+      t.match(await latchkey(['reset-db'], 'no\n', true), { code: 1, err: /Delete 1 accounts in (?:sqlite|postgres):\/\/[^@]*\?[\s\S]*latchkey: nothing was deleted\n$/ })
+      refused(t, await latchkey(['reset-db']), 'use --yes')
+      t.equal((await needLogin(app, token)).statusCode, 200)
+      t.match(await latchkey(['reset-db'], 'yes\n', true), { code: 0, out: 'the database is empty\n' })
+      t.match((await needLogin(app, token)).json(), { code: 'USER_NOT_FOUND' })
+      t.same((await app.roles.list()).map(({ name }) => name), ['admin'])
+      t.equal((await signUp(app)).json().user.id, 2, 'ids never return')
+      t.match(await latchkey(['reset-db', '--yes']), { code: 0 })
+
+      const secrets = await Promise.all([latchkey(['secret']), latchkey(['secret'])])
+      for (const { code, out } of secrets) t.match({ code, out }, { code: 0, out: /^[\w-]{64}\n$/ })
+      t.not(secrets[0].out, secrets[1].out)
+    })
+  })
 }
-
-/** One clear line on standard error, nothing on standard output, exit code 1. */
-function refused (t: Test, { code, out, err }: Answer, line: RegExp | string): void {
-  t.equal(code, 1)
-  t.equal(out, '')
-  t.match(err, line)
-  t.equal(err.trimEnd().split('\n').length, 1, err)
-  t.match(err, /^latchkey: /)
-}
-
-t.test('latchkey user', async (t) => {
-  const { settings, latchkey } = commandLine(t)
-  const app = async () => build(t, settings)
-
-  t.test('create · makes an account that can log in; --json prints it', async (t) => {
-    const plain = await latchkey(['user', 'create', 'bob', '--password-stdin'], `${password}\n`)
-    t.same(plain, { code: 0, out: 'user bob was made, with the id 1\n', err: '' })
-    const admin = await latchkey(['user', 'create', 'Alice', '--email', 'alice@example.com', '--admin', '--password-stdin', '--json'], password)
-    t.match(JSON.parse(admin.out), { id: 2, username: 'Alice', email: 'alice@example.com', created_at: String, roles: ['admin'] })
-    t.equal((await logIn(await app())).statusCode, 200)
-    const token = (await logIn(await app(), { username: 'alice', password })).json().token
-    t.equal((await (await app()).inject({ url: '/admin', headers: { authorization: token } })).statusCode, 200)
-    t.match(await latchkey(['user', 'create', 'carol', '--admin', '--password-stdin'], password), { out: 'user carol was made, with the id 3 and the role admin\n' })
-  })
-
-  t.test('create · refuses what the signup refuses', async (t) => {
-    const create = (...args: string[]) => latchkey(['user', 'create', ...args, '--password-stdin'], `${password}\n`)
-    refused(t, await create('BOB'), 'username already taken')
-    refused(t, await create('dave', '--email', 'ALICE@example.com'), 'email already signed-up')
-    refused(t, await create('d ve'), 'the username may only contain')
-    refused(t, await create(''), 'the username is empty')
-    refused(t, await create('dave', '--email', 'nowhere'), 'the email must be one address')
-    for (const [input, line] of [['short\n', 'the password must be at least 8'], ['password1\n', 'most common'], ['dave_dave\n', 'must not be the username'], ['', 'at least 8']] as const) {
-      refused(t, await latchkey(['user', 'create', 'dave_dave', '--password-stdin'], input), line)
-    }
-  })
-
-  t.test('create · says which of two was taken in the very moment', async (t) => {
-    const { store } = await app()
-    await store.db.run(sql`create trigger faster before insert on users when new.username = 'gina' begin insert into users (username, username_key, password_hash, created_at, updated_at) values ('Gina', 'gina', '', 0, 0); end`)
-    refused(t, await latchkey(['user', 'create', 'gina', '--password-stdin'], password), 'username already taken')
-    await store.db.run(sql`drop trigger faster`)
-    await store.db.run(sql`delete from users where username = 'Gina'`)
-  })
-
-  t.test('create · asks twice on a terminal and shows nothing', async (t) => {
-    const answer = await latchkey(['user', 'create', 'erin'], `${password}\n${password}\n`, true)
-    t.match(answer, { code: 0, out: /^user erin was made, with the id \d\n$/, err: /New password: [\s\S]*Once more: / })
-    t.notOk(answer.err.includes(password))
-    t.match(await latchkey(['user', 'create', 'frank'], `${password}\n${password}!\n`, true), { code: 1, out: '', err: /latchkey: the two passwords differ\n$/ })
-    t.match(await latchkey(['user', 'create', 'frank'], '\u0003\n', true), { code: 1, err: /latchkey: cancelled\n$/ })
-    refused(t, await latchkey(['user', 'create', 'frank']), 'use --password-stdin')
-  })
-
-  t.test('list and show', async (t) => {
-    const list = await latchkey(['user', 'list'])
-    t.match(list.out, /^id +username +email +created_at +roles\n1 +bob +20\d\d-.*Z\n2 +Alice +alice@example\.com +20.*Z +admin\n/)
-    t.notMatch(list.out, /argon2|hash/)
-    t.match(JSON.parse((await latchkey(['user', 'list', '--json'])).out), [{ id: 1, username: 'bob', email: null, roles: [] }, { username: 'Alice', roles: ['admin'] }])
-    t.match((await latchkey(['user', 'show', 'BOB'])).out, /^id: 1\nusername: bob\nemail: \ncreated_at: .*\nroles: \ntokens: 1\n$/)
-    t.match(JSON.parse((await latchkey(['user', 'show', 'alice', '--json'])).out), { id: 2, roles: ['admin'], tokens: 1 })
-  })
-
-  t.test('logout and set-password · act at once on a server that runs', async (t) => {
-    const server = await app()
-    const token = await tokenOf(server)
-    t.match(await latchkey(['user', 'logout', 'bob']), { code: 0, out: 'user bob is logged out everywhere\n' })
-    t.match((await needLogin(server, token)).json(), { code: 'TOKEN_REVOKED' })
-    const another = (await logIn(server)).json().token
-    t.match(await latchkey(['user', 'set-password', 'bob', '--password-stdin'], 'incorrect donkey charger clip\n'), { code: 0, out: 'user bob has another password, and is logged out everywhere\n' })
-    t.match((await needLogin(server, another)).json(), { code: 'TOKEN_REVOKED' })
-    t.equal((await logIn(server)).statusCode, 401)
-    t.equal((await logIn(server, { ...bob, password: 'incorrect donkey charger clip' })).statusCode, 200)
-    refused(t, await latchkey(['user', 'set-password', 'bob', '--password-stdin'], 'short'), 'at least 8')
-  })
-
-  t.test('delete · also the last but one admin, never the last', async (t) => {
-    t.match(await latchkey(['user', 'delete', 'bob']), { code: 0, out: 'user bob was deleted\n' })
-    t.match(await latchkey(['user', 'delete', 'carol']), { code: 0 })
-    refused(t, await latchkey(['user', 'delete', 'alice']), 'user Alice is the last admin')
-  })
-
-  t.test('an unknown user is one clear line, whatever was typed', async (t) => {
-    for (const args of [['user', 'show'], ['user', 'delete'], ['user', 'logout'], ['user', 'set-password', '--password-stdin'], ['role', 'grant', 'nobody', 'admin'], ['token', 'create', '--description', 'x']]) {
-      refused(t, await latchkey(args.includes('nobody') ? args : [...args, 'nobody']), 'there is no user nobody')
-    }
-    refused(t, await latchkey(['user', 'show', 'no\nbody\u001b[31m']), 'there is no user of that name')
-  })
-})
-
-t.test('latchkey role', async (t) => {
-  const { settings, latchkey } = commandLine(t)
-  t.match(await latchkey(['role', 'create', 'editor', '--description', 'May change articles.']), { code: 0, out: 'role editor was made\n' }, 'on a database that is not there yet')
-  t.same(JSON.parse((await latchkey(['role', 'create', 'author', '--description', 'x', '--json'])).out), { name: 'author', description: 'x' })
-  refused(t, await latchkey(['role', 'create', 'editor', '--description', 'x']), 'there is a role editor already')
-  refused(t, await latchkey(['role', 'create', 'Editor', '--description', 'x']), 'the name of the role may only contain')
-  refused(t, await latchkey(['role', 'create', '', '--description', 'x']), 'the name of the role is empty')
-  refused(t, await latchkey(['role', 'create', 'reader', '--description', '']), 'the description is empty')
-  t.equal((await latchkey(['role', 'list'])).out, 'name    description\nadmin   May do everything.\nauthor  x\neditor  May change articles.\n')
-  t.equal(JSON.parse((await latchkey(['role', 'list', '--json'])).out).length, 3)
-
-  const app = await build(t, settings)
-  await signUp(app)
-  const roles = () => app.roles.ofUser(1)
-  t.match(await latchkey(['role', 'grant', 'BOB', 'editor']), { code: 0, out: 'user bob has the role editor\n' })
-  await latchkey(['role', 'grant', 'bob', 'admin'])
-  t.same(await roles(), ['admin', 'editor'])
-  t.match(await latchkey(['role', 'revoke', 'bob', 'editor']), { code: 0, out: 'user bob does not have the role editor\n' })
-  refused(t, await latchkey(['role', 'revoke', 'bob', 'admin']), 'user bob is the last admin')
-  t.same(await roles(), ['admin'])
-  refused(t, await latchkey(['role', 'grant', 'bob', 'nothing']), 'there is no role nothing')
-  refused(t, await latchkey(['role', 'revoke', 'bob', 'nothing']), 'there is no role nothing')
-  t.match(await latchkey(['role', 'delete', 'author']), { code: 0, out: 'role author was deleted\n' })
-  refused(t, await latchkey(['role', 'delete', 'author']), 'there is no role author')
-  refused(t, await latchkey(['role', 'delete', 'admin']), 'the role admin cannot be deleted')
-})
-
-t.test('latchkey token create · prints a token that works, once', async (t) => {
-  const { settings, latchkey } = commandLine(t)
-  const app = await build(t, settings)
-  await signUp(app)
-  const { code, out } = await latchkey(['token', 'create', 'bob', '--description', 'backup script'])
-  t.equal(code, 0)
-  t.equal((await needLogin(app, out.trim())).statusCode, 200)
-  const record = JSON.parse((await latchkey(['token', 'create', 'bob', '--description', 'x', '--expires-in', '60', '--json'])).out)
-  t.match(record, { id: String, description: 'x', created_at: String, expires_at: String, token: String })
-  t.equal(Date.parse(record.expires_at) - Date.parse(record.created_at), 60_000)
-  for (const expiresIn of ['0', '-1', '31536001', '30d', '1e3', '']) t.match(await latchkey(['token', 'create', 'bob', '--description', 'x', `--expires-in=${expiresIn}`]), { code: 2, out: '' })
-  t.match(await latchkey(['token', 'create', 'bob']), { code: 2, err: /required option '--description/ })
-  refused(t, await latchkey(['token', 'create', 'bob', '--description', 'two\nlines']), 'the description must be one line')
-  for (let i = 2; i < 99; i++) await app.accessTokens.issue({ userId: 1, kind: 'personal', description: 'x' })
-  refused(t, await latchkey(['token', 'create', 'bob', '--description', 'x']), 'too many access tokens')
-  const other = new Database(settings.DATABASE_URL?.slice('sqlite:///'.length))
-  other.exec("delete from tokens; create trigger leaves before insert on tokens begin delete from users where username = 'bob'; end")
-  other.close()
-  refused(t, await latchkey(['token', 'create', 'bob', '--description', 'x']), 'there is no user bob any more')
-})
-
-t.test('latchkey migrate, reset-db, secret', async (t) => {
-  const { file, settings, latchkey } = commandLine(t)
-  refused(t, await latchkey(['reset-db', '--yes']), `there is no database ${file}`)
-  t.same(await latchkey(['migrate']), { code: 0, out: 'the database is up to date\n', err: '' })
-  t.match(await latchkey(['migrate']), { code: 0 }, 'as often as one likes')
-  t.equal((await latchkey(['user', 'list'])).out, 'there are no users\n')
-
-  const app = await build(t, settings)
-  const token = await tokenOf(app)
-  await latchkey(['role', 'create', 'editor', '--description', 'x'])
-  t.match(await latchkey(['reset-db'], 'no\n', true), { code: 1, err: /Delete 1 accounts in sqlite:[\s\S]*latchkey: nothing was deleted\n$/ })
-  refused(t, await latchkey(['reset-db']), 'use --yes')
-  t.equal((await needLogin(app, token)).statusCode, 200)
-  t.match(await latchkey(['reset-db'], 'yes\n', true), { code: 0, out: 'the database is empty\n' })
-  t.match((await needLogin(app, token)).json(), { code: 'USER_NOT_FOUND' })
-  t.same((await app.roles.list()).map(({ name }) => name), ['admin'])
-  t.equal((await signUp(app)).json().user.id, 2, 'ids never return')
-  t.match(await latchkey(['reset-db', '--yes']), { code: 0 })
-
-  const secrets = await Promise.all([latchkey(['secret']), latchkey(['secret'])])
-  for (const { code, out } of secrets) t.match({ code, out }, { code: 0, out: /^[\w-]{64}\n$/ })
-  t.not(secrets[0].out, secrets[1].out)
-})
 
 t.test('what cannot be done is one clear line', async (t) => {
   const missing = commandLine(t)

@@ -4,7 +4,7 @@ import Database from 'better-sqlite3'
 import { DrizzleQueryError, sql } from 'drizzle-orm'
 import { getTableConfig } from 'drizzle-orm/sqlite-core'
 import t from 'tap'
-import { isForeignKeyViolation, isUnavailable } from '../src/database/faults.js'
+import { isConflict, isForeignKeyViolation, isUnavailable } from '../src/database/faults.js'
 import { causeOf } from '../src/lib/causes.js'
 import { openStore } from '../src/database/open.js'
 import type { Store } from '../src/database/store.js'
@@ -79,7 +79,7 @@ t.test('openStore', async (t) => {
   })
 
   t.test('a scheme without a driver is refused with one line', async (t) => {
-    await t.rejects(openStore('postgres://localhost/latchkey'), { name: 'StoreError', message: 'no database driver for the scheme postgres:' })
+    await t.rejects(openStore('mysql://localhost/latchkey'), { name: 'StoreError', message: 'no database driver for the scheme mysql:' })
   })
 
   t.test('two that start at once on an empty file both come up', async (t) => {
@@ -178,9 +178,14 @@ t.test('faults', async (t) => {
   const wrapped = new DrizzleQueryError('select ?', ['secret'], fault('SQLITE_BUSY'))
   t.notMatch(String(causeOf(wrapped)), 'secret')
   t.ok(isUnavailable(wrapped))
-  for (const code of ['SQLITE_BUSY_SNAPSHOT', 'SQLITE_FULL', 'SQLITE_IOERR_WRITE', 'SQLITE_READONLY']) t.ok(isUnavailable(fault(code)), code)
-  for (const code of ['SQLITE_CONSTRAINT_UNIQUE', 'SQLITE_ERROR', 'ENOENT']) t.notOk(isUnavailable(fault(code)), code)
+  for (const code of [
+    'SQLITE_BUSY_SNAPSHOT', 'SQLITE_FULL', 'SQLITE_IOERR_WRITE', 'SQLITE_READONLY',
+    '08006', '28P01', '3D000', '40001', '40P01', '53300', '57014', '57P01', '57P03', '58030', '25006', '55P03', 'ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ENOTFOUND', 'EAI_AGAIN'
+  ]) t.ok(isUnavailable(fault(code)), code)
+  for (const code of ['SQLITE_CONSTRAINT_UNIQUE', 'SQLITE_ERROR', 'ENOENT', '23505', '42P01', '22021', '0A000', '5', '25001']) t.notOk(isUnavailable(fault(code)), code)
   t.notOk(isUnavailable('SQLITE_BUSY'))
   t.notOk(isUnavailable(new Error('SQLITE_BUSY')))
-  t.ok(isForeignKeyViolation(fault('SQLITE_CONSTRAINT_FOREIGNKEY')))
+  for (const code of ['SQLITE_CONSTRAINT_FOREIGNKEY', '23503']) t.ok(isForeignKeyViolation(fault(code)) && isConflict(fault(code)), code)
+  for (const code of ['SQLITE_CONSTRAINT_UNIQUE', '23505']) t.ok(isConflict(fault(code)), code)
+  for (const code of ['SQLITE_CONSTRAINT_TRIGGER', '23514', '57P01']) t.notOk(isConflict(fault(code)), code)
 })

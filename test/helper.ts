@@ -6,6 +6,7 @@ import type { FastifyInstance } from 'fastify'
 import type { Test } from 'tap'
 import { buildApp, type BuildOptions } from '../src/app.js'
 import { loadConfig } from '../src/config.js'
+import type { TestDatabase } from './databases.js'
 
 /** Signs the tokens of every test. */
 export const secretKey = 'Vt3mQ0u1Zk8yXr5sWb7nLc2dPf4gHj6aTe9iRo'
@@ -23,6 +24,12 @@ export async function build (t: Test, env: Environment = {}, options: BuildOptio
   const app = await buildApp(config, { hashParameters: cheapHash, ...options })
   t.teardown(() => app.close())
   return app
+}
+
+/** The same on a new database of a kind. */
+export function buildOn (database: TestDatabase) {
+  return async (t: Test, env: Environment = {}, options: BuildOptions = {}) =>
+    build(t, { ...env, DATABASE_URL: env.DATABASE_URL ?? await database.create(t) }, options)
 }
 
 /** A folder of its own, removed when the test ends. */

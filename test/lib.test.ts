@@ -3,14 +3,17 @@ import { once } from 'node:events'
 import { closeSync, openSync, readFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
+import { Readable } from 'node:stream'
 import { Type } from '@sinclair/typebox'
 import Fastify from 'fastify'
 import t from 'tap'
 import { isTokenId, isUserId, judgeTimes } from '../src/lib/claims.js'
+import { printableUrl } from '../src/lib/database-urls.js'
 import { canonicalEmail, emailProblem } from '../src/lib/emails.js'
+import { linesOf } from '../src/lib/lines.js'
 import { logSink } from '../src/lib/log-sink.js'
 import { loggerOptions } from '../src/lib/logger-options.js'
-import { parametersOf, recommendedParameters } from '../src/lib/password-hashes.js'
+import { parseHash, recommendedParameters } from '../src/lib/password-hashes.js'
 import { canonicalPassword, newPasswordProblem, passwordProblem } from '../src/lib/password-rules.js'
 import { ref } from '../src/lib/ref.js'
 import { canonicalUsername, usernameProblem } from '../src/lib/usernames.js'
@@ -62,12 +65,46 @@ t.test('passwords', async (t) => {
 })
 
 t.test('password hashes', async (t) => {
-  const hash = (parameters: string) => `$argon2id$v=19$${parameters}$${'a'.repeat(22)}$${'b'.repeat(43)}`
-  t.same(parametersOf(hash('m=19456,t=2,p=1')), recommendedParameters)
-  t.same(parametersOf(hash('m=65536,t=3,p=4')), { memoryCost: 65_536, timeCost: 3, parallelism: 4 })
-  for (const bad of ['', 'plain', '$2b$12$abcdefghijklmnopqrstuv', hash('m=1048576,t=2,p=1'), hash('m=19456,t=21,p=1'), hash('m=131072,t=3,p=1'), hash('m=19456,t=2,p=9'), hash('m=99999999999,t=2,p=1'), hash('m=19456,t=2,p=1').replace('2id', '2i'), `${hash('m=19456,t=2,p=1')}\n`]) {
-    t.equal(parametersOf(bad), undefined, JSON.stringify(bad))
+  const hash = (parameters: string, variant = 'argon2id') => `$${variant}$v=19$${parameters}$${'a'.repeat(22)}$${'b'.repeat(43)}`
+  const bcrypt = (cost: string, variant = '2b') => `$${variant}$${cost}$${'a'.repeat(53)}`
+  t.same(parseHash(hash('m=19456,t=2,p=1')), { algorithm: 'argon2id', parameters: recommendedParameters })
+  t.same(parseHash(hash('m=65536,t=3,p=4', 'argon2i')), { algorithm: 'argon2i', parameters: { memoryCost: 65_536, timeCost: 3, parallelism: 4 } })
+  t.match(parseHash(hash('m=102400,t=2,p=8', 'argon2d')), { algorithm: 'argon2d' })
+  for (const [cost, variant] of [['04', '2b'], ['10', '2y'], ['12', '2a'], ['13', '2b']] as const) t.same(parseHash(bcrypt(cost, variant)), { algorithm: 'bcrypt' })
+  for (const bad of [
+    '', 'plain', 'pbkdf2:sha256:1000$a$b', hash('m=1048576,t=2,p=1'), hash('m=19456,t=21,p=1'), hash('m=131072,t=3,p=1'), hash('m=19456,t=2,p=9'), hash('m=99999999999,t=2,p=1'), `${hash('m=19456,t=2,p=1')}\n`, hash('m=8,t=1,p=1', 'argon2'), hash('m=8,t=1,p=1').replace('v=19', 'v=16'),
+    bcrypt('14'), bcrypt('31'), bcrypt('03'), bcrypt('99'), bcrypt('12', '2x'), bcrypt('12', '2'), bcrypt('12').slice(0, -1), `${bcrypt('12')}\n`
+  ]) {
+    t.equal(parseHash(bad), undefined, JSON.stringify(bad))
   }
+})
+
+t.test('database URLs', async (t) => {
+  for (const [url, shown] of [
+    ['sqlite:////home/a@b/latchkey.sqlite', 'sqlite:////home/a@b/latchkey.sqlite'],
+    ['postgres://bob:secret@db.example:5433/latchkey?sslmode=require&password=secret', 'postgres://db.example:5433/latchkey'],
+    ['postgresql://bob:sec@ret@db.example/latchkey', 'postgresql://db.example/latchkey'],
+    ['postgres://bob@/latchkey?host=/run/postgresql', 'postgres:///run/postgresql/latchkey'],
+    ['postgres:///latchkey', 'postgres:///latchkey'],
+    ['postgres://bob:sec/ret@db.example/latchkey', 'postgres://']
+  ] as const) {
+    t.equal(printableUrl(url), shown)
+  }
+})
+
+t.test('lines', async (t) => {
+  const read = async (...chunks: Array<string | Buffer>) => {
+    const lines: unknown[] = []
+    for await (const { number, text } of linesOf(Readable.from(chunks.map((chunk) => Buffer.from(chunk))))) lines.push([number, text?.slice(0, 5)])
+    return lines
+  }
+  t.same(await read(), [])
+  t.same(await read('a\nb', 'c\n\n', '\r\nd'), [[1, 'a'], [2, 'bc'], [5, 'd']])
+  t.same(await read('a\n', Buffer.from([0xff, 0x0a]), 'b\n'), [[1, 'a'], [2, undefined], [3, 'b']], 'what is not UTF-8')
+  const euro = Buffer.from('€')
+  t.same(await read(euro.subarray(0, 1), euro.subarray(1)), [[1, '€']])
+  const long = Array.from({ length: 40 }, () => 'x'.repeat(65_536))
+  t.same(await read(...long, '\nshort\n'), [[1, undefined], [2, 'short']], 'what is too long is not kept')
 })
 
 t.test('claims', async (t) => {

@@ -192,7 +192,7 @@ t.test('a start that cannot be · one clear line, exit code 1, nothing touched',
     refused({ HOST: 'no host' }, /^latchkey: cannot listen: getaddrinfo /),
     refused({ DATABASE_URL: 'sqlite:///garbage.sqlite' }, /^latchkey: cannot open the database garbage\.sqlite: file is not a database$/, folder),
     refused({ DATABASE_URL: 'sqlite:////dev/null/latchkey.sqlite' }, /^latchkey: cannot open the database \/dev\/null\/latchkey\.sqlite: .*(ENOTDIR|EEXIST)/),
-    refused({ DATABASE_URL: 'postgres://localhost/latchkey' }, /^latchkey: no database driver for the scheme postgres:$/)
+    refused({ DATABASE_URL: 'postgres://bob:secret@127.0.0.1:1/latchkey' }, /^latchkey: cannot open the database postgres:\/\/127\.0\.0\.1:1\/latchkey: connect ECONNREFUSED 127\.0\.0\.1:1$/)
   ])
   other.close()
   t.equal(readFileSync(file, 'utf8'), 'garbage '.repeat(100))

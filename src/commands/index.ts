@@ -9,6 +9,7 @@ import { roleCommands } from './role.js'
 import { serverCommands } from './server.js'
 import { CommandError, type Terminal } from './terminal.js'
 import { tokenCommands } from './token.js'
+import { transferCommands } from './transfer.js'
 import { userCommands } from './user.js'
 
 /** The command could not do what it was asked. */
@@ -30,6 +31,7 @@ function buildProgram (terminal: Terminal): Command {
   userCommands(program, terminal)
   roleCommands(program, terminal)
   tokenCommands(program, terminal)
+  transferCommands(program, terminal)
   return program
 }
 

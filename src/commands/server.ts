@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import { printableUrl } from '../lib/database-urls.js'
 import { createSecretKey } from '../lib/secret-keys.js'
 import { withCore } from './core.js'
 import { ask, CommandError, say, type Terminal } from './terminal.js'
@@ -19,7 +20,7 @@ export function serverCommands (program: Command, terminal: Terminal): void {
     .action(async ({ yes = false }: { yes?: boolean }) => {
       await withCore(terminal, { database: true }, async (core, { databaseUrl }) => {
         const accounts = await core.users.count()
-        if (!yes && await ask(terminal, `Delete ${accounts} accounts in ${databaseUrl.replace(/\/\/[^/]*@/, '//')}, with their tokens, and all roles? Type yes: `) !== 'yes') {
+        if (!yes && await ask(terminal, `Delete ${accounts} accounts in ${printableUrl(databaseUrl)}, with their tokens, and all roles? Type yes: `) !== 'yes') {
           throw new CommandError('nothing was deleted')
         }
         await core.users.deleteAll()

@@ -1,22 +1,45 @@
 import { causeOf } from '../lib/causes.js'
 import { InternalServerError, ServiceUnavailable } from '../lib/errors.js'
 
-// SQLite's primary result codes that say "not now" or "the disk says no": the same
-// request can succeed later. https://www.sqlite.org/rescode.html
-const unavailable = /^SQLITE_(?:BUSY|LOCKED|FULL|IOERR|READONLY|CANTOPEN|NOMEM|PROTOCOL)/
+// What says "not now": the same request can succeed later.
+const unavailableCodes = new RegExp(`^(?:${[
+  // SQLite's primary result codes: busy, or the disk says no. https://www.sqlite.org/rescode.html
+  'SQLITE_(?:BUSY|LOCKED|FULL|IOERR|READONLY|CANTOPEN|NOMEM|PROTOCOL)',
+  // PostgreSQL's classes: no connection, not let in, no such database (any more), transaction
+  // rolled back, no resources, operator intervention (shutdown, start, timeout), system error;
+  // read-only, as on a server that became a standby; a lock was not to be had.
+  // https://www.postgresql.org/docs/current/errcodes-appendix.html
+  '08...$', '28...$', '3D000', '40...$', '53...$', '57...$', '58...$', '25006', '55P03',
+  // The network between us.
+  'ECONN', 'EPIPE', 'ETIMEDOUT', 'ENOTFOUND', 'EAI_'
+].join('|')})`)
+
+// What the PostgreSQL driver says in words only: the connection broke, there was none to
+// be had in time, or the server went silent.
+const unavailableMessages = /^(?:Connection terminated|timeout exceeded when trying to connect|Query read timeout|Client has encountered a connection error)/
+
+const foreignKeyCodes = new Set(['SQLITE_CONSTRAINT_FOREIGNKEY', '23503'])
 
 function codeOf (error: unknown): string {
   return error instanceof Error && 'code' in error ? String(error.code) : ''
 }
 
-/** True when the database cannot serve now but may serve later: busy, full, read-only. */
+/** True when the database cannot serve now but may serve later: gone, busy, full, read-only. */
 export function isUnavailable (error: unknown): boolean {
-  return unavailable.test(codeOf(causeOf(error)))
+  const cause = causeOf(error)
+  const code = codeOf(cause)
+  if (Object(cause).syscall === 'connect') return true
+  return code === '' ? cause instanceof Error && unavailableMessages.test(cause.message) : unavailableCodes.test(code)
 }
 
 /** True when a row names another row that does not exist (any more). */
 export function isForeignKeyViolation (error: unknown): boolean {
-  return codeOf(causeOf(error)) === 'SQLITE_CONSTRAINT_FOREIGNKEY'
+  return foreignKeyCodes.has(codeOf(causeOf(error)))
+}
+
+/** True when a row cannot be there beside the others: a key is taken, or a row that it names is not there. */
+export function isConflict (error: unknown): boolean {
+  return /^(?:SQLITE_CONSTRAINT_(?:UNIQUE|PRIMARYKEY|ROWID|FOREIGNKEY)|2350[35])$/.test(codeOf(causeOf(error)))
 }
 
 /** What a client is told of a failed query: nothing but whether to try again. The cause is kept for the log. */

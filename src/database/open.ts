@@ -1,19 +1,29 @@
-import { type Store, StoreError } from './store.js'
+import { type Store, StoreError, type StoreOptions } from './store.js'
 
 /**
  * Opens the store that `url` names, migrated to the present schema. The driver is
  * imported only when its scheme is asked for.
  *
  * @param url `sqlite:///relative/path`, `sqlite:////absolute/path`, or `sqlite://`
- * (also `sqlite:///:memory:`) for a database that lives in memory
- * @param mustExist refuses a database that is not there, where it would be made otherwise
+ * (also `sqlite:///:memory:`) for a database that lives in memory;
+ * `postgres://user:password@host:port/database` for a server
  * @throws {StoreError} one line that says what is wrong: an unknown scheme, a file
- * that is no database, a folder that cannot be written
+ * that is no database, a folder that cannot be written, a server that does not answer
  */
-export async function openStore (url: string, mustExist = false): Promise<Store> {
-  if (url.startsWith('sqlite://')) {
+export async function openStore (url: string, options: StoreOptions = {}): Promise<Store> {
+  const scheme = url.split('://', 1)[0]
+  if (scheme === 'sqlite') {
     const { openSqlite } = await import('./sqlite/open.js')
-    return openSqlite(url, mustExist)
+    return openSqlite(url, options)
   }
-  throw new StoreError(`no database driver for the scheme ${url.split('://', 1)[0]}:`)
+  if (scheme === 'postgres' || scheme === 'postgresql') {
+    const { openPostgres } = await import('./postgres/open.js').catch(explainMissingDriver)
+    return openPostgres(url, options)
+  }
+  throw new StoreError(`no database driver for the scheme ${scheme}:`)
+}
+
+/** The driver is an optional peer: who uses SQLite need not install it. */
+function explainMissingDriver (error: unknown): never {
+  throw new StoreError(`PostgreSQL needs the package pg (npm install pg): ${Object(error).message}`, { cause: error })
 }

@@ -1,14 +1,42 @@
 import type { BaseSQLiteDatabase } from 'drizzle-orm/sqlite-core'
 import type * as tables from './sqlite/schema.js'
 
+/** What a store is told. */
+export interface StoreOptions {
+  /** Refuses a database that is not there, where it would be made otherwise. */
+  mustExist?: boolean
+  /** The most connections to a database server, 10 by default. SQLite has one. */
+  poolSize?: number
+  /** How long a query waits for a connection to a database server, in milliseconds: 2,000 by default. */
+  connectTimeoutMs?: number
+  /** How long a database server may take for a statement, in milliseconds: 3,000 by default. */
+  statementTimeoutMs?: number
+}
+
+/** A query as it was built, yet to be run. */
+export interface Query {
+  toSQL: () => { sql: string, params: unknown[] }
+}
+
 /**
  * The port to the database. Queries are written once, against these types and with
  * the builders that every dialect shares; `await` every one of them. There is no
- * transaction on purpose: every write is one statement.
+ * transaction with a callback on purpose: a write is one statement, or one batch.
  */
 export interface Store {
   db: BaseSQLiteDatabase<'async', unknown, typeof tables>
   tables: typeof tables
+  /** Prepares a query that is asked often. `name` is its own: no other query has it. */
+  prepare: <Prepared>(name: string, query: { prepare: () => Prepared }) => Prepared
+  /**
+   * Runs queries in their order in one transaction: all of them or, when one fails, none.
+   * Each sees what was committed before it began. No results: ask afterwards.
+   */
+  batch: (queries: Query[]) => Promise<void>
+  /** The highest id that a user ever had, 0 when there was none. */
+  lastUserId: () => Promise<number>
+  /** For a batch: from now on new users get ids above this one. Never takes an id back. */
+  skipUserIds: (upTo: number) => Query[]
   /** Asks the database for an answer; rejects when there is none. */
   ping: () => Promise<void>
   /** Gives everything back. Queries afterwards reject. */

@@ -1,4 +1,4 @@
-/** What a stored argon2id hash says about itself (the PHC string format). */
+/** What an argon2 hash costs. */
 export interface HashParameters {
   /** Memory in KiB. */
   memoryCost: number
@@ -7,6 +7,11 @@ export interface HashParameters {
   /** Lanes. */
   parallelism: number
 }
+
+/** What a stored hash says about itself. Ours are argon2id; the others came with an import. */
+export type StoredHash =
+  | { algorithm: 'argon2id' | 'argon2i' | 'argon2d', parameters: HashParameters }
+  | { algorithm: 'bcrypt' }
 
 /**
  * argon2id with 19 MiB, 2 passes, 1 lane.
@@ -20,13 +25,27 @@ export const recommendedParameters: HashParameters = { memoryCost: 19_456, timeC
 const memoryCostMax = 131_072
 const parallelismMax = 8
 const workMax = 10 * recommendedParameters.memoryCost * recommendedParameters.timeCost
+// Each step doubles bcrypt's work: 12, where most systems are, takes some 300 ms of a
+// processor, 13 twice that, and an answer should be there within a second.
+const bcryptCostMax = 13
 
-const phc = /^\$argon2id\$v=19\$m=(\d{1,10}),t=(\d{1,10}),p=(\d{1,10})\$[A-Za-z0-9+/]{11,86}\$[A-Za-z0-9+/]{22,86}$/
+/** The bytes of a password that bcrypt looks at. */
+export const bcryptPasswordBytes = 72
 
-/** The parameters of a stored hash; `undefined` when it is no argon2id hash or asks for more than is affordable. */
-export function parametersOf (hash: string): HashParameters | undefined {
-  const [, memoryCost, timeCost, parallelism] = phc.exec(hash)?.map(Number) ?? []
-  if (memoryCost === undefined || timeCost === undefined || parallelism === undefined) return undefined
-  const affordable = memoryCost <= memoryCostMax && parallelism <= parallelismMax && memoryCost * timeCost <= workMax
-  return affordable ? { memoryCost, timeCost, parallelism } : undefined
+// The PHC string format. https://github.com/P-H-C/phc-string-format/blob/master/phc-sf-spec.md
+const phc = /^\$(argon2(?:id|i|d))\$v=19\$m=(\d{1,10}),t=(\d{1,10}),p=(\d{1,10})\$[A-Za-z0-9+/]{11,86}\$[A-Za-z0-9+/]{22,86}$/
+// Of the variants of bcrypt the three that are one algorithm; `$2x$` marks a bug.
+const bcrypt = /^\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}$/
+
+/** Reads a stored hash; `undefined` when it is none that can be verified, or asks for more than is affordable. */
+export function parseHash (hash: string): StoredHash | undefined {
+  const [, bcryptCost] = bcrypt.exec(hash) ?? []
+  if (bcryptCost !== undefined) return Number(bcryptCost) >= 4 && Number(bcryptCost) <= bcryptCostMax ? { algorithm: 'bcrypt' } : undefined
+
+  const [, variant, ...costs] = phc.exec(hash) ?? []
+  const [memoryCost = 0, timeCost = 0, parallelism = 0] = costs.map(Number)
+  const isAffordable = memoryCost <= memoryCostMax && parallelism <= parallelismMax && memoryCost * timeCost <= workMax
+  if (!isAffordable) return undefined
+  const parameters = { memoryCost, timeCost, parallelism }
+  if (variant === 'argon2id' || variant === 'argon2i' || variant === 'argon2d') return { algorithm: variant, parameters }
 }

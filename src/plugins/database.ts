@@ -1,7 +1,7 @@
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import { openStore } from '../database/open.js'
-import type { Store } from '../database/store.js'
+import type { Store, StoreOptions } from '../database/store.js'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -11,8 +11,8 @@ declare module 'fastify' {
 }
 
 /** Opens the store and closes it when the server is closed, after the last answer. */
-const plugin: FastifyPluginAsync<{ databaseUrl: string, databaseMustExist?: boolean }> = async (app, { databaseUrl, databaseMustExist }) => {
-  const store = await openStore(databaseUrl, databaseMustExist)
+const plugin: FastifyPluginAsync<StoreOptions & { url: string }> = async (app, { url, ...options }) => {
+  const store = await openStore(url, options)
   app.decorate('store', store)
   app.addHook('onClose', () => store.close())
 }

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { hash, verify } from '@node-rs/argon2'
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
-import { type HashParameters, parametersOf, recommendedParameters } from '../lib/password-hashes.js'
+import { bcryptPasswordBytes, type HashParameters, parseHash, recommendedParameters } from '../lib/password-hashes.js'
 import { canonicalPassword } from '../lib/password-rules.js'
 
 /** Hashing and verifying passwords. Every hash of the process passes through here. */
@@ -13,11 +13,11 @@ export interface Passwords {
    * Whether a password is the one of a stored hash. Without a hash (nobody has that
    * username) it does the same work and says no, so that the time tells nothing.
    *
-   * @throws {Error} the stored hash is none of ours, or asks for more than is affordable
+   * @throws {Error} the stored hash is none that can be verified, or asks for more than is affordable
    */
   verify: (storedHash: string | undefined, password: string) => Promise<boolean>
-  /** Whether a stored hash is weaker than a new one would be. */
-  needsRehash: (storedHash: string) => boolean
+  /** Whether a stored hash, which was just verified with this password, is weaker than a new one would be. */
+  needsRehash: (storedHash: string, password: string) => boolean
 }
 
 declare module 'fastify' {
@@ -44,18 +44,25 @@ const plugin: FastifyPluginAsync<{ hashParameters?: HashParameters }> = async (a
     hash: (password) => hash(canonicalPassword(password), options),
 
     async verify (storedHash, password) {
-      if (storedHash !== undefined && parametersOf(storedHash) === undefined) {
-        throw new Error('a stored password hash is not acceptable')
+      const canonical = canonicalPassword(password)
+      const stored = parseHash(storedHash ?? decoy)
+      if (stored === undefined) throw new Error('a stored password hash is not acceptable')
+      if (stored.algorithm === 'bcrypt') {
+        // Most installations never see one.
+        const bcrypt = await import('@node-rs/bcrypt')
+        return await bcrypt.verify(canonical, String(storedHash))
       }
-      const isSame = await verify(storedHash ?? decoy, canonicalPassword(password))
+      const isSame = await verify(storedHash ?? decoy, canonical)
       return isSame && storedHash !== undefined
     },
 
-    needsRehash (storedHash) {
-      const stored = parametersOf(storedHash)
-      return stored === undefined ||
-        stored.memoryCost < hashParameters.memoryCost ||
-        stored.timeCost < hashParameters.timeCost
+    needsRehash (storedHash, password) {
+      const stored = parseHash(storedHash)
+      // bcrypt has not looked at the rest: it may be mistyped, and would become the password.
+      if (stored?.algorithm === 'bcrypt') return Buffer.byteLength(canonicalPassword(password)) <= bcryptPasswordBytes
+      return stored?.algorithm !== 'argon2id' ||
+        stored.parameters.memoryCost < hashParameters.memoryCost ||
+        stored.parameters.timeCost < hashParameters.timeCost
     }
   }
   app.decorate('passwords', passwords)

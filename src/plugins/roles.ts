@@ -2,6 +2,7 @@ import { and, asc, eq, exists, ne } from 'drizzle-orm'
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import { asExpectedError, isForeignKeyViolation } from '../database/faults.js'
+import { lockAdmins } from '../database/locks.js'
 import type { Store } from '../database/store.js'
 import { RoleRequired } from '../lib/errors.js'
 import { asGuard, type Guard, refusalsOf } from '../lib/guards.js'
@@ -25,7 +26,8 @@ declare module 'fastify' {
   }
 }
 
-function rolesRepository ({ db, tables: { roles, userRoles } }: Store) {
+function rolesRepository (store: Store) {
+  const { db, tables: { roles, userRoles } } = store
   const isThis = (userId: number, roleName: string) => and(eq(userRoles.userId, userId), eq(userRoles.roleName, roleName))
 
   return {
@@ -76,11 +78,13 @@ function rolesRepository ({ db, tables: { roles, userRoles } }: Store) {
 
     /** Takes a role from a user, who may not have it; false, and nothing happens, when that would leave nobody with `admin`. */
     async revoke (userId: number, roleName: string): Promise<boolean> {
-      // The condition is part of the statement: where writes are one at a time, as in SQLite,
-      // two requests at once cannot both find the other's admin.
-      const others = db.select({ userId: userRoles.userId }).from(userRoles)
-        .where(and(eq(userRoles.roleName, adminRole), ne(userRoles.userId, userId)))
-      await db.delete(userRoles).where(and(isThis(userId, roleName), roleName === adminRole ? exists(others) : undefined))
+      if (roleName === adminRole) {
+        const others = db.select({ userId: userRoles.userId }).from(userRoles)
+          .where(and(eq(userRoles.roleName, adminRole), ne(userRoles.userId, userId)))
+        await store.batch([lockAdmins(store), db.delete(userRoles).where(and(isThis(userId, roleName), exists(others)))])
+      } else {
+        await db.delete(userRoles).where(isThis(userId, roleName))
+      }
       return (await db.select().from(userRoles).where(isThis(userId, roleName))).length === 0
     }
   }

@@ -39,17 +39,16 @@ declare module 'fastify' {
   }
 }
 
-function tokensRepository ({ db, tables: { tokens, users } }: Store, now: () => number) {
+function tokensRepository ({ db, prepare, tables: { tokens, users } }: Store, now: () => number) {
   // The query of every guarded request: one statement, two look-ups by primary key.
-  const owner = db
+  const owner = prepare('token_owner', db
     .select({
       user: { id: users.id, username: users.username, email: users.email, createdAt: users.createdAt },
       token: { id: tokens.id, lastUsedAt: tokens.lastUsedAt }
     })
     .from(users)
     .leftJoin(tokens, and(eq(tokens.id, sql.placeholder('id')), eq(tokens.userId, users.id)))
-    .where(eq(users.id, sql.placeholder('userId')))
-    .prepare()
+    .where(eq(users.id, sql.placeholder('userId'))))
 
   /** Uses that are not written yet: they never hold a request up. */
   const uses = new Map<string, Date>()

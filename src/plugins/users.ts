@@ -1,6 +1,7 @@
 import { and, asc, eq, exists, ne, not, or, sql, type SQL } from 'drizzle-orm'
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
+import { lockAdmins } from '../database/locks.js'
 import type { Store } from '../database/store.js'
 import { canonicalEmail } from '../lib/emails.js'
 import { adminRole } from '../lib/roles.js'
@@ -24,13 +25,13 @@ declare module 'fastify' {
   }
 }
 
-function usersRepository ({ db, tables: { users, userRoles } }: Store, now: () => number) {
+function usersRepository (store: Store, now: () => number) {
+  const { db, tables: { users, userRoles } } = store
   const account = { id: users.id, username: users.username, email: users.email, createdAt: users.createdAt }
-  const byUsername = db
+  const byUsername = store.prepare('credentials', db
     .select({ id: users.id, passwordHash: users.passwordHash })
     .from(users)
-    .where(eq(users.usernameKey, sql.placeholder('usernameKey')))
-    .prepare()
+    .where(eq(users.usernameKey, sql.placeholder('usernameKey'))))
 
   return {
     /** Makes an account; `undefined` when the username or the email is taken. */
@@ -108,10 +109,11 @@ function usersRepository ({ db, tables: { users, userRoles } }: Store, now: () =
 
     /** Deletes an account and all that hangs on it; false, and nothing happens, when it is the last admin. */
     async delete (id: number): Promise<boolean> {
-      // The condition is part of the statement: where writes are one at a time, as in SQLite,
-      // two last admins cannot both leave at once.
       const admin = (whose: SQL) => exists(db.select({ id: userRoles.userId }).from(userRoles).where(and(eq(userRoles.roleName, adminRole), whose)))
-      await db.delete(users).where(and(eq(users.id, id), or(not(admin(eq(userRoles.userId, id))), admin(ne(userRoles.userId, id)))))
+      await store.batch([
+        lockAdmins(store),
+        db.delete(users).where(and(eq(users.id, id), or(not(admin(eq(userRoles.userId, id))), admin(ne(userRoles.userId, id)))))
+      ])
       return (await db.select({ id: users.id }).from(users).where(eq(users.id, id))).length === 0
     }
   }

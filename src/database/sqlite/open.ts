@@ -5,7 +5,7 @@ import Database from 'better-sqlite3'
 import { drizzle } from 'drizzle-orm/better-sqlite3'
 import { migrate } from 'drizzle-orm/better-sqlite3/migrator'
 import { causeOf } from '../../lib/causes.js'
-import { type Store, StoreError } from '../store.js'
+import { type Query, type Store, StoreError, type StoreOptions } from '../store.js'
 import { limitPatience } from './patience.js'
 import * as tables from './schema.js'
 
@@ -62,6 +62,25 @@ async function prepare (client: Database.Database): Promise<void> {
   if (Array.isArray(orphans) && orphans.length > 0) throw new Error('rows refer to rows that do not exist')
 }
 
+/** Runs queries in one transaction: at once, so that nothing else of this process comes between. */
+function runBatch (client: Database.Database, queries: Query[]): void {
+  client.prepare('begin immediate').run()
+  try {
+    for (const query of queries) {
+      const { sql, params } = query.toSQL()
+      client.prepare(sql).run(...params)
+    }
+    client.prepare('commit').run()
+  } catch (error) {
+    // SQLite has rolled back by itself where a disk is full or fails.
+    if (client.inTransaction) client.prepare('rollback').run()
+    throw error
+  }
+}
+
+/** SQLite's own account of the ids that AUTOINCREMENT gave. @see https://www.sqlite.org/autoinc.html */
+const userSequence = "from sqlite_sequence where name = 'users'"
+
 /**
  * Opens (and creates, and migrates) a SQLite database. WAL, so that reads go on
  * beside a writer; `synchronous=FULL`, set at every open because better-sqlite3
@@ -69,7 +88,7 @@ async function prepare (client: Database.Database): Promise<void> {
  *
  * @throws {StoreError} the file cannot be opened, is no SQLite database, or cannot be migrated
  */
-export async function openSqlite (url: string, mustExist: boolean): Promise<Store> {
+export async function openSqlite (url: string, { mustExist = false }: StoreOptions): Promise<Store> {
   const file = fileOf(url)
   const inMemory = file === ':memory:'
   if (mustExist && !inMemory && !existsSync(file)) throw new StoreError(`there is no database ${file}`)
@@ -88,6 +107,13 @@ export async function openSqlite (url: string, mustExist: boolean): Promise<Stor
       // The one cast: sync results are awaited like async ones, so queries fit every dialect.
       db: db as unknown as Store['db'],
       tables,
+      prepare: (name, query) => query.prepare(),
+      batch: async (queries) => runBatch(opened, queries),
+      lastUserId: async () => Number(opened.prepare(`select coalesce(max(seq), 0) ${userSequence}`).pluck().get()),
+      skipUserIds: (upTo) => [
+        { toSQL: () => ({ sql: `insert into sqlite_sequence (name, seq) select 'users', 0 where not exists (select 1 ${userSequence})`, params: [] }) },
+        { toSQL: () => ({ sql: "update sqlite_sequence set seq = max(seq, ?) where name = 'users'", params: [upTo] }) }
+      ],
       ping: async () => { await db.select({ id: tables.users.id }).from(tables.users).limit(1) },
       close: async () => { opened.close() }
     }

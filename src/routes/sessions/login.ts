@@ -57,7 +57,7 @@ const login: FastifyPluginAsyncTypebox<{ loginErrors: 'detailed' | 'uniform' }> 
     }
     await app.tokens.makeRoom(userId, [issued.id])
     log.info({ userId, outcome: 'success' }, 'logged in')
-    if (app.passwords.needsRehash(passwordHash)) {
+    if (app.passwords.needsRehash(passwordHash, password)) {
       try {
         await app.users.replaceHash(userId, passwordHash, await app.passwords.hash(password))
       } catch (error) {

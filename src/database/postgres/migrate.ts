@@ -1,0 +1,40 @@
+import { join } from 'node:path'
+import { readMigrationFiles } from 'drizzle-orm/migrator'
+import { drizzle } from 'drizzle-orm/node-postgres'
+import { migrate as runMigrations } from 'drizzle-orm/node-postgres/migrator'
+import type { Client } from 'pg'
+
+const migrationsFolder = join(import.meta.dirname, 'migrations')
+/** Where the migrator notes down what it did: a table of its own, for the app beside us may use the same migrator. */
+const migrationsSchema = 'drizzle'
+const migrationsTable = 'latchkey_migrations'
+
+/** What everybody who migrates a database of ours locks. */
+const lockName = 'latchkey migrations'
+
+/** Whether the database has Latchkey's tables, of whatever version. */
+export async function hasTables (client: Client): Promise<boolean> {
+  const { rows: [row] } = await client.query('select to_regclass($1) is not null as "isThere"', [`${migrationsSchema}.${migrationsTable}`])
+  return row.isThere
+}
+
+/** Whether there is nothing to migrate: to know that takes no right but to read. */
+async function isPresent (client: Client): Promise<boolean> {
+  if (!(await hasTables(client))) return false
+  const newest = Math.max(...readMigrationFiles({ migrationsFolder }).map(({ folderMillis }) => folderMillis))
+  const { rows: [row] } = await client.query(`select coalesce(max(created_at), 0) >= $1 as "isPresent" from ${migrationsSchema}.${migrationsTable}`, [newest])
+  return row.isPresent
+}
+
+/**
+ * Brings the database to the present schema. Of several that try at once one does it, the
+ * others wait; where there is nothing to do nobody waits.
+ *
+ * @param client a connection of its own: the lock belongs to it, and ends with it
+ * @throws {Error} the driver's own: a statement failed, the lock was not to be had in time
+ */
+export async function migrate (client: Client): Promise<void> {
+  if (await isPresent(client)) return
+  await client.query('select pg_advisory_lock(hashtextextended($1, 0))', [lockName])
+  await runMigrations(drizzle(client), { migrationsFolder, migrationsSchema, migrationsTable })
+}

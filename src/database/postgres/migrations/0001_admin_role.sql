@@ -1,0 +1,1 @@
+INSERT INTO "latchkey"."roles" ("name", "description") VALUES ('admin', 'May do everything.');

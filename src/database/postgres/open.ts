@@ -1,0 +1,131 @@
+import { drizzle } from 'drizzle-orm/node-postgres'
+import pg from 'pg'
+import { causeOf } from '../../lib/causes.js'
+import { parsePostgresUrl, printableUrl } from '../../lib/database-urls.js'
+import { type Query, type Store, StoreError, type StoreOptions } from '../store.js'
+import { hasTables, migrate } from './migrate.js'
+import * as tables from './schema.js'
+
+/** How long a start may wait for another one that migrates, or for whoever uses the tables. */
+const migrationLockTimeoutMs = 60_000
+/** How much longer than the server we wait for its answer: it is the one to give up, if it can. */
+const answerDelayMs = 1_000
+/** A connection that nobody needed for so long is closed. */
+const idleTimeoutMs = 60_000
+
+/**
+ * The modes that protect what they say they protect. `allow` and `prefer` are left out:
+ * whoever can listen can also have them fall back to plain text.
+ * @see https://www.postgresql.org/docs/current/libpq-ssl.html#LIBPQ-SSL-PROTECTION
+ */
+const sslModes = ['disable', 'require', 'verify-ca', 'verify-full']
+
+/** The URL as the driver needs it to read `sslmode` as PostgreSQL defines it, not as its own versions do. */
+function connectionString (url: string): string {
+  const parsed = parsePostgresUrl(url)
+  if (parsed === undefined) throw new StoreError('this is no URL like postgres://user:password@host:port/database')
+  const sslMode = parsed.searchParams.get('sslmode')
+  if (sslMode === null) return url
+  if (!sslModes.includes(sslMode)) throw new StoreError(`sslmode must be ${sslModes.slice(0, -1).join(', ')} or ${sslModes.at(-1)}`)
+  return `${url}&uselibpqcompat=true`
+}
+
+/**
+ * A connection that breaks rejects what is under way on it, and the next query that needs
+ * one says that there is none. The event beside it would, unheard, end the process.
+ */
+const ignoreBreaking = () => {}
+
+/** Does something on a connection of its own, and closes it. */
+async function withClient (config: pg.ClientConfig, work: (client: pg.Client) => Promise<void>): Promise<void> {
+  const client = new pg.Client(config)
+  client.on('error', ignoreBreaking)
+  try {
+    await client.connect()
+    await work(client)
+  } finally {
+    await client.end().catch(() => {})
+  }
+}
+
+/** Runs queries in one transaction on one connection of the pool. */
+async function runBatch (pool: pg.Pool, queries: Query[]): Promise<void> {
+  const client = await pool.connect()
+  let failure: Error | undefined
+  client.on('error', ignoreBreaking)
+  try {
+    await client.query('begin')
+    for (const query of queries) {
+      const { sql, params } = query.toSQL()
+      await client.query(sql, params)
+    }
+    await client.query('commit')
+  } catch (error) {
+    failure = Object(error)
+    throw error
+  } finally {
+    client.off('error', ignoreBreaking)
+    // After a failure nobody knows in what state the connection is: closing it rolls back.
+    client.release(failure)
+  }
+}
+
+/**
+ * Opens (and migrates) a PostgreSQL database. The URL is libpq's: `sslmode`,
+ * `sslrootcert`, `application_name` and `host` (of a Unix socket) are understood.
+ *
+ * @see https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING-URIS
+ * @throws {StoreError} the server cannot be reached or refuses us, the database is not there or cannot be migrated
+ */
+export async function openPostgres (url: string, { mustExist = false, poolSize = 10, connectTimeoutMs = 2_000, statementTimeoutMs = 3_000 }: StoreOptions): Promise<Store> {
+  const config: pg.ClientConfig = {
+    connectionString: connectionString(url),
+    connectionTimeoutMillis: connectTimeoutMs,
+    keepAlive: true,
+    fallback_application_name: 'latchkey'
+  }
+  try {
+    await withClient({ ...config, lock_timeout: migrationLockTimeoutMs }, async (client) => {
+      if (mustExist && !(await hasTables(client))) throw new Error('it has no Latchkey in it')
+      await migrate(client)
+    })
+  } catch (error) {
+    throw new StoreError(`cannot open the database ${printableUrl(url)}: ${describe(causeOf(error))}`, { cause: error })
+  }
+
+  const pool = new pg.Pool({
+    ...config,
+    max: poolSize,
+    idleTimeoutMillis: idleTimeoutMs,
+    statement_timeout: statementTimeoutMs,
+    query_timeout: statementTimeoutMs + answerDelayMs
+  })
+  pool.on('error', ignoreBreaking)
+  const db = drizzle(pool, { schema: tables })
+  let closing: Promise<void> | undefined
+  return {
+    // The one cast: both dialects have the builders that queries are written with.
+    ...{ db, tables } as unknown as Pick<Store, 'db' | 'tables'>,
+    // Under their names the server keeps them prepared, once a connection.
+    prepare: (name, query) => Reflect.apply(query.prepare, query, [name]),
+    batch: (queries) => runBatch(pool, queries),
+    async lastUserId () {
+      const { rows: [row] } = await pool.query('select case when is_called then last_value else 0 end as id from latchkey.users_id_seq')
+      return Number(row.id)
+    },
+    skipUserIds: (upTo) => [{
+      toSQL: () => ({ sql: "select setval('latchkey.users_id_seq', greatest($1, last_value), $1 > 0 or is_called) from latchkey.users_id_seq", params: [upTo] })
+    }],
+    ping: async () => { await pool.query('select 1') },
+    async close () {
+      closing ??= pool.end()
+      await closing
+    }
+  }
+}
+
+/** What went wrong in one line; of several addresses that were tried, the first says it. */
+function describe (error: unknown): string {
+  const { errors: [first] = [error] }: { errors?: unknown[] } = Object(error)
+  return String(Object(first).message).replace(/\n.*$/s, '')
+}

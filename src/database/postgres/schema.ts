@@ -1,0 +1,53 @@
+import { bigint, customType, index, pgSchema, primaryKey, text, timestamp } from 'drizzle-orm/pg-core'
+
+// The same tables as in ../sqlite/schema.ts, which says what they are for.
+
+/** A schema of its own: the database may be that of an app that has users and roles itself. */
+export const latchkey = pgSchema('latchkey')
+
+/**
+ * Text that is compared byte by byte. It sorts as in SQLite, and its indexes do not
+ * depend on the operating system's collations, whose updates break those of plain text.
+ */
+const bytewise = customType<{ data: string }>({ dataType: () => 'text COLLATE "C"' })
+/** Milliseconds since 1970, as JavaScript counts. */
+const time = (name: string) => timestamp(name, { withTimezone: true, precision: 3 })
+/** As large as a safe integer: ids come from outside, in tokens. */
+const id = (name: string) => bigint(name, { mode: 'number' })
+
+export const users = latchkey.table('users', {
+  id: id('id').primaryKey().generatedByDefaultAsIdentity({ name: 'users_id_seq' }),
+  username: text('username').notNull(),
+  usernameKey: bytewise('username_key').notNull().unique('users_username_key_unique'),
+  email: text('email'),
+  emailKey: bytewise('email_key').unique('users_email_key_unique'),
+  passwordHash: text('password_hash').notNull(),
+  createdAt: time('created_at').notNull(),
+  updatedAt: time('updated_at').notNull()
+})
+
+export const tokens = latchkey.table('tokens', {
+  id: bytewise('id').primaryKey(),
+  userId: id('user_id').notNull().references(() => users.id, { onDelete: 'cascade' }),
+  kind: text('kind', { enum: ['login', 'personal'] }).notNull().default('login'),
+  description: text('description').notNull(),
+  createdAt: time('created_at').notNull(),
+  expiresAt: time('expires_at').notNull(),
+  lastUsedAt: time('last_used_at')
+}, (table) => [
+  index('tokens_user_id_index').on(table.userId),
+  index('tokens_expires_at_index').on(table.expiresAt)
+])
+
+export const roles = latchkey.table('roles', {
+  name: bytewise('name').primaryKey(),
+  description: text('description').notNull()
+})
+
+export const userRoles = latchkey.table('user_roles', {
+  userId: id('user_id').notNull().references(() => users.id, { onDelete: 'cascade' }),
+  roleName: bytewise('role_name').notNull().references(() => roles.name, { onDelete: 'cascade' })
+}, (table) => [
+  primaryKey({ columns: [table.userId, table.roleName] }),
+  index('user_roles_role_name_index').on(table.roleName)
+])

@@ -1,0 +1,43 @@
+import { join } from 'node:path'
+import { PassThrough } from 'node:stream'
+import { text } from 'node:stream/consumers'
+import type { Test } from 'tap'
+import { run } from '../src/commands/index.js'
+import { secretKey, temporaryFolder } from './helper.js'
+
+/** What a command did. */
+export interface Answer { code: number, out: string, err: string }
+
+/** The command line in a folder of its own. */
+export function commandLine (t: Test, env: Record<string, string> = {}) {
+  const folder = temporaryFolder(t)
+  const file = join(folder, 'latchkey.sqlite')
+  const settings: Record<string, string> = { DATABASE_URL: `sqlite:///${file}`, SECRET_KEY: secretKey, ...env }
+
+  const latchkey = async (args: string[], input = '', isTTY = false): Promise<Answer> => {
+    const [stdin, stdout, stderr] = [new PassThrough(), new PassThrough(), new PassThrough()]
+    const answers = input.split('\n').slice(0, -1)
+    if (isTTY) {
+      // A person types the next line when the next question is there.
+      stderr.on('data', (prompt) => { if (/: $/.test(String(prompt))) setTimeout(() => stdin.write(`${answers.shift()}\r`), 20) })
+    } else {
+      stdin.end(input)
+    }
+    let err = ''
+    stderr.on('data', (chunk) => { err += chunk })
+    const out = text(stdout)
+    const code = await run(args, { env: settings, dotEnvPath: join(folder, '.env'), stdin: Object.assign(stdin, { isTTY }), stdout, stderr })
+    stdout.end()
+    return { code, out: await out, err }
+  }
+  return { folder, file, settings, latchkey }
+}
+
+/** One clear line on standard error, nothing on standard output, exit code 1. */
+export function refused (t: Test, { code, out, err }: Answer, line: RegExp | string): void {
+  t.equal(code, 1)
+  t.equal(out, '')
+  t.match(err, line)
+  t.equal(err.trimEnd().split('\n').length, 1, err)
+  t.match(err, /^latchkey: /)
+}

@@ -1,0 +1,428 @@
+import { once } from 'node:events'
+import { chownSync, statSync, writeFileSync } from 'node:fs'
+import { connect, createServer, type Socket } from 'node:net'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { sql } from 'drizzle-orm'
+import { getTableConfig as postgresTable } from 'drizzle-orm/pg-core'
+import { getTableConfig as sqliteTable } from 'drizzle-orm/sqlite-core'
+import type { FastifyInstance } from 'fastify'
+import { generate } from 'selfsigned'
+import t, { type Test } from 'tap'
+import { isForeignKeyViolation, isUnavailable } from '../src/database/faults.js'
+import { openStore } from '../src/database/open.js'
+import * as postgresTables from '../src/database/postgres/schema.js'
+import * as sqliteTables from '../src/database/sqlite/schema.js'
+import type { Store, StoreOptions } from '../src/database/store.js'
+import { createPostgres, startPostgres, withClient } from './databases.js'
+import { bob, build, logIn, needLogin, signUp, startServer, temporaryFolder, tokenOf } from './helper.js'
+
+/** A store on a database, closed when the test ends. */
+async function open (t: Test, url: string, options: StoreOptions = {}): Promise<Store> {
+  const store = await openStore(url, options)
+  t.teardown(() => store.close())
+  return store
+}
+
+/** Rows of any query, by the store's own connections. */
+const rowsOf = async (store: Store, query: string): Promise<Array<Record<string, unknown>>> => (await Object(store.db).execute(sql.raw(query))).rows
+
+const change = (url: string, changes: Partial<URL>) => Object.assign(new URL(url), changes).href
+
+t.test('openStore', async (t) => {
+  t.test('the migrations make the tables that the schema describes', async (t) => {
+    const url = await createPostgres(t, { isEmpty: true })
+    const store = await open(t, url)
+    const { latchkey, ...tables } = postgresTables
+    for (const table of Object.values(tables)) {
+      const { name, schema, columns, indexes, foreignKeys, primaryKeys } = postgresTable(table)
+      t.equal(schema, latchkey.schemaName)
+      const inDatabase = await rowsOf(store, `select column_name as name, format_type(atttypid, atttypmod) || coalesce(' COLLATE "' || collation_name || '"', '') as type, attnotnull as "notNull" from information_schema.columns join pg_attribute on attrelid = 'latchkey.${name}'::regclass and attname = column_name where table_schema = 'latchkey' and table_name = '${name}' order by ordinal_position`)
+      t.same(inDatabase, columns.map((column) => ({ name: column.name, type: column.getSQLType().replace(' (3)', '(3)'), notNull: column.notNull })))
+      const present = (await rowsOf(store, `select indexname from pg_indexes where schemaname = 'latchkey' and tablename = '${name}'`)).map(({ indexname }) => indexname)
+      const expected = [...indexes.map(({ config }) => config.name), ...columns.flatMap(({ isUnique, uniqueName }) => isUnique ? [uniqueName] : []), ...primaryKeys.map((key) => key.getName())]
+      for (const index of expected) t.ok(present.includes(index), String(index))
+      const keys = await rowsOf(store, `select conname, confdeltype from pg_constraint where contype = 'f' and conrelid = 'latchkey.${name}'::regclass`)
+      t.equal(keys.length, foreignKeys.length)
+      for (const key of keys) t.equal(key.confdeltype, 'c', 'on delete cascade')
+    }
+    t.same(await rowsOf(store, 'select name from latchkey.roles'), [{ name: 'admin' }])
+  })
+
+  t.test('both schemas have the same tables, columns, keys and indexes', async (t) => {
+    const types: Record<string, string> = { SQLiteInteger: 'number', PgBigInt53: 'number', SQLiteTimestamp: 'date', PgTimestamp: 'date', SQLiteText: 'string', PgText: 'string', PgCustomColumn: 'string' }
+    const shape = ({ name, columns, indexes, foreignKeys, primaryKeys }: ReturnType<typeof sqliteTable> | ReturnType<typeof postgresTable>) => ({
+      name,
+      columns: columns.map((column) => ({ name: column.name, type: types[column.columnType], notNull: column.notNull, isPrimary: column.primary, isUnique: column.isUnique, uniqueName: column.isUnique ? column.uniqueName : undefined, hasDefault: column.hasDefault && column.name !== 'id', default: column.default, values: column.enumValues })),
+      indexes: indexes.map(({ config }) => [config.name, ...config.columns.map((column) => Object(column).name)]),
+      primaryKeys: primaryKeys.map((key) => key.columns.map((column) => column.name)),
+      foreignKeys: foreignKeys.map((key) => [...key.reference().columns, ...key.reference().foreignColumns].map((column) => column.name).concat(String(key.onDelete)))
+    })
+    const { latchkey: _, ...tables } = postgresTables
+    t.same(Object.keys(tables).sort(), Object.keys(sqliteTables).sort())
+    for (const [name, table] of Object.entries(sqliteTables)) {
+      const expected = shape(sqliteTable(table))
+      t.same(shape(postgresTable(Object(postgresTables)[name])), expected, name)
+      for (const { type } of expected.columns) t.type(type, 'string')
+    }
+  })
+
+  t.test('of several that start at once on an empty database one migrates, the others wait', async (t) => {
+    const url = await createPostgres(t, { isEmpty: true })
+    const stores = await Promise.all(Array.from({ length: 8 }, () => open(t, url)))
+    for (const store of stores) await store.ping()
+    t.same(await rowsOf(stores[0] as Store, 'select count(*)::int as migrations, count(distinct hash)::int as different from drizzle.latchkey_migrations'), [{ migrations: 2, different: 2 }])
+  })
+
+  t.test('waits for another one that migrates', async (t) => {
+    const url = await createPostgres(t, { isEmpty: true })
+    await withClient(url, async (other) => {
+      await other.query("select pg_advisory_lock(hashtextextended('latchkey migrations', 0))")
+      let isOpen = false
+      const opening = open(t, url).then(() => { isOpen = true })
+      await delay(500)
+      t.notOk(isOpen)
+      await other.query('select pg_advisory_unlock_all()')
+      await opening
+    })
+  })
+
+  t.test('where there is nothing to migrate it takes no lock, and no right but to read and write', async (t) => {
+    const url = await createPostgres(t)
+    const role = `latchkey_server_${process.pid}`
+    await withClient(url, async (owner) => {
+      await owner.query(`create role ${role} login password 'only for this test'`)
+      await owner.query(`grant usage on schema latchkey, drizzle to ${role}; grant select on all tables in schema drizzle to ${role}; grant select, insert, update, delete on all tables in schema latchkey to ${role}; grant usage, select, update on all sequences in schema latchkey to ${role}`)
+      await owner.query("select pg_advisory_lock(hashtextextended('latchkey migrations', 0))")
+      const app = await build(t, { DATABASE_URL: change(url, { username: role, password: 'only for this test' }) })
+      t.equal((await needLogin(app, await tokenOf(app))).statusCode, 200)
+      await app.close()
+      await owner.query(`drop owned by ${role}; drop role ${role}`)
+    })
+  })
+
+  t.test('lives beside the tables and the migrations of another app', async (t) => {
+    const url = await createPostgres(t, { isEmpty: true })
+    await withClient(url, (client) => client.query('create table users (name text); create schema drizzle; create table drizzle.__drizzle_migrations (id serial primary key, hash text, created_at bigint); insert into drizzle.__drizzle_migrations (created_at) values (9999999999999)'))
+    const app = await build(t, { DATABASE_URL: url })
+    t.equal((await needLogin(app, await tokenOf(app))).statusCode, 200)
+    t.same(await rowsOf(app.store, 'select * from public.users'), [])
+  })
+
+  t.test('what is wrong is one line, without the credentials', async (t) => {
+    const url = await createPostgres(t)
+    const { username, password } = new URL(url)
+    for (const [wrong, problem, options] of [
+      [change(url, { port: '1' }), 'connect ECONNREFUSED 127.0.0.1:1'],
+      [change(url, { hostname: 'localhost', port: '1' }), 'connect ECONNREFUSED'],
+      [change(url, { password: 'not-the-password' }), `password authentication failed for user "${username}"`],
+      [change(url, { pathname: '/latchkey_nothing' }), 'database "latchkey_nothing" does not exist'],
+      [await createPostgres(t, { isEmpty: true }), 'it has no Latchkey in it', { mustExist: true }],
+      [`${url}?sslmode=require`, 'The server does not support SSL connections'],
+      [`${url}?sslmode=verify-full&sslrootcert=/nothing.pem`, "ENOENT: no such file or directory, open '/nothing.pem'"],
+      [`${url}?host=/nothing`, 'connect ENOENT /nothing/.s.PGSQL.']
+    ] as Array<[string, string, StoreOptions?]>) {
+      const { host, pathname, searchParams } = new URL(wrong)
+      const shown = `postgres://${searchParams.get('host') ?? host}${pathname}`
+      const error = await openStore(wrong, options).then(() => undefined, (error) => error)
+      t.match(error, { name: 'StoreError', message: `cannot open the database ${shown}: ${problem}` }, problem)
+      t.equal(error?.message.split('\n').length, 1)
+      for (const secret of [password, decodeURIComponent(password), 'not-the-password']) t.notOk(error?.message.includes(secret), problem)
+    }
+    for (const mode of ['prefer', 'allow', 'verify', '']) {
+      await t.rejects(openStore(`${url}?sslmode=${mode}`), { name: 'StoreError', message: 'sslmode must be disable, require, verify-ca or verify-full' })
+    }
+    await t.rejects(openStore('postgres://user:p/w@host/db'), { name: 'StoreError', message: 'this is no URL like postgres://user:password@host:port/database' })
+  })
+
+  t.test('tells the server who it is, keeps hot queries prepared, and closes once', async (t) => {
+    const url = await createPostgres(t)
+    for (const [address, name] of [[url, 'latchkey'], [`${url}?application_name=login-1`, 'login-1']]) {
+      const store = await openStore(String(address), { poolSize: 1 })
+      t.same(await rowsOf(store, 'show application_name'), [{ application_name: name }])
+      await store.close()
+      await store.close()
+      await t.rejects(store.ping())
+    }
+    const app = await build(t, { DATABASE_URL: url.replace('postgres:', 'postgresql:'), DATABASE_POOL_SIZE: '1' })
+    for (const token of [await tokenOf(app), (await logIn(app)).json().token]) t.equal((await needLogin(app, token)).statusCode, 200)
+    const prepared = await rowsOf(app.store, 'select name, (generic_plans + custom_plans)::int as times from pg_prepared_statements order by name')
+    t.match(prepared, [{ name: 'credentials', times: 2 }, { name: 'token_owner', times: 2 }])
+  })
+
+  t.test('two in one process, on two databases, know nothing of each other', async (t) => {
+    const [here, there] = [await build(t, { DATABASE_URL: await createPostgres(t) }), await build(t, { DATABASE_URL: await createPostgres(t) })]
+    await signUp(here)
+    t.equal((await logIn(here)).statusCode, 200)
+    t.equal((await logIn(there)).statusCode, 404)
+  })
+})
+
+t.test('sslmode · means what PostgreSQL says it means', async (t) => {
+  const server = await startPostgres(t)
+  const { cert, private: key } = await generate([{ name: 'commonName', value: '127.0.0.1' }], { keySize: 2048, algorithm: 'sha256', extensions: [{ name: 'subjectAltName', altNames: [{ type: 7, ip: '127.0.0.1' }] }] })
+  const other = await generate([{ name: 'commonName', value: 'another' }], { keySize: 2048, algorithm: 'sha256' })
+  const folder = temporaryFolder(t)
+  for (const [name, content] of [['server.crt', cert], ['server.key', key]] as const) {
+    const path = join(server.folder, name)
+    writeFileSync(path, content, { mode: 0o600 })
+    const { uid, gid } = statSync(server.folder)
+    chownSync(path, uid, gid)
+  }
+  const [rootCert, otherCert] = [join(folder, 'root.crt'), join(folder, 'other.crt')]
+  writeFileSync(rootCert, cert)
+  writeFileSync(otherCert, other.cert)
+  await withClient(server.url(), async (client) => {
+    await client.query('alter system set ssl = on')
+    await client.query('select pg_reload_conf()')
+  })
+  const isEncrypted = async (parameters: string) => {
+    const store = await open(t, `${server.url()}${parameters}`)
+    const [row] = await rowsOf(store, 'select ssl from pg_stat_ssl where pid = pg_backend_pid()')
+    return row?.ssl
+  }
+  const local = server.url().replace('127.0.0.1', 'localhost')
+  t.equal(await isEncrypted(''), false)
+  t.equal(await isEncrypted('?sslmode=disable'), false)
+  t.equal(await isEncrypted('?sslmode=require'), true, 'whatever the certificate')
+  t.equal(await isEncrypted(`?sslmode=verify-ca&sslrootcert=${rootCert}`), true)
+  t.equal(await isEncrypted(`?sslmode=verify-full&sslrootcert=${rootCert}`), true)
+  await (await openStore(`${local}?sslmode=verify-ca&sslrootcert=${rootCert}`)).close()
+  for (const [url, parameters, problem] of [
+    [server.url(), '?sslmode=verify-full', /self.signed certificate/],
+    [server.url(), `?sslmode=verify-full&sslrootcert=${otherCert}`, /self.signed certificate|unable to verify/],
+    [server.url(), `?sslmode=require&sslrootcert=${otherCert}`, /self.signed certificate|unable to verify/],
+    [server.url(), '?sslmode=verify-ca', /requires specifying a CA with sslrootcert/],
+    [local, `?sslmode=verify-full&sslrootcert=${rootCert}`, /does not match certificate/]
+  ] as const) {
+    await t.rejects(openStore(url + parameters), { name: 'StoreError', message: problem }, parameters)
+  }
+})
+
+t.test('without its driver PostgreSQL is refused with one clear line, and SQLite needs none', async (t) => {
+  const hooks = 'export async function resolve (name, context, next) { if (/^(?:pg|@node-rs.bcrypt)$/.test(name)) throw Object.assign(new Error("not found"), { code: "ERR_MODULE_NOT_FOUND" }); return next(name, context) }'
+  const prelude = `import { register } from 'node:module'; register('data:text/javascript,${encodeURIComponent(hooks)}')`
+  const refused = startServer(t, temporaryFolder(t), { DATABASE_URL: 'postgres://localhost/latchkey' }, prelude, ['cli.ts', 'migrate'])
+  t.equal(await refused.exited, 1)
+  t.equal(refused.output(), 'latchkey: PostgreSQL needs the package pg (npm install pg): not found\n')
+  const server = startServer(t, temporaryFolder(t), {}, prelude)
+  t.equal((await fetch(`${await server.listening}/health/ready`)).status, 200)
+  server.child.kill('SIGTERM')
+  t.equal(await server.exited, 0)
+})
+
+t.test('faults of a real server', async (t) => {
+  const url = await createPostgres(t)
+  const store = await open(t, url, { poolSize: 2, statementTimeoutMs: 300, connectTimeoutMs: 300 })
+  const fault = async (work: Promise<unknown>) => work.then(() => undefined, (error) => error)
+  t.ok(isUnavailable(await fault(rowsOf(store, 'select pg_sleep(5)'))), 'a statement that takes too long')
+  t.notOk(isUnavailable(await fault(rowsOf(store, 'select nonsense'))))
+  t.ok(isUnavailable(await fault(rowsOf(store, "do $$ begin raise exception 'disk full' using errcode = '53100'; end $$"))))
+  t.ok(isUnavailable(await fault(rowsOf(store, 'select pg_terminate_backend(pg_backend_pid())'))), 'a connection that is ended')
+  t.ok(isUnavailable(await fault(store.batch([{ toSQL: () => ({ sql: 'select pg_terminate_backend(pg_backend_pid())', params: [] }) }]))), 'also in a batch')
+  await store.ping()
+  const busy = [1, 2].map(() => rowsOf(store, 'select pg_sleep(0.29)').catch(() => {}))
+  const waiting = [fault(store.ping()), fault(store.ping())]
+  await Promise.all(busy)
+  for (const error of await Promise.all(waiting)) t.ok(error === undefined || isUnavailable(error), 'no connection to be had in time')
+  t.ok(isForeignKeyViolation(await fault(store.batch([store.db.insert(store.tables.userRoles).values({ userId: 1, roleName: 'admin' })]))))
+  await withClient(url, async (other) => {
+    await other.query('alter database ' + new URL(url).pathname.slice(1) + ' set default_transaction_read_only = on')
+  })
+  const standby = await open(t, url)
+  t.ok(isUnavailable(await fault(standby.db.delete(standby.tables.tokens).then())), 'a server that became a standby')
+})
+
+t.test('40 signups for one name over two servers make one account', async (t) => {
+  const url = await createPostgres(t)
+  const [here, there] = [await build(t, { DATABASE_URL: url }), await build(t, { DATABASE_URL: url })]
+  const responses = await Promise.all(Array.from({ length: 40 }, (_, i) => signUp(i % 2 === 0 ? here : there, { ...bob, username: i % 3 === 0 ? 'bob' : 'BOB' })))
+  t.equal(responses.filter(({ statusCode }) => statusCode === 200).length, 1)
+  t.equal(responses.filter(({ statusCode }) => statusCode === 409).length, 39)
+})
+
+t.test('several processes · start at once on an empty database; what one does holds on the others', async (t) => {
+  const url = await createPostgres(t, { isEmpty: true })
+  const servers = Array.from({ length: 3 }, () => startServer(t, temporaryFolder(t), { DATABASE_URL: url }))
+  const [one = '', two = ''] = await Promise.all(servers.map((server) => server.listening))
+  const post = (address: string, path: string, token = '') => fetch(`${address}/api/v1${path}`, { method: 'POST', headers: { 'content-type': 'application/json', authorization: token }, body: JSON.stringify(bob) })
+  t.equal((await post(one, '/signup')).status, 200)
+  const { token } = Object(await (await post(two, '/login')).json())
+  const guarded = async (address: string) => (await fetch(`${address}/need_login`, { headers: { authorization: token } })).status
+  t.equal(await guarded(one), 200)
+  t.equal((await post(one, '/logout', token)).status, 200)
+  t.equal(await guarded(two), 401, 'at once')
+  for (const { child, exited } of servers) {
+    child.kill('SIGTERM')
+    t.equal(await exited, 0)
+  }
+})
+
+t.test('without a SECRET_KEY the log says that the others need the one that was made', async (t) => {
+  const server = startServer(t, temporaryFolder(t), { DATABASE_URL: await createPostgres(t), SECRET_KEY: undefined })
+  await server.listening
+  t.match(server.output(), 'a new one was made and kept in .env: every other server on this database needs the same')
+  server.child.kill('SIGTERM')
+  t.equal(await server.exited, 0)
+})
+
+/** Asks all the time, at a fixed rate, whatever the answers; counts them. */
+function load (app: FastifyInstance, token: string) {
+  const statuses = new Map<string, number>()
+  const problems: string[] = []
+  const pending = new Set<Promise<void>>()
+  let slowestMs = 0
+  let count = 0
+  const [address] = app.addresses()
+  const base = `http://127.0.0.1:${Object(address).port}`
+  const json = { 'content-type': 'application/json' }
+  const ask = async (name: string, path: string, init: RequestInit = {}) => {
+    const before = performance.now()
+    const response = await fetch(base + path, { ...init, signal: AbortSignal.timeout(10_000) })
+    const body = await response.text()
+    slowestMs = Math.max(slowestMs, performance.now() - before)
+    const key = `${name} ${response.status}`
+    statuses.set(key, (statuses.get(key) ?? 0) + 1)
+    if (response.status === 503 && response.headers.get('retry-after') === null) problems.push(`${name}: no Retry-After`)
+    if (response.status >= 500 && !/"message":"(?:Service Unavailable)"/.test(body)) problems.push(`${name}: ${body}`)
+  }
+  const timer = setInterval(() => {
+    const each = [
+      ask('need_login', '/need_login', { headers: { authorization: token } }),
+      ask('login', '/api/v1/login', { method: 'POST', headers: json, body: JSON.stringify(bob) }),
+      ask('signup', '/api/v1/signup', { method: 'POST', headers: json, body: JSON.stringify({ ...bob, username: `bob${count++}` }) }),
+      ask('ready', '/health/ready'),
+      ask('live', '/health/live')
+    ]
+    for (const asked of each) {
+      const noted = asked.catch((error) => { problems.push(String(error)) }).finally(() => pending.delete(noted))
+      pending.add(noted)
+    }
+  }, 100)
+  t.teardown(() => clearInterval(timer))
+  return {
+    statuses,
+    problems,
+    slowestMs: () => slowestMs,
+    /** What was answered in the last moments: everything before is forgotten. */
+    forget: () => statuses.clear(),
+    async stop () {
+      clearInterval(timer)
+      await Promise.all(pending)
+    }
+  }
+}
+
+t.test('the server goes away under load · 503 with Retry-After, never "user not found"; it heals by itself', async (t) => {
+  const server = await startPostgres(t)
+  const lines: string[] = []
+  const app = await build(t, { DATABASE_URL: server.url(), LOG_LEVEL: 'trace' }, { logStream: { write: (line) => { lines.push(line) } } })
+  await app.listen({ host: '127.0.0.1', port: 0 })
+  const token = await tokenOf(app)
+  const traffic = load(app, token)
+  const kinds = () => [...traffic.statuses.keys()].sort()
+  await delay(1_000)
+  t.same(kinds(), ['live 200', 'login 200', 'need_login 200', 'ready 200', 'signup 200'])
+
+  for (const [name, stop, start] of [
+    ['stopped', server.stop, server.start],
+    ['killed', server.kill, server.start]
+  ] as const) {
+    await stop()
+    await delay(300)
+    traffic.forget()
+    await delay(1_500)
+    t.same(kinds(), ['live 200', 'login 503', 'need_login 503', 'ready 503', 'signup 503'], name)
+    await start()
+    const startedAt = performance.now()
+    for (;;) {
+      const { statusCode } = await app.inject('/health/ready')
+      if (statusCode === 200 || performance.now() - startedAt > 10_000) break
+      await delay(50)
+    }
+    t.ok(performance.now() - startedAt < 10_000, `${name}: recovered after ${Math.round(performance.now() - startedAt)} ms`)
+    await delay(500)
+    traffic.forget()
+    await delay(1_000)
+    t.same(kinds(), ['live 200', 'login 200', 'need_login 200', 'ready 200', 'signup 200'], `${name} and back`)
+  }
+  await traffic.stop()
+  t.same(traffic.problems, [])
+  t.ok(traffic.slowestMs() < 4_500, `the slowest answer took ${Math.round(traffic.slowestMs())} ms`)
+  const log = lines.join('')
+  t.match(log, /ECONNREFUSED|57P01|Connection terminated/)
+  for (const secret of ['$argon2', bob.password, token, decodeURIComponent(new URL(server.url()).password), 'insert into', 'username_key']) t.notOk(log.includes(secret), secret)
+})
+
+/** Passes bytes on to a server, until it is told to keep them. */
+async function cable (t: Test, port: number) {
+  const sockets = new Set<Socket>()
+  let isCut = false
+  const proxy = createServer((client) => {
+    const server = connect(port, '127.0.0.1')
+    for (const [from, to] of [[client, server], [server, client]] as const) {
+      sockets.add(from)
+      from.on('data', (bytes) => { if (!isCut) to.write(bytes) }).on('error', () => {}).on('close', () => to.destroy())
+    }
+  }).listen(0, '127.0.0.1')
+  await once(proxy, 'listening')
+  t.teardown(() => {
+    proxy.close()
+    for (const socket of sockets) socket.destroy()
+  })
+  return { port: String(Object(proxy.address()).port), cut: (cut: boolean) => { isCut = cut } }
+}
+
+t.test('a server that goes silent · every answer is 503 in bounded time, and it heals by itself', async (t) => {
+  const url = await createPostgres(t)
+  const { port, cut } = await cable(t, Number(new URL(url).port))
+  const app = await build(t, { DATABASE_URL: change(url, { hostname: '127.0.0.1', port }), DATABASE_POOL_SIZE: '3', DATABASE_CONNECT_TIMEOUT_MS: '500', DATABASE_STATEMENT_TIMEOUT_MS: '500' })
+  const token = await tokenOf(app)
+  cut(true)
+  const before = performance.now()
+  const responses = await Promise.all(Array.from({ length: 12 }, (_, i) => i % 2 === 0 ? needLogin(app, token) : logIn(app)))
+  for (const { statusCode, headers } of responses) t.match({ statusCode, headers }, { statusCode: 503, headers: { 'retry-after': '1' } })
+  t.equal((await app.inject('/health/ready')).statusCode, 503)
+  t.equal((await app.inject('/health/live')).statusCode, 200)
+  t.ok(performance.now() - before < 6_000)
+  cut(false)
+  const healing = performance.now()
+  while ((await needLogin(app, token)).statusCode !== 200 && performance.now() - healing < 10_000) await delay(50)
+  t.equal((await needLogin(app, token)).statusCode, 200)
+})
+
+t.test('a table that somebody locked · 503 in bounded time', async (t) => {
+  const url = await createPostgres(t)
+  const app = await build(t, { DATABASE_URL: url, DATABASE_STATEMENT_TIMEOUT_MS: '300' })
+  const token = await tokenOf(app)
+  await withClient(url, async (other) => {
+    await other.query('begin; lock table latchkey.users in access exclusive mode')
+    for (const response of [await needLogin(app, token), await logIn(app), await signUp(app, { ...bob, username: 'alice' })]) {
+      t.match(response.json(), { statusCode: 503, code: 'SERVICE_UNAVAILABLE', message: 'Service Unavailable' })
+      t.equal(response.headers['retry-after'], '1')
+    }
+    t.equal((await app.inject('/health/ready')).statusCode, 200)
+  })
+  t.equal((await needLogin(app, token)).statusCode, 200)
+})
+
+t.test('a pool of 2 serves 50 clients, and takes no third connection', async (t) => {
+  const url = `${await createPostgres(t)}?application_name=small-pool`
+  const app = await build(t, { DATABASE_URL: url, DATABASE_POOL_SIZE: '2' })
+  const token = await tokenOf(app)
+  const responses = await Promise.all(Array.from({ length: 50 }, (_, i) => [
+    needLogin(app, token), needLogin(app, token), logIn(app), signUp(app, { ...bob, username: `bob${i}` })
+  ]).flat())
+  for (const { statusCode } of responses) t.equal(statusCode, 200)
+  t.same(await rowsOf(app.store, "select count(*)::int as connections from pg_stat_activity where application_name = 'small-pool'"), [{ connections: 2 }])
+
+  const hung = await build(t, { DATABASE_URL: url, DATABASE_POOL_SIZE: '2', DATABASE_CONNECT_TIMEOUT_MS: '300' })
+  const sleeping = [1, 2].map(() => rowsOf(hung.store, 'select pg_sleep(1)'))
+  await delay(100)
+  const before = performance.now()
+  const waiting = await Promise.all(Array.from({ length: 50 }, () => needLogin(hung, token)))
+  for (const { statusCode, headers } of waiting) t.match({ statusCode, headers }, { statusCode: 503, headers: { 'retry-after': '1' } })
+  t.ok(performance.now() - before < 1_000)
+  await Promise.all(sleeping)
+  t.equal((await needLogin(hung, token)).statusCode, 200)
+})

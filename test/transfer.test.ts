@@ -1,0 +1,268 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, openSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import t, { type Test } from 'tap'
+import { bcryptPasswordBytes } from '../src/lib/password-hashes.js'
+import { commandLine, refused } from './command-line.js'
+import { databases, type TestDatabase } from './databases.js'
+import { bob, build, logIn, needLogin, secretKey, signUp, tokenOf } from './helper.js'
+
+const alice = { username: 'Alice', email: 'Alice@Example.com', password: 'another horse battery staple' }
+
+// Hashes of others: crypt_blowfish's test vectors (wrapper.c), phc-winner-argon2's (src/test.c).
+const [bcryptOfUU, bcryptOfUUU] = ['$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW', '$2a$05$XXXXXXXXXXXXXXXXXXXXXOAcXxm9kjPGEMsLznoKqmqw7tc8WCx4a']
+const argon2iOfPassword = '$argon2i$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$wWKIMhR9lyDFvRz9YTZweHKfbftvj+qf+YFY4NeBbtA'
+const argon2idOfPassword = '$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc'
+
+const lines = (...records: unknown[]) => records.map((record) => typeof record === 'string' ? record : JSON.stringify(record)).join('\n')
+const user = (more: object = {}) => ({ type: 'user', username: 'bob', password_hash: bcryptOfUU, ...more })
+const tokenId = '4e808214-e320-4173-bb6c-b75fbdd51003'
+const token = (more: object = {}) => ({ id: tokenId, kind: 'login', description: 'curl', created_at: '2026-11-23T20:44:00.000Z', expires_at: '2026-11-25T20:44:00.000Z', last_used_at: null, ...more })
+
+/** The command line on a database of its own. */
+async function on (t: Test, database: TestDatabase, options = {}) {
+  return commandLine(t, { DATABASE_URL: await database.create(t, { isShared: true, ...options }) })
+}
+
+for (const from of databases) {
+  for (const to of databases) {
+    t.test(`from ${from.name} to ${to.name} · nobody logs in again, nobody changes a password`, async (t) => {
+      const source = await on(t, from)
+      const before = await build(t, source.settings)
+      const bobs = await tokenOf(before)
+      const personal = (await before.inject({ method: 'POST', url: '/api/v1/tokens', headers: { authorization: bobs }, payload: { description: 'backup — script' } })).json().token
+      await needLogin(before, personal)
+      const alices = await tokenOf(before, alice)
+      const loggedOut = (await logIn(before)).json().token
+      await before.inject({ method: 'POST', url: '/api/v1/logout', headers: { authorization: loggedOut } })
+      const carols = await tokenOf(before, { ...bob, username: 'carol' })
+      await before.roles.create({ name: 'editor', description: 'May change articles.' })
+      await before.roles.create({ name: 'author', description: 'x' })
+      for (const [id, role] of [[1, 'editor'], [2, 'editor'], [2, 'admin']] as const) await before.roles.grant(id, role)
+      await before.users.delete(3)
+      const { tokens } = before.store.tables
+      await before.store.db.insert(tokens).values({ ...token(), userId: 1, kind: 'login', createdAt: new Date(1), expiresAt: new Date(2) })
+      const me = async (app: typeof before) => (await app.inject({ url: '/api/v1/me', headers: { authorization: alices } })).json()
+      const account = await me(before)
+      await before.close()
+
+      const exported = await source.latchkey(['export'])
+      t.match(exported, { code: 0, err: '' })
+      t.equal(exported.out.split('\n').length, 1 + 3 + 2 + 1, 'a line for the whole, for each role, for each user')
+      t.same(JSON.parse(String(exported.out.split('\n')[0])), { type: 'export', version: 1, last_user_id: 3 })
+      t.notOk(exported.out.includes(tokenId), 'an expired token stays behind')
+      for (const secret of [bobs, personal, bob.password, secretKey]) t.notOk(exported.out.includes(secret))
+
+      const target = await on(t, to, { isEmpty: true })
+      t.match(await target.latchkey(['import'], exported.out), { code: 0, out: 'imported 2 users, 3 roles and 3 tokens\n', err: '' })
+      t.equal((await target.latchkey(['export'])).out, exported.out, 'nothing is lost or changed')
+
+      const after = await build(t, target.settings)
+      for (const living of [bobs, personal, alices]) t.equal((await needLogin(after, living)).statusCode, 200)
+      t.match((await needLogin(after, loggedOut)).json(), { code: 'TOKEN_REVOKED' })
+      t.match((await needLogin(after, carols)).json(), { code: 'USER_NOT_FOUND' })
+      for (const each of [bob, alice]) t.equal((await logIn(after, each)).statusCode, 200)
+      t.same(await me(after), account)
+      t.equal((await signUp(after, { ...bob, username: 'dave' })).json().user.id, 4, 'the id of a deleted user does not return')
+      refused(t, await target.latchkey(['import'], exported.out), 'line 5: username already taken; nothing was imported')
+    })
+  }
+}
+
+for (const database of databases) {
+  t.test(database.name, async (t) => {
+    t.test('hashes of other systems let their users in, and become argon2id at the next login', async (t) => {
+      const { settings, latchkey } = await on(t, database, { isEmpty: true })
+      const long = 'x'.repeat(bcryptPasswordBytes)
+      const { hash } = await import('@node-rs/bcrypt')
+      const cases = [['U*U', bcryptOfUU], ['U*U*U', bcryptOfUUU], ['U*U', bcryptOfUU?.replace('2a', '2y')], ['password', argon2iOfPassword], ['password', argon2idOfPassword], [long, await hash(long, 4)]] as const
+      const input = lines(...cases.map(([, hash], i) => user({ username: `user${i}`, password_hash: hash })))
+      t.match(await latchkey(['import', '--json'], input), { code: 0, out: '{"users":6,"roles":0,"tokens":0}\n' })
+      const app = await build(t, settings)
+      const hashOf = async (username: string) => (await app.users.findCredentials(username))?.passwordHash
+      for (const [i, [password, before]] of cases.entries()) {
+        const username = `user${i}`
+        t.match((await logIn(app, { username, password: `${password.slice(0, -1)}?` })).json(), { code: 'PASSWORD_INCORRECT' })
+        t.equal(await hashOf(username), before)
+        t.equal((await logIn(app, { username, password })).statusCode, 200, before)
+        t.match(await hashOf(username), before === argon2idOfPassword ? before : /^\$argon2id\$v=19\$m=8,/, 'unless it is one that costs as much')
+        t.equal((await logIn(app, { username, password })).statusCode, 200)
+        t.equal((await logIn(app, { username, password: `${password}!` })).statusCode, 401)
+      }
+      t.match((await app.users.find('user0'))?.createdAt, Date)
+    })
+
+    t.test('what bcrypt did not look at does not become the password', async (t) => {
+      const { settings, latchkey } = await on(t, database)
+      const { hash } = await import('@node-rs/bcrypt')
+      const long = 'x'.repeat(bcryptPasswordBytes + 1)
+      await latchkey(['import'], lines(user({ password_hash: await hash(long, 4) })))
+      const app = await build(t, settings)
+      for (const password of [`${long}mistyped`, long]) t.equal((await logIn(app, { ...bob, password })).statusCode, 200)
+      t.match((await app.users.findCredentials('bob'))?.passwordHash, /^\$2b\$04/)
+      const { token } = (await logIn(app, { ...bob, password: long })).json()
+      const change = await app.inject({ method: 'PUT', url: '/api/v1/me/password', headers: { authorization: token }, payload: { current_password: long, new_password: bob.password } })
+      t.equal(change.statusCode, 204)
+      t.match((await app.users.findCredentials('bob'))?.passwordHash, /^\$argon2id/)
+    })
+
+    t.test('a broken line names its number and changes nothing', async (t) => {
+      const { settings, latchkey } = await on(t, database)
+      const app = await build(t, settings)
+      await tokenOf(app, { ...bob, username: 'taken', email: 'taken@example.com' })
+      const before = await latchkey(['export'])
+      const [present] = await app.tokens.list(1)
+      const good = user({ id: 1_000, username: 'good', email: 'good@example.com', tokens: [token()] })
+      for (const [line, problem] of [
+        ['{', 'it is not JSON'],
+        ['null', 'its type must be export, role or user'],
+        ['[]', 'its type must be'],
+        [{ type: 'admin' }, 'its type must be'],
+        [{ type: 'export', version: 2 }, 'its version must be 1'],
+        [{ type: 'export', version: 1, last_user_id: -1 }, 'last_user_id is missing or not what it must be'],
+        [{ type: 'export', version: 1, last_user_id: 2 ** 53 - 1 }, 'last_user_id is missing or'],
+        [{ type: 'role', name: 'Editor', description: 'x' }, 'the name of the role may only contain'],
+        [{ type: 'role', name: 'editor', description: '' }, 'the description of the role is empty'],
+        [{ type: 'role', name: 'editor' }, 'description is missing or'],
+        [user({ username: undefined }), 'username is missing or'],
+        [user({ username: '' }), 'the username is empty'],
+        [user({ username: 'b b' }), 'the username may only contain'],
+        [user({ username: 'bob\0' }), 'the username may only contain'],
+        [user({ username: ['bob'] }), 'username is missing or'],
+        [user({ email: 'nowhere' }), 'the email must be one address'],
+        [user({ email: '' }), 'the email is empty'],
+        [user({ password: 'secret' }), 'it has a member that no record has'],
+        ['{"type":"user","__proto__":{"id":1},"username":"bob","password_hash":"x"}', 'it has a member that no record has'],
+        [user({ password_hash: 'plain text' }), 'the password_hash must be one of argon2 or bcrypt that costs no more'],
+        [user({ password_hash: bcryptOfUU?.replace('$05', '$31') }), 'the password_hash must be'],
+        [user({ password_hash: argon2iOfPassword.replace('m=65536', 'm=1048576') }), 'the password_hash must be'],
+        [user({ id: 0 }), 'id is missing or'],
+        [user({ id: 1.5 }), 'id is missing or'],
+        [user({ id: '7' }), 'id is missing or'],
+        [user({ id: 2 ** 53 - 1 }), 'id is missing or'],
+        [user({ created_at: 'yesterday' }), 'created_at is missing or'],
+        [user({ created_at: '2026-13-01T00:00:00Z' }), 'a time is none that exists'],
+        [user({ roles: ['nothing'] }), 'it has a role that is not there'],
+        [user({ roles: ['admin', 'admin'] }), 'a role is there twice'],
+        [user({ roles: 'admin' }), 'roles is missing or'],
+        [user({ tokens: [token()] }), 'tokens name the id of their user, which is not there'],
+        [user({ id: 7, tokens: [token({ id: 'x' })] }), 'the id of a token must be a UUID'],
+        [user({ id: 7, tokens: [token({ description: 'two\nlines' })] }), 'the description of a token must be one line'],
+        [user({ id: 7, tokens: [token({ expires_at: '2036-11-25T20:44:00Z' })] }), 'a token lives for a year at most'],
+        [user({ id: 7, tokens: [token({ last_used_at: '2026-02-30T25:00:00Z' })] }), 'a time is none that exists'],
+        [user({ id: 7, tokens: [token({ kind: 'admin' })] }), 'tokens.0.kind is missing or'],
+        [user({ id: 7, tokens: [token({ user_id: 1 })] }), 'it has a member that no record has'],
+        [user({ username: 'GOOD' }), 'the username stands on line 2 already'],
+        [user({ email: 'GOOD@example.com' }), 'the email stands on line 2 already'],
+        [user({ id: 1_000 }), 'the id stands on line 2 already'],
+        [user({ id: 7, tokens: [token()] }), 'the id of a token stands on line 2 already'],
+        [{ type: 'role', name: 'twice', description: 'x' }, 'the role stands on line 1 already'],
+        [user({ username: 'TAKEN' }), 'username already taken'],
+        [user({ email: 'Taken@example.com' }), 'email already signed-up'],
+        [user({ id: 1 }), 'another user has the id 1'],
+        [user({ id: 7, tokens: [token({ id: present?.id })] }), 'a token has the id of another'],
+        [`{"type":"user","username":"${'x'.repeat(1_048_577)}"`, 'it is too long, or not UTF-8']
+      ] as const) {
+        const answer = await latchkey(['import'], lines({ type: 'role', name: 'twice', description: 'x' }, good, '', line, user({ username: 'last' })))
+        refused(t, answer, `latchkey: line 4: ${problem}`)
+        t.match(answer.err, /; nothing was imported\n$/)
+        t.ok(answer.err.length < 200 && !answer.err.includes('\0'))
+      }
+      t.equal((await latchkey(['export'])).out, before.out)
+      t.match(await latchkey(['import'], `\ufeff${lines(good, '', user()).replaceAll('\n', '\r\n')}\r\n\r\n`), { code: 0, out: 'imported 2 users, 0 roles and 1 tokens\n' }, 'spaces, a byte order mark and the line ends of Windows break nothing')
+      t.same((await app.users.list()).map(({ id, username }) => `${id} ${username}`), ['1 taken', '1000 good', '1001 bob'])
+      t.equal((await signUp(app, { ...bob, username: 'next' })).json().user.id, 1_002)
+    })
+
+    t.test('all of it or nothing, also when the database fails in the middle', async (t) => {
+      const { settings, latchkey } = await on(t, database)
+      const app = await build(t, settings)
+      const input = lines({ type: 'export', version: 1, last_user_id: 50 }, { type: 'role', name: 'editor', description: 'x' }, user({ id: 9, tokens: [token()], roles: ['admin', 'editor'] }))
+      const before = (await latchkey(['export'])).out
+      await database.addTrigger(app.store, 'before insert on tokens', database.fault('a fault'))
+      t.match(await latchkey(['import'], input), { code: 1, out: '', err: /a fault/ })
+      t.equal((await latchkey(['export'])).out.replace(/"last_user_id":\d+/, ''), before.replace(/"last_user_id":\d+/, ''))
+      await app.close()
+
+      const racing = await on(t, database)
+      const other = await build(t, racing.settings)
+      await database.addTrigger(other.store, 'before insert on roles', "insert into users (id, username, username_key, password_hash, created_at, updated_at) values (9, 'Bob', 'bob', '', (select max(0) - 1), 0)".replace('(select max(0) - 1), 0', database.name === 'SQLite' ? '0, 0' : 'now(), now()'))
+      refused(t, await racing.latchkey(['import'], input), 'the database has changed meanwhile: nothing was imported, try again')
+      t.same((await other.roles.list()).map(({ name }) => name), ['admin'])
+      t.equal(await other.users.count(), 0)
+    })
+
+    t.test('as many as a small town', async (t) => {
+      const { settings, latchkey } = await on(t, database)
+      const input = lines(...Array.from({ length: 3_000 }, (_, i) => user({ id: i + 1, username: `user${i}`, email: `user${i}@example.com`, roles: i % 2 === 0 ? ['admin'] : [], tokens: [token({ id: tokenId.replace(/^.{8}/, String(10_000_000 + i)), expires_at: '2027-11-01T00:00:00.000Z' })] })))
+      t.match(await latchkey(['import'], input), { code: 0, out: 'imported 3000 users, 0 roles and 3000 tokens\n' })
+      const { out } = await latchkey(['export'])
+      t.equal(out.trimEnd().split('\n').length, 3_002)
+      const app = await build(t, settings)
+      t.match(await app.users.list(), { length: 3_000, 2_999: { id: 3_000 } })
+      t.same(await app.roles.ofUser(2_999), ['admin'])
+    })
+
+    t.test('ids of deleted users stay unused also when there is nobody left', async (t) => {
+      const { latchkey } = await on(t, database)
+      t.match(await latchkey(['import'], lines({ type: 'export', version: 1, last_user_id: 41 })), { code: 0, out: 'imported 0 users, 0 roles and 0 tokens\n' })
+      t.match(await latchkey(['export']), { out: /"last_user_id":41/ })
+      await latchkey(['import'], lines({ type: 'export', version: 1, last_user_id: 7 }, { type: 'export', version: 1 }))
+      t.match(await latchkey(['user', 'create', 'bob', '--password-stdin', '--json'], bob.password), { code: 0, out: /"id":42,/ })
+    })
+  })
+}
+
+t.test('files', async (t) => {
+  const { folder, settings, latchkey } = commandLine(t)
+  const app = await build(t, settings)
+  await tokenOf(app)
+  const file = join(folder, 'export.ndjson')
+  t.same(await latchkey(['export', file]), { code: 0, out: `exported to ${file}: keep it secret, the password hashes are in it\n`, err: '' })
+  t.equal(statSync(file).mode & 0o777, 0o600)
+  t.equal(readFileSync(file, 'utf8'), (await latchkey(['export'])).out)
+  refused(t, await latchkey(['export', file]), /cannot be made: EEXIST/)
+  t.ok(statSync(file).size > 0, 'and is not overwritten')
+  refused(t, await latchkey(['export', join(folder, 'nowhere', 'file')]), /cannot be made: ENOENT/)
+
+  const target = commandLine(t)
+  t.match(await target.latchkey(['import', file]), { code: 0, out: 'imported 1 users, 1 roles and 1 tokens\n' })
+  refused(t, await target.latchkey(['import', join(folder, 'nothing')]), /nothing cannot be read: ENOENT/)
+  refused(t, await target.latchkey(['import', folder]), /cannot be read: EISDIR/)
+
+  const keyless = commandLine(t)
+  delete keyless.settings.SECRET_KEY
+  refused(t, await keyless.latchkey(['import', file]), 'SECRET_KEY is not set: the server has another one')
+  t.notOk(existsSync(keyless.file), 'tokens that another key signed would be worth nothing')
+  const withoutTokens = join(folder, 'accounts.ndjson')
+  writeFileSync(withoutTokens, lines(user()))
+  t.match(await keyless.latchkey(['import', withoutTokens]), { code: 0, err: 'there was no SECRET_KEY: a new one was made and kept in .env\n' })
+
+  refused(t, await commandLine(t).latchkey(['export']), /there is no database/)
+  await app.store.db.run('drop table user_roles')
+  const partial = join(folder, 'partial.ndjson')
+  t.match(await latchkey(['export', partial]), { code: 1 })
+  t.notOk(existsSync(partial), 'of a file that cannot be finished nothing is left')
+})
+
+t.test('a reader that leaves, or a full disk, is one clear line', async (t) => {
+  const { folder, settings, latchkey } = commandLine(t)
+  await latchkey(['import'], lines(...Array.from({ length: 2_000 }, (_, i) => user({ username: `user${i}` }))))
+  const start = (output: 'pipe' | number) => spawn(process.execPath, [...process.execArgv, join(import.meta.dirname, '../src/cli.ts'), 'export'], {
+    cwd: folder,
+    env: { ...process.env, TS_NODE_PROJECT: join(import.meta.dirname, '../tsconfig.json'), ...settings },
+    stdio: ['ignore', output, 'pipe']
+  })
+  const leaving = start('pipe')
+  leaving.stdout?.once('data', () => leaving.stdout?.destroy())
+  const [said, [code]] = await Promise.all([text(Object(leaving.stderr)), once(leaving, 'exit')])
+  t.equal(code, 1)
+  t.equal(said, 'latchkey: the export could not be written: write EPIPE\n')
+
+  const full = start(openSync('/dev/full', 'w'))
+  const [problem, [failed]] = await Promise.all([text(Object(full.stderr)), once(full, 'exit')])
+  t.equal(failed, 1)
+  t.match(problem, /^latchkey: the export could not be written: ENOSPC[^\n]*\n$/)
+})
