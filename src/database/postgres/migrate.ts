@@ -9,6 +9,9 @@ const migrationsFolder = join(import.meta.dirname, 'migrations')
 const migrationsSchema = 'drizzle'
 const migrationsTable = 'latchkey_migrations'
 
+/** How long a start may wait for another one that migrates, or for whoever uses the tables. */
+const lockTimeoutMs = 60_000
+
 /** What everybody who migrates a database of ours locks. */
 const lockName = 'latchkey migrations'
 
@@ -35,6 +38,8 @@ async function isPresent (client: Client): Promise<boolean> {
  */
 export async function migrate (client: Client): Promise<void> {
   if (await isPresent(client)) return
+  // Also for the tables: somebody may be using them.
+  await client.query(`set lock_timeout = ${lockTimeoutMs}`)
   await client.query('select pg_advisory_lock(hashtextextended($1, 0))', [lockName])
   await runMigrations(drizzle(client), { migrationsFolder, migrationsSchema, migrationsTable })
 }

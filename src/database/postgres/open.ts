@@ -6,8 +6,6 @@ import { type Query, type Store, StoreError, type StoreOptions } from '../store.
 import { hasTables, migrate } from './migrate.js'
 import * as tables from './schema.js'
 
-/** How long a start may wait for another one that migrates, or for whoever uses the tables. */
-const migrationLockTimeoutMs = 60_000
 /** How much longer than the server we wait for its answer: it is the one to give up, if it can. */
 const answerDelayMs = 1_000
 /** A connection that nobody needed for so long is closed. */
@@ -85,7 +83,7 @@ export async function openPostgres (url: string, { mustExist = false, poolSize =
     fallback_application_name: 'latchkey'
   }
   try {
-    await withClient({ ...config, lock_timeout: migrationLockTimeoutMs }, async (client) => {
+    await withClient(config, async (client) => {
       if (mustExist && !(await hasTables(client))) throw new Error('it has no Latchkey in it')
       await migrate(client)
     })
