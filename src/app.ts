@@ -36,6 +36,9 @@ const keepAliveTimeoutMs = 5_000
 /** A connection on which nothing moves at all is closed after this. */
 const connectionTimeoutMs = 12_000
 
+/** Longer than a start may wait for another one that migrates the database: the wait ends with a sentence, Fastify's with a stack. */
+const pluginTimeoutMs = 90_000
+
 /** A Fastify server as Latchkey runs it, not yet listening: limits, contract, routes. */
 export async function buildApp (config: Config, options: BuildOptions = {}): Promise<FastifyInstance> {
   const { logStream, now, hashParameters } = options
@@ -43,6 +46,7 @@ export async function buildApp (config: Config, options: BuildOptions = {}): Pro
     logger: { ...loggerOptions, level: config.logLevel, stream: logStream },
     trustProxy: config.trustProxy,
     routerOptions: { maxParamLength: paramMaxLength },
+    pluginTimeout: pluginTimeoutMs,
     requestTimeout: requestTimeoutMs,
     keepAliveTimeout: keepAliveTimeoutMs,
     connectionTimeout: connectionTimeoutMs,

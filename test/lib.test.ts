@@ -65,7 +65,7 @@ t.test('passwords', async (t) => {
 })
 
 t.test('password hashes', async (t) => {
-  const hash = (parameters: string, variant = 'argon2id') => `$${variant}$v=19$${parameters}$${'a'.repeat(22)}$${'b'.repeat(43)}`
+  const hash = (parameters: string, variant = 'argon2id') => `$${variant}$v=19$${parameters}$${'A'.repeat(22)}$${'A'.repeat(43)}`
   const bcrypt = (cost: string, variant = '2b') => `$${variant}$${cost}$${'a'.repeat(53)}`
   t.same(parseHash(hash('m=19456,t=2,p=1')), { algorithm: 'argon2id', parameters: recommendedParameters })
   t.same(parseHash(hash('m=65536,t=3,p=4', 'argon2i')), { algorithm: 'argon2i', parameters: { memoryCost: 65_536, timeCost: 3, parallelism: 4 } })
@@ -73,6 +73,8 @@ t.test('password hashes', async (t) => {
   for (const [cost, variant] of [['04', '2b'], ['10', '2y'], ['12', '2a'], ['13', '2b']] as const) t.same(parseHash(bcrypt(cost, variant)), { algorithm: 'bcrypt' })
   for (const bad of [
     '', 'plain', 'pbkdf2:sha256:1000$a$b', hash('m=1048576,t=2,p=1'), hash('m=19456,t=21,p=1'), hash('m=131072,t=3,p=1'), hash('m=19456,t=2,p=9'), hash('m=99999999999,t=2,p=1'), `${hash('m=19456,t=2,p=1')}\n`, hash('m=8,t=1,p=1', 'argon2'), hash('m=8,t=1,p=1').replace('v=19', 'v=16'),
+    hash('m=0,t=0,p=0'), hash('m=7,t=1,p=1'), hash('m=8,t=1,p=2'), hash('m=8,t=0,p=1'), hash('m=8,t=1,p=0'), hash('m=08,t=1,p=1'),
+    `$argon2id$v=19$m=8,t=1,p=1$${'A'.repeat(13)}$${'A'.repeat(43)}`, `$argon2id$v=19$m=8,t=1,p=1$${'A'.repeat(22)}$${'A'.repeat(29)}`, `$argon2id$v=19$m=8,t=1,p=1$${'A'.repeat(22)}$${'B'.repeat(43)}`,
     bcrypt('14'), bcrypt('31'), bcrypt('03'), bcrypt('99'), bcrypt('12', '2x'), bcrypt('12', '2'), bcrypt('12').slice(0, -1), `${bcrypt('12')}\n`
   ]) {
     t.equal(parseHash(bad), undefined, JSON.stringify(bad))
@@ -86,7 +88,7 @@ t.test('database URLs', async (t) => {
     ['postgresql://bob:sec@ret@db.example/latchkey', 'postgresql://db.example/latchkey'],
     ['postgres://bob@/latchkey?host=/run/postgresql', 'postgres:///run/postgresql/latchkey'],
     ['postgres:///latchkey', 'postgres:///latchkey'],
-    ['postgres://bob:sec/ret@db.example/latchkey', 'postgres://']
+    ...['postgres://bob:sec/ret@db.example/latchkey', 'postgres://bob:/secret@db.example/latchkey', 'postgres://bob:12/secret@db.example/latchkey', 'postgres://bob:12#secret@db.example/latchkey', 'postgres://bob:12?secret@db.example/latchkey', 'postgres://bob:sec ret@db.example/latchkey', 'postgres://db.example/latchkey#x'].map((url) => [url, 'postgres://'] as const)
   ] as const) {
     t.equal(printableUrl(url), shown)
   }

@@ -74,6 +74,14 @@ t.test('openStore', async (t) => {
     t.same(await rowsOf(stores[0] as Store, 'select count(*)::int as migrations, count(distinct hash)::int as different from drizzle.latchkey_migrations'), [{ migrations: 2, different: 2 }])
   })
 
+  t.test('a server that goes silent before it is asked anything ends the start, in bounded time', { timeout: 30_000 }, async (t) => {
+    const url = await createPostgres(t)
+    const { port, cut } = await cable(t, Number(new URL(url).port))
+    // What follows the greeting is lost.
+    cut('after the greeting')
+    await t.rejects(openStore(change(url, { hostname: '127.0.0.1', port })), { name: 'StoreError', message: /Query read timeout$/ })
+  })
+
   t.test('waits for another one that migrates', async (t) => {
     const url = await createPostgres(t, { isEmpty: true })
     await withClient(url, async (other) => {
@@ -129,6 +137,13 @@ t.test('openStore', async (t) => {
       t.equal(error?.message.split('\n').length, 1)
       for (const secret of [password, decodeURIComponent(password), 'not-the-password']) t.notOk(error?.message.includes(secret), problem)
     }
+    for (const parameters of ['sslmode=verify-full&sslmode=disable', 'sslMode=verify-full', 'ssl_mode=require', 'port=abc', 'statement_timeout=0', 'options=-c%20x', 'password=secret', 'uselibpqcompat=false']) {
+      await t.rejects(openStore(`${url}?${parameters}`), { name: 'StoreError', message: 'the URL of the database can have these parameters, each once: sslmode, sslrootcert, sslcert, sslkey, application_name, host' }, parameters)
+    }
+    const latin = `${new URL(url).pathname.slice(1)}_latin`
+    await withClient(url, (client) => client.query(`create database ${latin} encoding 'LATIN1' locale 'C' template template0`))
+    t.teardown(() => withClient(url, (client) => client.query(`drop database ${latin} with (force)`)))
+    await t.rejects(openStore(change(url, { pathname: `/${latin}` })), { name: 'StoreError', message: /its encoding must be UTF8$/ })
     for (const mode of ['prefer', 'allow', 'verify', '']) {
       await t.rejects(openStore(`${url}?sslmode=${mode}`), { name: 'StoreError', message: 'sslmode must be disable, require, verify-ca or verify-full' })
     }
@@ -148,6 +163,14 @@ t.test('openStore', async (t) => {
     for (const token of [await tokenOf(app), (await logIn(app)).json().token]) t.equal((await needLogin(app, token)).statusCode, 200)
     const prepared = await rowsOf(app.store, 'select name, (generic_plans + custom_plans)::int as times from pg_prepared_statements order by name')
     t.match(prepared, [{ name: 'credentials', times: 2 }, { name: 'token_owner', times: 2 }])
+  })
+
+  t.test('reads times rightly, whatever way of writing them the database prefers', async (t) => {
+    const url = await createPostgres(t)
+    await withClient(url, (client) => client.query(`alter database ${new URL(url).pathname.slice(1)} set datestyle = 'SQL, DMY'; alter database ${new URL(url).pathname.slice(1)} set timezone = 'Asia/Kathmandu'`))
+    const app = await build(t, { DATABASE_URL: url }, { now: () => Date.UTC(2026, 1, 3, 20, 44, 0, 7) })
+    t.equal((await signUp(app)).json().user.created_at, '2026-02-03T20:44:00.007Z')
+    t.equal((await app.users.find('bob'))?.createdAt.toISOString(), '2026-02-03T20:44:00.007Z')
   })
 
   t.test('two in one process, on two databases, know nothing of each other', async (t) => {
@@ -217,6 +240,7 @@ t.test('faults of a real server', async (t) => {
   const fault = async (work: Promise<unknown>) => work.then(() => undefined, (error) => error)
   t.ok(isUnavailable(await fault(rowsOf(store, 'select pg_sleep(5)'))), 'a statement that takes too long')
   t.notOk(isUnavailable(await fault(rowsOf(store, 'select nonsense'))))
+  t.ok(isUnavailable(await fault(rowsOf(store, "do $$ begin raise exception 'no right' using errcode = '42501'; end $$"))))
   t.ok(isUnavailable(await fault(rowsOf(store, "do $$ begin raise exception 'disk full' using errcode = '53100'; end $$"))))
   t.ok(isUnavailable(await fault(rowsOf(store, 'select pg_terminate_backend(pg_backend_pid())'))), 'a connection that is ended')
   t.ok(isUnavailable(await fault(store.batch([{ toSQL: () => ({ sql: 'select pg_terminate_backend(pg_backend_pid())', params: [] }) }]))), 'also in a batch')
@@ -226,6 +250,15 @@ t.test('faults of a real server', async (t) => {
   await Promise.all(busy)
   for (const error of await Promise.all(waiting)) t.ok(error === undefined || isUnavailable(error), 'no connection to be had in time')
   t.ok(isForeignKeyViolation(await fault(store.batch([store.db.insert(store.tables.userRoles).values({ userId: 1, roleName: 'admin' })]))))
+  const reachable = await open(t, url, { poolSize: 1, statementTimeoutMs: 300 })
+  const { users } = store.tables
+  const hot = reachable.prepare('hot', reachable.db.select({ username: users.username }).from(users))
+  await hot.execute()
+  await withClient(url, (other) => other.query('alter table latchkey.users alter column username type varchar(64)'))
+  t.ok(isUnavailable(await fault(hot.execute())), 'a table that changed under a prepared statement')
+  t.same(await hot.execute(), [], 'once')
+  t.match(await rowsOf(reachable, 'show idle_in_transaction_session_timeout'), [{ idle_in_transaction_session_timeout: '300ms' }])
+  t.ok(isUnavailable(new AggregateError([Object.assign(new Error('connect ENETUNREACH'), { code: 'ENETUNREACH', syscall: 'connect' }), new Error('another')])))
   await withClient(url, async (other) => {
     await other.query('alter database ' + new URL(url).pathname.slice(1) + ' set default_transaction_read_only = on')
   })
@@ -357,12 +390,17 @@ t.test('the server goes away under load · 503 with Retry-After, never "user not
 /** Passes bytes on to a server, until it is told to keep them. */
 async function cable (t: Test, port: number) {
   const sockets = new Set<Socket>()
-  let isCut = false
+  let isCut: boolean | 'after the greeting' = false
   const proxy = createServer((client) => {
     const server = connect(port, '127.0.0.1')
     for (const [from, to] of [[client, server], [server, client]] as const) {
       sockets.add(from)
-      from.on('data', (bytes) => { if (!isCut) to.write(bytes) }).on('error', () => {}).on('close', () => to.destroy())
+      from.on('data', (bytes) => {
+        if (isCut === true) return
+        to.write(bytes)
+        // ReadyForQuery with the transaction status idle: the connection is made.
+        if (isCut !== false && from === server && bytes.includes('Z\0\0\0\x05I')) isCut = true
+      }).on('error', () => {}).on('close', () => to.destroy())
     }
   }).listen(0, '127.0.0.1')
   await once(proxy, 'listening')
@@ -370,7 +408,7 @@ async function cable (t: Test, port: number) {
     proxy.close()
     for (const socket of sockets) socket.destroy()
   })
-  return { port: String(Object(proxy.address()).port), cut: (cut: boolean) => { isCut = cut } }
+  return { port: String(Object(proxy.address()).port), cut: (cut: typeof isCut) => { isCut = cut } }
 }
 
 t.test('a server that goes silent · every answer is 503 in bounded time, and it heals by itself', async (t) => {

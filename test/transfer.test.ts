@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
 import { bcryptPasswordBytes } from '../src/lib/password-hashes.js'
+import archive from '../src/plugins/archive.js'
 import { commandLine, refused } from './command-line.js'
 import { databases, type TestDatabase } from './databases.js'
 import { bob, build, logIn, needLogin, secretKey, signUp, tokenOf } from './helper.js'
@@ -50,7 +51,7 @@ for (const from of databases) {
 
       const exported = await source.latchkey(['export'])
       t.match(exported, { code: 0, err: '' })
-      t.equal(exported.out.split('\n').length, 1 + 3 + 2 + 1, 'a line for the whole, for each role, for each user')
+      t.equal(exported.out.split('\n').length, 1 + 3 + 2 + 1 + 1, 'a line for the whole, for each role, for each user, for the end')
       t.same(JSON.parse(String(exported.out.split('\n')[0])), { type: 'export', version: 1, last_user_id: 3 })
       t.notOk(exported.out.includes(tokenId), 'an expired token stays behind')
       for (const secret of [bobs, personal, bob.password, secretKey]) t.notOk(exported.out.includes(secret))
@@ -117,9 +118,11 @@ for (const database of databases) {
       const good = user({ id: 1_000, username: 'good', email: 'good@example.com', tokens: [token()] })
       for (const [line, problem] of [
         ['{', 'it is not JSON'],
-        ['null', 'its type must be export, role or user'],
+        ['null', 'its type must be export, role, user or end'],
         ['[]', 'its type must be'],
         [{ type: 'admin' }, 'its type must be'],
+        [{ type: 'end' }, 'users is missing or'],
+        [{ type: 'end', users: 1, roles: '1' }, 'roles is missing or'],
         [{ type: 'export', version: 2 }, 'its version must be 1'],
         [{ type: 'export', version: 1, last_user_id: -1 }, 'last_user_id is missing or not what it must be'],
         [{ type: 'export', version: 1, last_user_id: 2 ** 53 - 1 }, 'last_user_id is missing or'],
@@ -144,6 +147,10 @@ for (const database of databases) {
         [user({ id: 2 ** 53 - 1 }), 'id is missing or'],
         [user({ created_at: 'yesterday' }), 'created_at is missing or'],
         [user({ created_at: '2026-13-01T00:00:00Z' }), 'a time is none that exists'],
+        [user({ created_at: '2024-02-30T00:00:00Z' }), 'a time is none that exists'],
+        [user({ created_at: '9999-12-31T23:59:59-23:59' }), 'a time is none that exists'],
+        [user({ updated_at: '0000-01-01T00:00:00Z' }), 'a time is none that exists'],
+        [user({ updated_at: '2026-01-01T25:00:00Z' }), 'a time is none that exists'],
         [user({ roles: ['nothing'] }), 'it has a role that is not there'],
         [user({ roles: ['admin', 'admin'] }), 'a role is there twice'],
         [user({ roles: 'admin' }), 'roles is missing or'],
@@ -179,7 +186,7 @@ for (const database of databases) {
     t.test('all of it or nothing, also when the database fails in the middle', async (t) => {
       const { settings, latchkey } = await on(t, database)
       const app = await build(t, settings)
-      const input = lines({ type: 'export', version: 1, last_user_id: 50 }, { type: 'role', name: 'editor', description: 'x' }, user({ id: 9, tokens: [token()], roles: ['admin', 'editor'] }))
+      const input = lines({ type: 'export', version: 1, last_user_id: 50 }, { type: 'role', name: 'editor', description: 'x' }, user({ id: 9, tokens: [token()], roles: ['admin', 'editor'] }), { type: 'end', users: 1, roles: 1 })
       const before = (await latchkey(['export'])).out
       await database.addTrigger(app.store, 'before insert on tokens', database.fault('a fault'))
       t.match(await latchkey(['import'], input), { code: 1, out: '', err: /a fault/ })
@@ -199,17 +206,66 @@ for (const database of databases) {
       const input = lines(...Array.from({ length: 3_000 }, (_, i) => user({ id: i + 1, username: `user${i}`, email: `user${i}@example.com`, roles: i % 2 === 0 ? ['admin'] : [], tokens: [token({ id: tokenId.replace(/^.{8}/, String(10_000_000 + i)), expires_at: '2027-11-01T00:00:00.000Z' })] })))
       t.match(await latchkey(['import'], input), { code: 0, out: 'imported 3000 users, 0 roles and 3000 tokens\n' })
       const { out } = await latchkey(['export'])
-      t.equal(out.trimEnd().split('\n').length, 3_002)
+      t.equal(out.trimEnd().split('\n').length, 3_003)
+      t.equal(JSON.parse((await latchkey(['user', 'list', '--json'])).out).length, 3_000)
       const app = await build(t, settings)
       t.match(await app.users.list(), { length: 3_000, 2_999: { id: 3_000 } })
       t.same(await app.roles.ofUser(2_999), ['admin'])
     })
 
+    t.test('an export that was cut off is refused', async (t) => {
+      const { latchkey } = await on(t, database)
+      await latchkey(['import'], lines(...['bob', 'carol', 'dave'].map((username) => user({ username }))))
+      const whole = (await latchkey(['export'])).out.trimEnd().split('\n')
+      t.same(JSON.parse(String(whole.at(-1))), { type: 'end', users: 3, roles: 1 })
+      const target = await on(t, database, { isEmpty: true })
+      for (const cut of [whole.slice(0, -1), whole.slice(0, 3), whole.slice(0, 1), whole.toSpliced(3, 1), whole.toSpliced(1, 1)]) {
+        refused(t, await target.latchkey(['import'], cut.join('\n')), 'the export is not whole, its end is missing: nothing was imported')
+      }
+      t.match(await target.latchkey(['import'], whole.join('\n')), { code: 0 })
+    })
+
+    t.test('an export is what was there at one moment', async (t) => {
+      const { settings, latchkey } = await on(t, database)
+      await latchkey(['import'], lines(...Array.from({ length: 1_200 }, (_, i) => user({ username: `user${i}` }))))
+      const [exporting, app] = [await build(t, settings), await build(t, settings)]
+      await exporting.register(archive)
+      const names: string[] = []
+      for await (const record of exporting.archive.read()) {
+        if (record.type !== 'user') continue
+        if (record.id === 1) {
+          await app.roles.create({ name: 'late', description: 'x' })
+          await app.roles.grant(1_200, 'late')
+          await app.users.delete(1)
+          await app.users.create({ username: 'user0', email: null, passwordHash: 'x' })
+        }
+        names.push(record.username)
+        t.same(record.roles, [])
+      }
+      t.equal(new Set(names).size, 1_200)
+      t.equal(names.length, 1_200)
+    })
+
+    t.test('whoever signs up while it goes on gets an account', async (t) => {
+      const { settings, latchkey } = await on(t, database)
+      const app = await build(t, settings)
+      await signUp(app)
+      const importing = latchkey(['import'], lines(...Array.from({ length: 3_000 }, (_, i) => user({ id: i + 2, username: `user${i}` }))))
+      const statuses: number[] = []
+      const running = new Set([importing])
+      importing.finally(() => running.clear()).catch(() => {})
+      for (let i = 0; running.size > 0; i++) statuses.push(...(await Promise.all(['x', 'y', 'z'].map((name) => signUp(app, { ...bob, username: `${name}${i}` })))).map(({ statusCode }) => statusCode))
+      const { code, err } = await importing
+      t.ok(code === 0 || /another user has the id|has changed meanwhile/.test(err), err)
+      for (const status of statuses) t.ok(status === 200 || status === 503, String(status))
+      t.equal((await signUp(app, { ...bob, username: 'after' })).statusCode, 200)
+    })
+
     t.test('ids of deleted users stay unused also when there is nobody left', async (t) => {
       const { latchkey } = await on(t, database)
-      t.match(await latchkey(['import'], lines({ type: 'export', version: 1, last_user_id: 41 })), { code: 0, out: 'imported 0 users, 0 roles and 0 tokens\n' })
+      t.match(await latchkey(['import'], lines({ type: 'export', version: 1, last_user_id: 41 }, { type: 'end', users: 0, roles: 0 })), { code: 0, out: 'imported 0 users, 0 roles and 0 tokens\n' })
       t.match(await latchkey(['export']), { out: /"last_user_id":41/ })
-      await latchkey(['import'], lines({ type: 'export', version: 1, last_user_id: 7 }, { type: 'export', version: 1 }))
+      await latchkey(['import'], lines({ type: 'export', version: 1, last_user_id: 7 }, { type: 'end', users: 0, roles: 0 }, { type: 'export', version: 1 }, { type: 'end', users: 0, roles: 0 }))
       t.match(await latchkey(['user', 'create', 'bob', '--password-stdin', '--json'], bob.password), { code: 0, out: /"id":42,/ })
     })
   })

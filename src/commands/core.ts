@@ -14,6 +14,9 @@ export interface Needs {
   secretKey?: boolean
 }
 
+/** Commands deal with everything at once, and nobody waits for their answer. */
+const statementTimeoutMs = 600_000
+
 /**
  * Does something with Latchkey's capabilities, without HTTP, and gives everything back.
  *
@@ -23,9 +26,9 @@ export interface Needs {
 export async function withCore (terminal: Terminal, { database = false, secretKey = false }: Needs, work: (core: FastifyInstance, config: Config) => Promise<void>): Promise<void> {
   const { config, isSecretKeyNew } = loadEnvironment(terminal.env, terminal.dotEnvPath, { keepsKey: !database, mustHaveKey: secretKey })
   if (isSecretKeyNew) terminal.stderr.write('there was no SECRET_KEY: a new one was made and kept in .env\n')
-  const core = Fastify()
+  const core = Fastify({ pluginTimeout: 0 })
   try {
-    await core.register(capabilities, { ...config, databaseMustExist: database })
+    await core.register(capabilities, { ...config, databaseMustExist: database, databaseStatementTimeoutMs: statementTimeoutMs })
     await work(core, config)
   } finally {
     await core.close()

@@ -25,17 +25,24 @@ const broken = (line: number, problem: string) => new CommandError(`line ${line}
 /** Reads and checks every line before anything is written. */
 async function readImport (stream: Readable): Promise<Import> {
   const found: Import = { roles: [], users: [], lastUserId: 0 }
+  // What begins as an export has an end, which says how much there was.
+  let isCut = false
   for await (const { number, text } of linesOf(stream)) {
     if (text === undefined) throw broken(number, 'it is too long, or not UTF-8')
     try {
       const record = parseRecord(text)
       if (record.type === 'user') found.users.push({ line: number, record })
       else if (record.type === 'role') found.roles.push({ line: number, record })
-      else found.lastUserId = Math.max(found.lastUserId, record.last_user_id ?? 0)
+      else if (record.type === 'end') isCut = record.users !== found.users.length || record.roles !== found.roles.length
+      else {
+        found.lastUserId = Math.max(found.lastUserId, record.last_user_id ?? 0)
+        isCut = true
+      }
     } catch (error) {
       throw broken(number, Object(error).message)
     }
   }
+  if (isCut) throw new CommandError('the export is not whole, its end is missing: nothing was imported')
   return found
 }
 

@@ -20,8 +20,8 @@ async function hashNewPassword (terminal: Terminal, options: PasswordOptions, co
   return core.passwords.hash(password)
 }
 
-async function record (core: FastifyInstance, { id, username, email, createdAt }: User) {
-  return { id, username, email, created_at: createdAt.toISOString(), roles: await core.roles.ofUser(id) }
+function record ({ id, username, email, createdAt }: User, roles: string[]) {
+  return { id, username, email, created_at: createdAt.toISOString(), roles }
 }
 
 /** `latchkey user …` */
@@ -43,7 +43,7 @@ export function userCommands (program: Command, terminal: Terminal): void {
         const created = await core.users.create({ username, email, passwordHash })
         if (created === undefined) throw new CommandError(await core.users.find(username) === undefined ? 'email already signed-up' : 'username already taken')
         if (admin) await core.roles.grant(created.id, adminRole)
-        print(terminal, options, await record(core, created), `user ${created.username} was made, with the id ${created.id}${admin ? ' and the role admin' : ''}`)
+        print(terminal, options, record(created, admin ? [adminRole] : []), `user ${created.username} was made, with the id ${created.id}${admin ? ' and the role admin' : ''}`)
       })
     })
 
@@ -51,7 +51,8 @@ export function userCommands (program: Command, terminal: Terminal): void {
     .option('--json', 'print an array of records')
     .action(async (options: JsonOptions) => {
       await withCore(terminal, { database: true }, async (core) => {
-        const records = await Promise.all((await core.users.list()).map((each) => record(core, each)))
+        const roles = await core.roles.ofAll()
+        const records = (await core.users.list()).map((each) => record(each, roles.get(each.id) ?? []))
         print(terminal, options, records, records.length === 0 ? 'there are no users' : table(records.map((each) => ({ ...each, roles: each.roles.join(', ') }))))
       })
     })
@@ -61,7 +62,7 @@ export function userCommands (program: Command, terminal: Terminal): void {
     .action(async (username: string, options: JsonOptions) => {
       await withCore(terminal, { database: true }, async (core) => {
         const found = await findUser(core, username)
-        const shown = { ...await record(core, found), tokens: (await core.tokens.list(found.id)).length }
+        const shown = { ...record(found, await core.roles.ofUser(found.id)), tokens: (await core.tokens.list(found.id)).length }
         print(terminal, options, shown, Object.entries(shown).map(([name, value]) => `${name}: ${[value].flat().join(', ')}`).join('\n'))
       })
     })

@@ -7,16 +7,18 @@ const unavailableCodes = new RegExp(`^(?:${[
   'SQLITE_(?:BUSY|LOCKED|FULL|IOERR|READONLY|CANTOPEN|NOMEM|PROTOCOL)',
   // PostgreSQL's classes: no connection, not let in, no such database (any more), transaction
   // rolled back, no resources, operator intervention (shutdown, start, timeout), system error;
-  // read-only, as on a server that became a standby; a lock was not to be had.
+  // read-only, as on a server that became a standby; a transaction that idled; a right that
+  // was not granted (yet); a lock that was not to be had.
   // https://www.postgresql.org/docs/current/errcodes-appendix.html
-  '08...$', '28...$', '3D000', '40...$', '53...$', '57...$', '58...$', '25006', '55P03',
+  '08...$', '28...$', '3D000', '40...$', '53...$', '57...$', '58...$', '25006', '25P0.$', '42501', '55P03',
   // The network between us.
-  'ECONN', 'EPIPE', 'ETIMEDOUT', 'ENOTFOUND', 'EAI_'
+  'ECONN', 'EPIPE', 'ETIMEDOUT', 'ENOTFOUND', 'EAI_', 'EHOST', 'ENET'
 ].join('|')})`)
 
-// What the PostgreSQL driver says in words only: the connection broke, there was none to
-// be had in time, or the server went silent.
-const unavailableMessages = /^(?:Connection terminated|timeout exceeded when trying to connect|Query read timeout|Client has encountered a connection error)/
+// What is said in words only: by the driver, that the connection broke, that there was none
+// to be had in time, or that the server went silent; by the server, that a table changed
+// under a prepared statement, which the next connection prepares anew.
+const unavailableMessages = /^(?:cached plan must not change result type|Connection terminated|timeout exceeded when trying to connect|Query read timeout|Client has encountered a connection error)/
 
 const foreignKeyCodes = new Set(['SQLITE_CONSTRAINT_FOREIGNKEY', '23503'])
 
@@ -27,9 +29,8 @@ function codeOf (error: unknown): string {
 /** True when the database cannot serve now but may serve later: gone, busy, full, read-only. */
 export function isUnavailable (error: unknown): boolean {
   const cause = causeOf(error)
-  const code = codeOf(cause)
-  if (Object(cause).syscall === 'connect') return true
-  return code === '' ? cause instanceof Error && unavailableMessages.test(cause.message) : unavailableCodes.test(code)
+  if (!(cause instanceof Error)) return false
+  return Object(cause).syscall === 'connect' || unavailableCodes.test(codeOf(cause)) || unavailableMessages.test(cause.message)
 }
 
 /** True when a row names another row that does not exist (any more). */

@@ -35,8 +35,13 @@ export interface Store {
   batch: (queries: Query[]) => Promise<void>
   /** The highest id that a user ever had, 0 when there was none. */
   lastUserId: () => Promise<number>
-  /** For a batch: from now on new users get ids above this one. Never takes an id back. */
+  /** For the start of a batch: from now on new users get ids above this one, and nobody else gets one meanwhile. Never takes an id back. */
   skipUserIds: (upTo: number) => Query[]
+  /**
+   * Reads everything as it was at one moment, page by page. Meanwhile nothing may be
+   * written by this store: for tools, not for servers.
+   */
+  snapshot: <Row>(read: (db: Store['db']) => AsyncGenerator<Row>) => AsyncGenerator<Row>
   /** Asks the database for an answer; rejects when there is none. */
   ping: () => Promise<void>
   /** Gives everything back. Queries afterwards reject. */

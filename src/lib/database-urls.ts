@@ -1,13 +1,17 @@
 /**
  * The parts of a PostgreSQL URL; `undefined` when it is none. The host may be left out
- * also behind a user, as where `?host=` names a Unix socket.
+ * also behind a user, as where `?host=` names a Unix socket. A password whose special
+ * characters are not escaped would be taken for a host, a port or a path: nothing that
+ * looks like it passes, so that no part of it is shown or looked up.
  *
  * @see https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING-URIS
  */
 export function parsePostgresUrl (url: string): URL | undefined {
   if (!/^postgres(?:ql)?:\/\//.test(url)) return undefined
   const text = url.replace('@/', '@localhost/')
-  return URL.canParse(text) ? new URL(text) : undefined
+  if (/[\s#]/.test(text) || !URL.canParse(text)) return undefined
+  const { pathname, search } = new URL(text)
+  return /^\/?[^/@]*$/.test(pathname) && !search.includes('@') ? new URL(text) : undefined
 }
 
 /** A database's URL as it can be shown: without the credentials, which can also stand in its query. */

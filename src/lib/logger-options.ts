@@ -16,7 +16,7 @@ export const loggerOptions = {
     res: ({ statusCode }: { statusCode: number }) => ({ statusCode }),
     err: (error: Error) => {
       const { name, message, stack, code } = Object(causeOf(error))
-      return { type: String(name), code: String(code), message: String(message), stack: String(stack) }
+      return { type: String(name), code: code === undefined ? undefined : String(code), message: String(message), stack: String(stack) }
     }
   }
 }

@@ -33,19 +33,26 @@ const bcryptCostMax = 13
 export const bcryptPasswordBytes = 72
 
 // The PHC string format. https://github.com/P-H-C/phc-string-format/blob/master/phc-sf-spec.md
-const phc = /^\$(argon2(?:id|i|d))\$v=19\$m=(\d{1,10}),t=(\d{1,10}),p=(\d{1,10})\$[A-Za-z0-9+/]{11,86}\$[A-Za-z0-9+/]{22,86}$/
+const phc = /^\$(argon2(?:id|i|d))\$v=19\$m=([1-9]\d{0,9}),t=([1-9]\d{0,9}),p=([1-9]\d{0,9})\$([A-Za-z0-9+/]{11,86})\$([A-Za-z0-9+/]{22,86})$/
 // Of the variants of bcrypt the three that are one algorithm; `$2x$` marks a bug.
 const bcrypt = /^\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}$/
+
+/** Base64 as it is written, without padding, and in one way only. */
+function isCanonical (text: string): boolean {
+  return Buffer.from(text, 'base64').toString('base64').replace(/=+$/, '') === text
+}
 
 /** Reads a stored hash; `undefined` when it is none that can be verified, or asks for more than is affordable. */
 export function parseHash (hash: string): StoredHash | undefined {
   const [, bcryptCost] = bcrypt.exec(hash) ?? []
   if (bcryptCost !== undefined) return Number(bcryptCost) >= 4 && Number(bcryptCost) <= bcryptCostMax ? { algorithm: 'bcrypt' } : undefined
 
-  const [, variant, ...costs] = phc.exec(hash) ?? []
-  const [memoryCost = 0, timeCost = 0, parallelism = 0] = costs.map(Number)
+  const [, variant, memory, time, lanes, salt = '', digest = ''] = phc.exec(hash) ?? []
+  const [memoryCost = 0, timeCost = 0, parallelism = 0] = [memory, time, lanes].map(Number)
+  // RFC 9106, section 3.1: each lane needs 8 KiB.
+  const isPossible = memoryCost >= 8 * parallelism && isCanonical(salt) && isCanonical(digest)
   const isAffordable = memoryCost <= memoryCostMax && parallelism <= parallelismMax && memoryCost * timeCost <= workMax
-  if (!isAffordable) return undefined
+  if (!isAffordable || !isPossible) return undefined
   const parameters = { memoryCost, timeCost, parallelism }
   if (variant === 'argon2id' || variant === 'argon2i' || variant === 'argon2d') return { algorithm: variant, parameters }
 }

@@ -15,8 +15,10 @@ import { usernameProblem } from './usernames.js'
 /** The version of this format. One that is not this is refused. */
 export const recordsVersion = 1
 
-/** The highest id of a user that an import brings: it leaves room for as many again as anybody will sign up. */
+/** The highest id of a user that an import brings. Ids are safe integers: it leaves most of them to those who sign up later. */
 const userIdMax = 1_000_000_000_000_000
+/** The highest id that can have been given when there is an export. */
+const lastUserIdMax = 8 * userIdMax
 
 /** More than a user can have: while logins are under way there can be a few too many for a moment. */
 const tokensMax = 2 * tokensPerUser
@@ -29,7 +31,13 @@ const exportSchema = Type.Object({
   type: Type.Literal('export'),
   version: Type.Integer(),
   /** The highest id that a user ever had: ids of deleted users are not given again. */
-  last_user_id: Type.Optional(Type.Integer({ minimum: 0, maximum: userIdMax }))
+  last_user_id: Type.Optional(Type.Integer({ minimum: 0, maximum: lastUserIdMax }))
+}, strict)
+
+const endSchema = Type.Object({
+  type: Type.Literal('end'),
+  users: Type.Integer(),
+  roles: Type.Integer()
 }, strict)
 
 const roleSchema = Type.Object({
@@ -61,6 +69,8 @@ const userSchema = Type.Object({
 
 /** The first line of an export. */
 export type ExportRecord = Static<typeof exportSchema>
+/** The last line of an export, with the numbers of those before it: without it the export was cut off. */
+export type EndRecord = Static<typeof endSchema>
 /** What somebody can be. */
 export type RoleRecord = Static<typeof roleSchema>
 /** A living token, of the user in whose record it stands; `id` is its `jti`. */
@@ -68,7 +78,7 @@ export type TokenRecord = Static<typeof tokenSchema>
 /** An account with all that hangs on it. Name and hash are enough; the rest is what another system may not have. */
 export type UserRecord = Static<typeof userSchema>
 /** A line. */
-export type LatchkeyRecord = ExportRecord | RoleRecord | UserRecord
+export type LatchkeyRecord = ExportRecord | RoleRecord | UserRecord | EndRecord
 
 /** A line that is no record; `message` is a sentence without the line's content. */
 export class RecordError extends Error {
@@ -87,8 +97,15 @@ function check<T extends TObject> (schema: T, value: unknown): Static<T> {
   throw new RecordError(`${String(error?.path).slice(1).replaceAll('/', '.')} is missing or not what it must be`)
 }
 
+/** Whether there was or will be such a time, in a year of four digits. JavaScript takes 30 February for 1 March. */
+function exists (time: string): boolean {
+  const [moment, day] = [new Date(time), new Date(`${time.slice(0, 10)}T00:00:00Z`)]
+  if (Number.isNaN(moment.getTime()) || Number.isNaN(day.getTime())) return false
+  return day.toISOString().startsWith(time.slice(0, 10)) && moment.getUTCFullYear() >= 1 && moment.getUTCFullYear() <= 9_999
+}
+
 function checkTimes (times: Array<string | null | undefined>): void {
-  if (times.some((time) => typeof time === 'string' && Number.isNaN(Date.parse(time)))) throw new RecordError('a time is none that exists')
+  if (times.some((time) => typeof time === 'string' && !exists(time))) throw new RecordError('a time is none that exists')
 }
 
 function checkToken ({ id, description, created_at: createdAt, expires_at: expiresAt, last_used_at: lastUsedAt }: TokenRecord): void {
@@ -131,7 +148,8 @@ export function parseRecord (line: string): LatchkeyRecord {
     refuse(descriptionProblem(role.description), 'the description of the role')
     return role
   }
-  if (type !== 'export') throw new RecordError('its type must be export, role or user')
+  if (type === 'end') return check(endSchema, value)
+  if (type !== 'export') throw new RecordError('its type must be export, role, user or end')
   if (version !== recordsVersion) throw new RecordError(`its version must be ${recordsVersion}`)
   return check(exportSchema, value)
 }

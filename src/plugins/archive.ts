@@ -48,9 +48,11 @@ function byUser<Row extends { userId: number }> (rows: Row[]): Map<number, Row[]
 
 const iso = (time: Date | null) => time === null ? null : time.toISOString()
 
-function archiveRepository ({ db, tables: { users, tokens, roles, userRoles }, batch, lastUserId, skipUserIds }: Store) {
+function archiveRepository (store: Store) {
+  const { db, tables: { users, tokens, roles, userRoles } } = store
+
   /** A page of accounts with all that hangs on them. */
-  async function pageAfter (id: number): Promise<Array<UserRecord & { id: number }>> {
+  async function pageAfter (db: Store['db'], id: number): Promise<Array<UserRecord & { id: number }>> {
     const page = await db.select().from(users).where(gt(users.id, id)).orderBy(asc(users.id)).limit(usersPerPage)
     const ids = page.map((user) => user.id)
     const rolesOfPage = await db.select().from(userRoles).where(inArray(userRoles.userId, ids)).orderBy(asc(userRoles.roleName))
@@ -103,9 +105,17 @@ function archiveRepository ({ db, tables: { users, tokens, roles, userRoles }, b
   return {
     /** Everything, the roles first; an account and what hangs on it is one record. Expired tokens stay behind. */
     async * read (): AsyncGenerator<LatchkeyRecord> {
-      yield { type: 'export', version: recordsVersion, last_user_id: await lastUserId() }
-      for (const role of await db.select().from(roles).orderBy(asc(roles.name))) yield { type: 'role', ...role }
-      for (let page = await pageAfter(0); page.length > 0; page = await pageAfter(Number(page.at(-1)?.id))) yield * page
+      yield { type: 'export', version: recordsVersion, last_user_id: await store.lastUserId() }
+      yield * store.snapshot(async function * (db): AsyncGenerator<LatchkeyRecord> {
+        const allRoles = await db.select().from(roles).orderBy(asc(roles.name))
+        for (const role of allRoles) yield { type: 'role', ...role }
+        let count = 0
+        for (let page = await pageAfter(db, 0); page.length > 0; page = await pageAfter(db, Number(page.at(-1)?.id))) {
+          count += page.length
+          yield * page
+        }
+        yield { type: 'end', users: count, roles: allRoles.length }
+      })
     },
 
     /** Which names, emails and ids of these accounts are taken already. */
@@ -132,16 +142,16 @@ function archiveRepository ({ db, tables: { users, tokens, roles, userRoles }, b
         .map((chunk) => db.insert(users).values(chunk.map((user) => userRow(user, now))))
       const queries: Query[] = [
         ...chunksOf(newRoles, rowsPerStatement).map((chunk) => db.insert(roles).values(chunk.map(({ name, description }) => ({ name, description }))).onConflictDoNothing()),
-        // Those with an id come first, so that no other gets it.
+        // Before they are there: nobody who signs up meanwhile must get one of these ids.
+        ...store.skipUserIds(chosenIds.reduce((highest, id) => Math.max(highest, id), lastId)),
         ...insertUsers(newUsers.filter(({ id }) => id !== undefined)),
-        ...skipUserIds(chosenIds.reduce((highest, id) => Math.max(highest, id), lastId)),
         ...insertUsers(newUsers.filter(({ id }) => id === undefined)),
         ...chunksOf(newUsers.flatMap((user) => (user.roles ?? []).map((roleName) => ({ userId: idOf(user), roleName }))), rowsPerStatement)
           .map((chunk) => db.insert(userRoles).values(chunk)),
         ...chunksOf(newUsers.flatMap((user) => (user.tokens ?? []).map((token) => tokenRow(Number(user.id), token))), rowsPerStatement)
           .map((chunk) => db.insert(tokens).values(chunk))
       ]
-      await batch(queries)
+      await store.batch(queries)
     }
   }
 }

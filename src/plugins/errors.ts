@@ -5,7 +5,7 @@ import fp from 'fastify-plugin'
 import { asExpectedError } from '../database/faults.js'
 import { causeOf } from '../lib/causes.js'
 import { type ErrorClass, type ExpectedError, ErrorBody, errorBody, errorResponses, ValidationErrorBody } from '../lib/error-responses.js'
-import { BodyMalformed, BodyTooLarge, HeadersTooLarge, InternalServerError, MediaTypeUnsupported, RequestMalformed, RequestTimeout, RouteNotFound, ValidationFailed } from '../lib/errors.js'
+import { BodyMalformed, BodyTooLarge, HeadersTooLarge, InternalServerError, MediaTypeUnsupported, RequestMalformed, RequestTimeout, RouteNotFound, ServiceUnavailable, ValidationFailed } from '../lib/errors.js'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -43,7 +43,11 @@ function expectedError (thrown: unknown): ExpectedError {
 export function replyWithError (thrown: unknown, request: FastifyRequest, reply: FastifyReply): void {
   const error: ExpectedError = expectedError(thrown)
   // Only faults are news; what a client did wrong is in the line of the answer.
-  if (error.statusCode >= 500) {
+  if (error instanceof ServiceUnavailable) {
+    // Known and passing, and there can be very many of them: without the stack.
+    const { code, message } = Object(causeOf(error.cause))
+    request.log.error({ reason: { code, message } }, 'the database cannot serve now')
+  } else if (error.statusCode >= 500) {
     request.log.error({ err: causeOf(error.cause) }, 'the request failed')
   }
   // RFC 9110, section 15.5.2: a 401 always carries a challenge.

@@ -65,6 +65,15 @@ function rolesRepository (store: Store) {
       return rows.map(({ name }) => name)
     },
 
+    /** The names of everybody's roles, sorted, by user id. */
+    async ofAll (): Promise<Map<number, string[]>> {
+      const all = new Map<number, string[]>()
+      for (const { userId, roleName } of await db.select().from(userRoles).orderBy(asc(userRoles.roleName))) {
+        all.set(userId, [...all.get(userId) ?? [], roleName])
+      }
+      return all
+    },
+
     /** Gives a role to a user, who may have it already; false when there is no such user or role. */
     async grant (userId: number, roleName: string): Promise<boolean> {
       try {

@@ -14,6 +14,8 @@ const sweepIntervalMs = 3_600_000
 const lastUsedGrainMs = 300_000
 /** How long uses are collected before one statement writes them all. */
 const lastUsedDelayMs = 1_000
+/** How many expired rows one statement removes: a backlog must not hold everybody up. */
+const rowsPerSweep = 1_000
 /** How many uses one statement writes. */
 const usesPerStatement = 1_000
 
@@ -114,7 +116,11 @@ function tokensRepository ({ db, prepare, tables: { tokens, users } }: Store, no
 
     /** Removes the rows whose time has passed. */
     async deleteExpired (): Promise<void> {
-      await db.delete(tokens).where(lte(tokens.expiresAt, new Date(now())))
+      const expired = db.select({ id: tokens.id }).from(tokens).where(lte(tokens.expiresAt, new Date(now()))).limit(rowsPerSweep)
+      let rows: unknown[]
+      do {
+        rows = await db.delete(tokens).where(inArray(tokens.id, expired)).returning({ id: tokens.id })
+      } while (rows.length === rowsPerSweep)
     },
 
     /** Notes that a token was used, unless that was noted not long ago. Nothing is written yet. */
@@ -125,7 +131,8 @@ function tokensRepository ({ db, prepare, tables: { tokens, users } }: Store, no
 
     /** Writes the noted uses down. */
     async writeUses (): Promise<void> {
-      const ids = [...uses.keys()]
+      // In one order on every server, so that two of them cannot wait for each other's rows.
+      const ids = [...uses.keys()].sort()
       uses.clear()
       for (let i = 0; i < ids.length; i += usesPerStatement) {
         await db.update(tokens).set({ lastUsedAt: new Date(now()) }).where(inArray(tokens.id, ids.slice(i, i + usesPerStatement)))

@@ -11,22 +11,38 @@ const migrationsTable = 'latchkey_migrations'
 
 /** How long a start may wait for another one that migrates, or for whoever uses the tables. */
 const lockTimeoutMs = 60_000
+/** How long the server may take for what costs it nothing. */
+const answerTimeoutMs = 5_000
 
 /** What everybody who migrates a database of ours locks. */
 const lockName = 'latchkey migrations'
 
 /** Whether the database has Latchkey's tables, of whatever version. */
 export async function hasTables (client: Client): Promise<boolean> {
-  const { rows: [row] } = await client.query('select to_regclass($1) is not null as "isThere"', [`${migrationsSchema}.${migrationsTable}`])
-  return row.isThere
+  return await ask(client, 'to_regclass($1) is not null', [`${migrationsSchema}.${migrationsTable}`])
+}
+
+/** Whether the database takes every character. */
+export async function isUnicode (client: Client): Promise<boolean> {
+  return await ask(client, "current_setting('server_encoding') = $1", ['UTF8'])
+}
+
+/** A query for whose answer we do not wait longer, whatever became of the server. */
+function within (timeoutMs: number, text: string, values: unknown[]) {
+  return { text, values, query_timeout: timeoutMs }
+}
+
+/** A question that is answered at once, or the server is silent. */
+async function ask (client: Client, question: string, values: unknown[]): Promise<boolean> {
+  const { rows: [row] } = await client.query(within(answerTimeoutMs, `select ${question} as answer`, values))
+  return row.answer
 }
 
 /** Whether there is nothing to migrate: to know that takes no right but to read. */
 async function isPresent (client: Client): Promise<boolean> {
   if (!(await hasTables(client))) return false
   const newest = Math.max(...readMigrationFiles({ migrationsFolder }).map(({ folderMillis }) => folderMillis))
-  const { rows: [row] } = await client.query(`select coalesce(max(created_at), 0) >= $1 as "isPresent" from ${migrationsSchema}.${migrationsTable}`, [newest])
-  return row.isPresent
+  return await ask(client, `(select coalesce(max(created_at), 0) from ${migrationsSchema}.${migrationsTable}) >= $1`, [newest])
 }
 
 /**
@@ -40,6 +56,6 @@ export async function migrate (client: Client): Promise<void> {
   if (await isPresent(client)) return
   // Also for the tables: somebody may be using them.
   await client.query(`set lock_timeout = ${lockTimeoutMs}`)
-  await client.query('select pg_advisory_lock(hashtextextended($1, 0))', [lockName])
+  await client.query(within(lockTimeoutMs + answerTimeoutMs, 'select pg_advisory_lock(hashtextextended($1, 0))', [lockName]))
   await runMigrations(drizzle(client), { migrationsFolder, migrationsSchema, migrationsTable })
 }

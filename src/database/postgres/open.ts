@@ -3,7 +3,7 @@ import pg from 'pg'
 import { causeOf } from '../../lib/causes.js'
 import { parsePostgresUrl, printableUrl } from '../../lib/database-urls.js'
 import { type Query, type Store, StoreError, type StoreOptions } from '../store.js'
-import { hasTables, migrate } from './migrate.js'
+import { hasTables, isUnicode, migrate } from './migrate.js'
 import * as tables from './schema.js'
 
 /** How much longer than the server we wait for its answer: it is the one to give up, if it can. */
@@ -18,10 +18,17 @@ const idleTimeoutMs = 60_000
  */
 const sslModes = ['disable', 'require', 'verify-ca', 'verify-full']
 
+/** What can stand in the URL behind the question mark. Anything else would be left out in silence, as a misspelt `sslmode` would. */
+const parameters = ['sslmode', 'sslrootcert', 'sslcert', 'sslkey', 'application_name', 'host']
+
 /** The URL as the driver needs it to read `sslmode` as PostgreSQL defines it, not as its own versions do. */
 function connectionString (url: string): string {
   const parsed = parsePostgresUrl(url)
   if (parsed === undefined) throw new StoreError('this is no URL like postgres://user:password@host:port/database')
+  const names = [...parsed.searchParams.keys()]
+  if (!names.every((name) => parameters.includes(name)) || new Set(names).size < names.length) {
+    throw new StoreError(`the URL of the database can have these parameters, each once: ${parameters.join(', ')}`)
+  }
   const sslMode = parsed.searchParams.get('sslmode')
   if (sslMode === null) return url
   if (!sslModes.includes(sslMode)) throw new StoreError(`sslmode must be ${sslModes.slice(0, -1).join(', ')} or ${sslModes.at(-1)}`)
@@ -80,10 +87,13 @@ export async function openPostgres (url: string, { mustExist = false, poolSize =
     connectionString: connectionString(url),
     connectionTimeoutMillis: connectTimeoutMs,
     keepAlive: true,
-    fallback_application_name: 'latchkey'
+    fallback_application_name: 'latchkey',
+    // Whatever the database or the role prefers: times are read in this one.
+    options: '-c datestyle=ISO'
   }
   try {
     await withClient(config, async (client) => {
+      if (!(await isUnicode(client))) throw new Error('its encoding must be UTF8')
       if (mustExist && !(await hasTables(client))) throw new Error('it has no Latchkey in it')
       await migrate(client)
     })
@@ -96,14 +106,16 @@ export async function openPostgres (url: string, { mustExist = false, poolSize =
     max: poolSize,
     idleTimeoutMillis: idleTimeoutMs,
     statement_timeout: statementTimeoutMs,
+    // A server of ours that vanishes in the middle of a batch must not keep its locks.
+    idle_in_transaction_session_timeout: statementTimeoutMs,
     query_timeout: statementTimeoutMs + answerDelayMs
   })
   pool.on('error', ignoreBreaking)
   const db = drizzle(pool, { schema: tables })
   let closing: Promise<void> | undefined
   return {
-    // The one cast: both dialects have the builders that queries are written with.
-    ...{ db, tables } as unknown as Pick<Store, 'db' | 'tables'>,
+    db: asPort(db),
+    tables: Object(tables),
     // Under their names the server keeps them prepared, once a connection.
     prepare: (name, query) => Reflect.apply(query.prepare, query, [name]),
     batch: (queries) => runBatch(pool, queries),
@@ -111,9 +123,25 @@ export async function openPostgres (url: string, { mustExist = false, poolSize =
       const { rows: [row] } = await pool.query('select case when is_called then last_value else 0 end as id from latchkey.users_id_seq')
       return Number(row.id)
     },
-    skipUserIds: (upTo) => [{
-      toSQL: () => ({ sql: "select setval('latchkey.users_id_seq', greatest($1, last_value), $1 > 0 or is_called) from latchkey.users_id_seq", params: [upTo] })
-    }],
+    skipUserIds: (upTo) => [
+      // Nobody gets an id while we look at the last one.
+      { toSQL: () => ({ sql: 'lock table latchkey.users in share row exclusive mode', params: [] }) },
+      { toSQL: () => ({ sql: "select setval('latchkey.users_id_seq', $1) from latchkey.users_id_seq where $1::bigint > last_value or ($1 = last_value and not is_called)", params: [upTo] }) }
+    ],
+    async * snapshot (read) {
+      const client = await pool.connect()
+      client.on('error', ignoreBreaking)
+      let failure: Error | undefined = new Error('not finished')
+      try {
+        await client.query('begin isolation level repeatable read read only; set local idle_in_transaction_session_timeout = 0')
+        yield * read(asPort(drizzle(client, { schema: tables })))
+        await client.query('commit')
+        failure = undefined
+      } finally {
+        client.off('error', ignoreBreaking)
+        client.release(failure)
+      }
+    },
     ping: async () => { await pool.query('select 1') },
     async close () {
       closing ??= pool.end()
@@ -122,8 +150,12 @@ export async function openPostgres (url: string, { mustExist = false, poolSize =
   }
 }
 
-/** What went wrong in one line; of several addresses that were tried, the first says it. */
+/** The one cast: both dialects have the builders that queries are written with. */
+function asPort (db: unknown): Store['db'] {
+  return db as Store['db']
+}
+
+/** What went wrong, in one line. */
 function describe (error: unknown): string {
-  const { errors: [first] = [error] }: { errors?: unknown[] } = Object(error)
-  return String(Object(first).message).replace(/\n.*$/s, '')
+  return String(Object(error).message).replace(/\n.*$/s, '')
 }

@@ -103,9 +103,10 @@ export async function openSqlite (url: string, { mustExist = false }: StoreOptio
     // but they may be older than that.
     for (const suffix of inMemory ? [] : ['', '-wal', '-shm']) chmodSync(file + suffix, 0o600)
     const opened = client
+    // The one cast: sync results are awaited like async ones, so queries fit every dialect.
+    const port = db as unknown as Store['db']
     return {
-      // The one cast: sync results are awaited like async ones, so queries fit every dialect.
-      db: db as unknown as Store['db'],
+      db: port,
       tables,
       prepare: (name, query) => query.prepare(),
       batch: async (queries) => runBatch(opened, queries),
@@ -114,6 +115,14 @@ export async function openSqlite (url: string, { mustExist = false }: StoreOptio
         { toSQL: () => ({ sql: `insert into sqlite_sequence (name, seq) select 'users', 0 where not exists (select 1 ${userSequence})`, params: [] }) },
         { toSQL: () => ({ sql: "update sqlite_sequence set seq = max(seq, ?) where name = 'users'", params: [upTo] }) }
       ],
+      async * snapshot (read) {
+        opened.prepare('begin').run()
+        try {
+          yield * read(port)
+        } finally {
+          opened.prepare('commit').run()
+        }
+      },
       ping: async () => { await db.select({ id: tables.users.id }).from(tables.users).limit(1) },
       close: async () => { opened.close() }
     }
