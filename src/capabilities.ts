@@ -1,18 +1,17 @@
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import { tokenMaxLifetimeSeconds } from './lib/claims.js'
-import type { HashParameters } from './lib/password-hashes.js'
 import { loginTokenLifetimeSeconds } from './lib/token-limits.js'
 import authenticate from './plugins/authenticate.js'
 import database from './plugins/database.js'
 import jwt from './plugins/jwt.js'
-import passwords from './plugins/passwords.js'
+import passwords, { type PasswordsOptions } from './plugins/passwords.js'
 import roles from './plugins/roles.js'
 import tokens from './plugins/tokens.js'
 import users from './plugins/users.js'
 
 /** What the capabilities are told. */
-export interface CapabilityOptions {
+export interface CapabilityOptions extends PasswordsOptions {
   /** `sqlite:///relative/path`, `sqlite:////absolute/path`, `sqlite://` (in memory) or `postgres://user:password@host:port/database`. */
   databaseUrl: string
   /** The most connections to PostgreSQL, 10 by default. */
@@ -31,8 +30,6 @@ export interface CapabilityOptions {
   tokenTtlSeconds?: number
   /** The name of the bearer scheme in the app's OpenAPI document, for guarded routes to refer to; without it they say nothing. */
   securityScheme?: string
-  /** What a password hash costs. Defaults to OWASP's recommendation. */
-  hashParameters?: HashParameters
   /** The time in milliseconds since 1970. Defaults to the system's clock. */
   now?: () => number
 }
@@ -44,7 +41,7 @@ export interface CapabilityOptions {
  * @throws {TypeError} a secret key is too short or too well known, a lifetime is too long
  */
 const capabilities: FastifyPluginAsync<CapabilityOptions> = async (app, options) => {
-  const { databaseUrl, databaseMustExist, databasePoolSize, databaseConnectTimeoutMs, databaseStatementTimeoutMs, secretKey, secretKeyPrevious, tokenTtlSeconds = loginTokenLifetimeSeconds, hashParameters, securityScheme, now = Date.now } = options
+  const { databaseUrl, databaseMustExist, databasePoolSize, databaseConnectTimeoutMs, databaseStatementTimeoutMs, secretKey, secretKeyPrevious, tokenTtlSeconds = loginTokenLifetimeSeconds, securityScheme, now = Date.now } = options
   if (!Number.isInteger(tokenTtlSeconds) || tokenTtlSeconds < 1 || tokenTtlSeconds > tokenMaxLifetimeSeconds) {
     throw new TypeError(`tokenTtlSeconds must be an integer from 1 to ${tokenMaxLifetimeSeconds}`)
   }
@@ -52,7 +49,7 @@ const capabilities: FastifyPluginAsync<CapabilityOptions> = async (app, options)
   await app.register(database, { url: databaseUrl, mustExist: databaseMustExist, poolSize: databasePoolSize, connectTimeoutMs: databaseConnectTimeoutMs, statementTimeoutMs: databaseStatementTimeoutMs })
   await app.register(users, { now })
   await app.register(tokens, { now })
-  await app.register(passwords, { hashParameters })
+  await app.register(passwords, options)
   await app.register(jwt, { secretKey, secretKeyPrevious, tokenTtlSeconds, now })
   await app.register(authenticate, { securityScheme })
   await app.register(roles)

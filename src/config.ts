@@ -3,6 +3,7 @@ import { FormatRegistry, type Static, type TSchema, Type } from '@sinclair/typeb
 import { Value } from '@sinclair/typebox/value'
 import { tokenMaxLifetimeSeconds } from './lib/claims.js'
 import { parsePostgresUrl } from './lib/database-urls.js'
+import { defaultHashConcurrency, defaultHashDeadlineMs, defaultHashQueue } from './lib/hash-gate.js'
 import { defaultPasswordPolicy } from './lib/password-rules.js'
 import { isSecretKey, secretKeyRule } from './lib/secret-keys.js'
 import { loginTokenLifetimeSeconds } from './lib/token-limits.js'
@@ -49,6 +50,9 @@ const Settings = Type.Object({
   TOKEN_TTL_SECONDS: Type.Integer({ default: loginTokenLifetimeSeconds, minimum: 1, maximum: tokenMaxLifetimeSeconds, description: `must be an integer from 1 to ${tokenMaxLifetimeSeconds}` }),
   PASSWORD_MIN_LENGTH: Type.Integer({ default: defaultPasswordPolicy.minLength, minimum: 8, maximum: 64, description: 'must be an integer from 8 to 64' }),
   PASSWORD_BLOCKLIST: Type.Union([Type.Literal('on'), Type.Literal('off')], { default: 'on', description: 'must be on or off' }),
+  HASH_CONCURRENCY: Type.Integer({ default: defaultHashConcurrency, minimum: 1, maximum: 64, description: 'must be an integer from 1 to 64' }),
+  HASH_QUEUE: Type.Integer({ default: defaultHashQueue, minimum: 0, maximum: 10_000, description: 'must be an integer from 0 to 10000' }),
+  HASH_DEADLINE_MS: Milliseconds(defaultHashDeadlineMs),
   SIGNUP: Type.Union([Type.Literal('open'), Type.Literal('closed')], { default: 'open', description: 'must be open or closed' }),
   LOGIN_ERRORS: Type.Union([Type.Literal('detailed'), Type.Literal('uniform')], { default: 'detailed', description: 'must be detailed or uniform' }),
   TRUST_PROXY: Type.Array(Type.String({ format: 'address-range' }), { default: [], description: 'must be a comma-separated list of addresses or CIDR ranges' }),
@@ -69,6 +73,9 @@ function toConfig (settings: Static<typeof Settings>) {
     tokenTtlSeconds: settings.TOKEN_TTL_SECONDS,
     passwordMinLength: settings.PASSWORD_MIN_LENGTH,
     passwordBlocklist: settings.PASSWORD_BLOCKLIST,
+    hashConcurrency: settings.HASH_CONCURRENCY,
+    hashQueue: settings.HASH_QUEUE,
+    hashDeadlineMs: settings.HASH_DEADLINE_MS,
     signup: settings.SIGNUP,
     loginErrors: settings.LOGIN_ERRORS,
     trustProxy: settings.TRUST_PROXY,

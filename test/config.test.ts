@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { availableParallelism } from 'node:os'
 import { chmodSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
@@ -32,6 +33,9 @@ t.test('loadConfig', async (t) => {
       tokenTtlSeconds: 172_800,
       passwordMinLength: 8,
       passwordBlocklist: 'on',
+      hashConcurrency: Math.min(availableParallelism(), 3),
+      hashQueue: 32,
+      hashDeadlineMs: 3_000,
       signup: 'open',
       loginErrors: 'detailed',
       trustProxy: [],
@@ -97,6 +101,9 @@ t.test('loadConfig', async (t) => {
     TOKEN_TTL_SECONDS: ['0', '-1', '31536001', '48h', '99999999999999999999'],
     PASSWORD_MIN_LENGTH: ['7', '65', 'eight'],
     PASSWORD_BLOCKLIST: ['true', 'ON', '1'],
+    HASH_CONCURRENCY: ['0', '65', 'all'],
+    HASH_QUEUE: ['-1', '10001'],
+    HASH_DEADLINE_MS: ['0', '3s'],
     SIGNUP: ['yes', 'OPEN'],
     LOGIN_ERRORS: ['vague'],
     TRUST_PROXY: ['true', '1', 'loopback', '10.0.0.0/33', '0.0.0.0/0', '::/0', '10.0.0.0/8/8', '10.0.0.0/', '127.0.0.1,'],

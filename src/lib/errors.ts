@@ -26,6 +26,11 @@ export class ServiceUnavailable extends createError<string, 503, [{ cause: unkno
   readonly headers = { 'retry-after': '1' }
 }
 
+/** Too many passwords are to be hashed; none of it is the client's doing, and soon there is room again. */
+export class Overloaded extends createError<string, 503, []>('OVERLOADED', 'Service Unavailable', 503) {
+  readonly headers = { 'retry-after': '1' }
+}
+
 /** One thing that is wrong with one field. */
 export interface FieldProblem {
   field: string

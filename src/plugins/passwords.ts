@@ -2,22 +2,44 @@ import { randomBytes } from 'node:crypto'
 import { hash, verify } from '@node-rs/argon2'
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
+import { Overloaded } from '../lib/errors.js'
+import { defaultHashConcurrency, defaultHashDeadlineMs, defaultHashQueue, type HashGateCounts, hashGate, type HashTurn } from '../lib/hash-gate.js'
 import { bcryptPasswordBytes, type HashParameters, parseHash, recommendedParameters } from '../lib/password-hashes.js'
 import { canonicalPassword } from '../lib/password-rules.js'
 
-/** Hashing and verifying passwords. Every hash of the process passes through here. */
+/** Hashing and verifying passwords. Every hash of the process passes through here, a few at once. */
 export interface Passwords {
-  /** Hashes a password with argon2id into a PHC string. */
-  hash: (password: string) => Promise<string>
+  /**
+   * Hashes a password with argon2id into a PHC string.
+   *
+   * @throws {Overloaded} there is too much to do
+   */
+  hash: (password: string, turn?: HashTurn) => Promise<string>
   /**
    * Whether a password is the one of a stored hash. Without a hash (nobody has that
    * username) it does the same work and says no, so that the time tells nothing.
    *
    * @throws {Error} the stored hash is none that can be verified, or asks for more than is affordable
+   * @throws {Overloaded} there is too much to do
    */
-  verify: (storedHash: string | undefined, password: string) => Promise<boolean>
+  verify: (storedHash: string | undefined, password: string, turn?: HashTurn) => Promise<boolean>
   /** Whether a stored hash, which was just verified with this password, is weaker than a new one would be. */
   needsRehash: (storedHash: string, password: string) => boolean
+  /** Makes a hook (onRequest) that refuses what would find no room, before its body is read. */
+  refuseWhenFull: (share: 'login' | 'signup') => () => Promise<void>
+  /** What has happened at the gate so far, and what is there now. */
+  load: () => HashGateCounts & { running: number, queued: number }
+}
+
+/** What the plugin is told. */
+export interface PasswordsOptions {
+  hashParameters?: HashParameters
+  /** How many hashes are under way at once: by default as many as there are processors, and at most 3. */
+  hashConcurrency?: number
+  /** How many wait, at most: 32 by default. */
+  hashQueue?: number
+  /** How long one waits, in milliseconds: 3,000 by default. */
+  hashDeadlineMs?: number
 }
 
 declare module 'fastify' {
@@ -34,25 +56,26 @@ function decoyHash ({ memoryCost, timeCost, parallelism }: HashParameters): stri
   return `$argon2id$v=19$m=${memoryCost},t=${timeCost},p=${parallelism}$${salt}$${digest}`
 }
 
-const plugin: FastifyPluginAsync<{ hashParameters?: HashParameters }> = async (app, { hashParameters = recommendedParameters }) => {
+const plugin: FastifyPluginAsync<PasswordsOptions> = async (app, { hashParameters = recommendedParameters, hashConcurrency = defaultHashConcurrency, hashQueue = defaultHashQueue, hashDeadlineMs = defaultHashDeadlineMs }) => {
+  const gate = hashGate({ concurrency: hashConcurrency, queueLength: hashQueue, deadlineMs: hashDeadlineMs })
   const options = { algorithm: argon2id, ...hashParameters }
 
   // For users that do not exist: a hash of nothing anybody knows, with the parameters of the real ones.
   const decoy = decoyHash(hashParameters)
 
   const passwords: Passwords = {
-    hash: (password) => hash(canonicalPassword(password), options),
+    hash: (password, turn) => gate.run(() => hash(canonicalPassword(password), options), turn),
 
-    async verify (storedHash, password) {
+    async verify (storedHash, password, turn) {
       const canonical = canonicalPassword(password)
       const stored = parseHash(storedHash ?? decoy)
       if (stored === undefined) throw new Error('a stored password hash is not acceptable')
       if (stored.algorithm === 'bcrypt') {
         // Most installations never see one.
         const bcrypt = await import('@node-rs/bcrypt')
-        return await bcrypt.verify(canonical, String(storedHash))
+        return await gate.run(() => bcrypt.verify(canonical, String(storedHash)), turn)
       }
-      const isSame = await verify(storedHash ?? decoy, canonical)
+      const isSame = await gate.run(() => verify(storedHash ?? decoy, canonical), turn)
       return isSame && storedHash !== undefined
     },
 
@@ -63,7 +86,13 @@ const plugin: FastifyPluginAsync<{ hashParameters?: HashParameters }> = async (a
       return stored?.algorithm !== 'argon2id' ||
         stored.parameters.memoryCost < hashParameters.memoryCost ||
         stored.parameters.timeCost < hashParameters.timeCost
-    }
+    },
+
+    refuseWhenFull: (share) => async () => {
+      if (gate.isFull(share)) throw new Overloaded()
+    },
+
+    load: () => ({ ...gate.counts, ...gate.load() })
   }
   app.decorate('passwords', passwords)
 }

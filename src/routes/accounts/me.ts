@@ -1,17 +1,19 @@
 import { Type } from '@sinclair/typebox'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { clientGone } from '../../lib/client-gone.js'
+import type { HashTurn } from '../../lib/hash-gate.js'
 import { ref } from '../../lib/ref.js'
-import { LastAdmin, PasswordIncorrect } from '../../lib/errors.js'
+import { LastAdmin, Overloaded, PasswordIncorrect } from '../../lib/errors.js'
 import { refusePersonalPassword } from './personal-password.js'
 import { AccountBody, AccountDeletion, PasswordChange } from './schemas.js'
 import { userBody } from './user-body.js'
 
 const me: FastifyPluginAsyncTypebox = async (app) => {
   /** Replaces the verified hash; a login may have upgraded it meanwhile, which changes nothing of what was verified. */
-  async function replaceHash (id: number, hash: string, newHash: string, password: string): Promise<boolean> {
+  async function replaceHash (id: number, hash: string, newHash: string, password: string, turn: HashTurn): Promise<boolean> {
     if (await app.users.replaceHash(id, hash, newHash)) return true
     const present = await app.users.findHash(id)
-    return await app.passwords.verify(present, password) && app.users.replaceHash(id, String(present), newHash)
+    return await app.passwords.verify(present, password, turn) && app.users.replaceHash(id, String(present), newHash)
   }
 
   app.get('/me', {
@@ -26,8 +28,8 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
   }, async ({ currentUser }) => ({ ...userBody(currentUser), roles: await app.roles.ofUser(currentUser.id) }))
 
   app.put('/me/password', {
-    onRequest: app.authenticate,
-    config: { errors: [PasswordIncorrect] },
+    onRequest: [app.authenticate, app.passwords.refuseWhenFull('login')],
+    config: { errors: [PasswordIncorrect, Overloaded] },
     schema: {
       operationId: 'changePassword',
       tags: ['Accounts'],
@@ -39,18 +41,19 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
   }, async (request, reply) => {
     const { currentUser, currentTokenId, body } = request
     const log = request.log.child({ userId: currentUser.id, address: request.ip })
+    const turn = { signal: clientGone(reply) }
     const hash = await app.users.findHash(currentUser.id)
-    if (!(await app.passwords.verify(hash, body.current_password)) || hash === undefined) {
+    if (!(await app.passwords.verify(hash, body.current_password, turn)) || hash === undefined) {
       log.info({ outcome: 'password incorrect' }, 'password change failed')
       throw new PasswordIncorrect()
     }
     refusePersonalPassword('new_password', body.new_password, currentUser)
-    const newHash = await app.passwords.hash(body.new_password)
+    const newHash = await app.passwords.hash(body.new_password, { ...turn, isContinued: true })
 
     // Before the change, so that a crash between the two leaves no stranger's token with a
     // password that was changed against him; and after it, for a login that was under way.
     await app.tokens.revokeAll(currentUser.id, currentTokenId)
-    if (!(await replaceHash(currentUser.id, hash, newHash, body.current_password))) {
+    if (!(await replaceHash(currentUser.id, hash, newHash, body.current_password, { ...turn, isContinued: true }))) {
       log.info({ outcome: 'password changed meanwhile' }, 'password change failed')
       throw new PasswordIncorrect()
     }
@@ -61,8 +64,8 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
   })
 
   app.delete('/me', {
-    onRequest: app.authenticate,
-    config: { errors: [PasswordIncorrect, LastAdmin] },
+    onRequest: [app.authenticate, app.passwords.refuseWhenFull('login')],
+    config: { errors: [PasswordIncorrect, LastAdmin, Overloaded] },
     schema: {
       operationId: 'deleteMe',
       tags: ['Accounts'],
@@ -74,7 +77,7 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
   }, async (request, reply) => {
     const { currentUser } = request
     const log = request.log.child({ userId: currentUser.id, address: request.ip })
-    if (!(await app.passwords.verify(await app.users.findHash(currentUser.id), request.body.password))) {
+    if (!(await app.passwords.verify(await app.users.findHash(currentUser.id), request.body.password, { signal: clientGone(reply) }))) {
       log.info({ outcome: 'password incorrect' }, 'account deletion failed')
       throw new PasswordIncorrect()
     }

@@ -1,7 +1,8 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { causeOf } from '../../lib/causes.js'
+import { clientGone } from '../../lib/client-gone.js'
 import { describeUserAgent } from '../../lib/descriptions.js'
-import { PasswordIncorrect, ServiceUnavailable } from '../../lib/errors.js'
+import { Overloaded, PasswordIncorrect, ServiceUnavailable } from '../../lib/errors.js'
 import { ref } from '../../lib/ref.js'
 import { CredentialsIncorrect, UsernameUnknown } from './errors.js'
 import { LoginRequest, LoginResponse } from './schemas.js'
@@ -12,7 +13,8 @@ const login: FastifyPluginAsyncTypebox<{ loginErrors: 'detailed' | 'uniform' }> 
   const WrongPassword = isUniform ? CredentialsIncorrect : PasswordIncorrect
 
   app.post('/login', {
-    config: { errors: [PasswordIncorrect, CredentialsIncorrect, UsernameUnknown, ServiceUnavailable] },
+    config: { errors: [PasswordIncorrect, CredentialsIncorrect, UsernameUnknown, ServiceUnavailable, Overloaded] },
+    onRequest: app.passwords.refuseWhenFull('login'),
     schema: {
       operationId: 'logIn',
       tags: ['Sessions'],
@@ -22,7 +24,7 @@ const login: FastifyPluginAsyncTypebox<{ loginErrors: 'detailed' | 'uniform' }> 
       body: ref(LoginRequest),
       response: { 200: ref(LoginResponse) }
     }
-  }, async (request) => {
+  }, async (request, reply) => {
     const { username, password } = request.body
     const log = request.log.child({ address: request.ip })
 
@@ -31,7 +33,7 @@ const login: FastifyPluginAsyncTypebox<{ loginErrors: 'detailed' | 'uniform' }> 
       log.info({ outcome: 'username unknown' }, 'login failed')
       throw new UnknownUsername()
     }
-    const isCorrect = await app.passwords.verify(credentials?.passwordHash, password)
+    const isCorrect = await app.passwords.verify(credentials?.passwordHash, password, { signal: clientGone(reply) })
     if (credentials === undefined) {
       log.info({ outcome: 'username unknown' }, 'login failed')
       throw new UnknownUsername()
@@ -50,7 +52,7 @@ const login: FastifyPluginAsyncTypebox<{ loginErrors: 'detailed' | 'uniform' }> 
     // Whoever changes a password revokes every token after the change. A token made between
     // the check and the change would outlive it: what was checked must still be the password.
     const presentHash = await app.users.findHash(userId)
-    if (presentHash !== passwordHash && !(await app.passwords.verify(presentHash, password))) {
+    if (presentHash !== passwordHash && !(await app.passwords.verify(presentHash, password, { isContinued: true }))) {
       await app.tokens.revoke(userId, issued.id)
       log.info({ userId, outcome: 'password changed meanwhile' }, 'login failed')
       throw new WrongPassword()
@@ -59,7 +61,7 @@ const login: FastifyPluginAsyncTypebox<{ loginErrors: 'detailed' | 'uniform' }> 
     log.info({ userId, outcome: 'success' }, 'logged in')
     if (app.passwords.needsRehash(passwordHash, password)) {
       try {
-        await app.users.replaceHash(userId, passwordHash, await app.passwords.hash(password))
+        await app.users.replaceHash(userId, passwordHash, await app.passwords.hash(password, { isContinued: true }))
       } catch (error) {
         // The login has succeeded; the next one tries again.
         log.error({ err: causeOf(error) }, 'a password hash could not be upgraded')

@@ -1,0 +1,8 @@
+import type { FastifyReply } from 'fastify'
+
+/** Aborted when there is nobody any more to answer. */
+export function clientGone (reply: FastifyReply): AbortSignal {
+  const controller = new AbortController()
+  reply.raw.once('close', () => controller.abort())
+  return controller.signal
+}
