@@ -7,6 +7,7 @@ import { loggerOptions } from './lib/logger-options.js'
 import { usernameMaxLength } from './lib/usernames.js'
 import drain from './plugins/drain.js'
 import errors, { clientErrorHandler, frameworkErrorHandler, replyWithError } from './plugins/errors.js'
+import forwarded from './plugins/forwarded.js'
 import notFound from './plugins/not-found.js'
 import openapi from './plugins/openapi.js'
 import securityHeaders from './plugins/security-headers.js'
@@ -59,6 +60,7 @@ export async function buildApp (config: Config, options: BuildOptions = {}): Pro
 
   app.setErrorHandler(replyWithError)
   await app.register(drain)
+  if (config.trustProxy.length === 0) await app.register(forwarded)
   await app.register(securityHeaders)
   if (config.corsOrigin.length > 0) await app.register(cors, { origin: config.corsOrigin, methods: ['GET', 'HEAD', 'POST', 'PUT', 'DELETE'], exposedHeaders: ['retry-after', 'www-authenticate'], strictPreflight: false })
   await app.register(notFound)

@@ -462,6 +462,22 @@ t.test('TRUST_PROXY · forwarded addresses count only from a named peer', async 
   t.equal(await addresses({ TRUST_PROXY: '127.0.0.0/8' }), '203.0.113.7')
 })
 
+t.test('forwarded addresses that nobody is trusted with are warned of, once', async (t) => {
+  const warnings = async (env: Record<string, string>) => {
+    const lines: string[] = []
+    const app = await build(t, { LOG_LEVEL: 'warn', ...env }, { logStream: { write: (line) => { lines.push(line) } } })
+    await app.inject('/')
+    t.same(lines, [])
+    for (const name of ['x-forwarded-for', 'X-Real-IP', 'forwarded']) await app.inject({ url: '/', headers: { [name]: '203.0.113.7' } })
+    return lines
+  }
+  const [line = '', ...others] = await warnings({})
+  t.match(JSON.parse(line), { level: 40, address: '127.0.0.1', msg: /name it in TRUST_PROXY$/ })
+  t.notMatch(line, '203.0.113.7')
+  t.same(others, [])
+  t.same(await warnings({ TRUST_PROXY: '127.0.0.1' }), [])
+})
+
 t.test('a locked database · writes answer 503 with Retry-After within a second, reads go on, and it heals', async (t) => {
   const file = join(temporaryFolder(t), 'latchkey.sqlite')
   const lines: string[] = []

@@ -446,7 +446,7 @@ t.test('a table that somebody locked · 503 in bounded time', async (t) => {
 
 t.test('a pool of 2 serves 50 clients, and takes no third connection', async (t) => {
   const url = `${await createPostgres(t)}?application_name=small-pool`
-  const app = await build(t, { DATABASE_URL: url, DATABASE_POOL_SIZE: '2' })
+  const app = await build(t, { DATABASE_URL: url, DATABASE_POOL_SIZE: '2', DATABASE_CONNECT_TIMEOUT_MS: '10000' })
   const token = await tokenOf(app)
   const responses = await Promise.all(Array.from({ length: 50 }, (_, i) => [
     needLogin(app, token), needLogin(app, token), logIn(app), signUp(app, { ...bob, username: `bob${i}` })
