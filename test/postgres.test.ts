@@ -118,8 +118,12 @@ t.test('openStore', async (t) => {
   })
 
   t.test('what is wrong is one line, without the credentials', async (t) => {
-    const url = await createPostgres(t)
-    const { username, password } = new URL(url)
+    const ownersUrl = await createPostgres(t)
+    const username = `latchkey_secretive_${process.pid}`
+    const password = encodeURIComponent('s3cr3t/ä#?@')
+    await withClient(ownersUrl, (owner) => owner.query(`create role ${username} login password '${decodeURIComponent(password)}'`))
+    t.teardown(() => withClient(ownersUrl, (owner) => owner.query(`drop role ${username}`)))
+    const url = change(ownersUrl, { username, password })
     for (const [wrong, problem, options] of [
       [change(url, { port: '1' }), 'connect ECONNREFUSED 127.0.0.1:1'],
       [change(url, { hostname: 'localhost', port: '1' }), 'connect ECONNREFUSED'],
@@ -141,8 +145,8 @@ t.test('openStore', async (t) => {
       await t.rejects(openStore(`${url}?${parameters}`), { name: 'StoreError', message: 'the URL of the database can have these parameters, each once: sslmode, sslrootcert, sslcert, sslkey, application_name, host' }, parameters)
     }
     const latin = `${new URL(url).pathname.slice(1)}_latin`
-    await withClient(url, (client) => client.query(`create database ${latin} encoding 'LATIN1' locale 'C' template template0`))
-    t.teardown(() => withClient(url, (client) => client.query(`drop database ${latin} with (force)`)))
+    await withClient(ownersUrl, (client) => client.query(`create database ${latin} encoding 'LATIN1' locale 'C' template template0`))
+    t.teardown(() => withClient(ownersUrl, (client) => client.query(`drop database ${latin} with (force)`)))
     await t.rejects(openStore(change(url, { pathname: `/${latin}` })), { name: 'StoreError', message: /its encoding must be UTF8$/ })
     for (const mode of ['prefer', 'allow', 'verify', '']) {
       await t.rejects(openStore(`${url}?sslmode=${mode}`), { name: 'StoreError', message: 'sslmode must be disable, require, verify-ca or verify-full' })
