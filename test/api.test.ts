@@ -198,8 +198,12 @@ for (const database of databases) {
           const { user, system } = process.cpuUsage(before)
           return user + system
         }
-        await cost('bob')
-        const ratio = await cost('nobody') / await cost('bob')
+        // In turns, and the least of each: whatever else the machine does only adds.
+        const costs: Record<'nobody' | 'bob', number[]> = { nobody: [], bob: [] }
+        for (let round = 0; round < 3; round++) {
+          for (const username of ['nobody', 'bob'] as const) costs[username].push(await cost(username))
+        }
+        const ratio = Math.min(...costs.nobody) / Math.min(...costs.bob)
         t.ok(ratio > 0.5 && ratio < 2, `ratio of CPU time ${ratio.toFixed(2)}`)
       })
 

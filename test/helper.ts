@@ -18,9 +18,9 @@ export const bob = { username: 'bob', password: 'correct horse battery staple' }
 
 type Environment = Record<string, string>
 
-/** The server as it is, on a database in memory, with room for whatever a test does at once; closed when the test ends. */
+/** The server as it is, on a database in memory, with room and time for whatever a test does at once; closed when the test ends. */
 export async function build (t: Test, env: Environment = {}, options: BuildOptions = {}): Promise<FastifyInstance> {
-  const config = loadConfig({ DATABASE_URL: 'sqlite://', SECRET_KEY: secretKey, LOG_LEVEL: 'silent', HASH_QUEUE: '1000', ...env })
+  const config = loadConfig({ DATABASE_URL: 'sqlite://', SECRET_KEY: secretKey, LOG_LEVEL: 'silent', HASH_QUEUE: '1000', HASH_DEADLINE_MS: '60000', ...env })
   const app = await buildApp(config, { hashParameters: cheapHash, ...options })
   t.teardown(() => app.close())
   return app
