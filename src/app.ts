@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import cors from '@fastify/cors'
 import Fastify, { type FastifyInstance } from 'fastify'
 import type { Config } from './config.js'
@@ -46,6 +47,8 @@ export async function buildApp (config: Config, options: BuildOptions = {}): Pro
   const app = Fastify({
     logger: { ...loggerOptions, level: config.logLevel, stream: logStream },
     trustProxy: config.trustProxy,
+    // Unique beyond this process: the audit trail refers to the log by it.
+    genReqId: () => randomUUID(),
     routerOptions: { maxParamLength: paramMaxLength },
     pluginTimeout: pluginTimeoutMs,
     requestTimeout: requestTimeoutMs,
@@ -65,8 +68,15 @@ export async function buildApp (config: Config, options: BuildOptions = {}): Pro
   if (config.corsOrigin.length > 0) await app.register(cors, { origin: config.corsOrigin, methods: ['GET', 'HEAD', 'POST', 'PUT', 'DELETE'], exposedHeaders: ['retry-after', 'www-authenticate'], strictPreflight: false })
   await app.register(notFound)
   await app.register(openapi)
+  let onHashWait: ((waitedMs: number) => void) | undefined
+  if (config.metricsPort !== undefined) {
+    const { default: metrics } = await import('./plugins/metrics.js')
+    await app.register(metrics, { host: config.metricsHost, port: config.metricsPort })
+    onHashWait = app.metrics.observeHashWait
+  }
   await app.register(latchkey, {
     ...config,
+    onHashWait,
     securityScheme: 'bearerAuth',
     passwordPolicy: { minLength: config.passwordMinLength, blocklist: config.passwordBlocklist === 'on' },
     now,

@@ -1,17 +1,21 @@
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
+import type { AttemptLimits } from './lib/attempt-limits.js'
 import { tokenMaxLifetimeSeconds } from './lib/claims.js'
 import { loginTokenLifetimeSeconds } from './lib/token-limits.js'
 import authenticate from './plugins/authenticate.js'
 import database from './plugins/database.js'
+import events, { type EventsOptions } from './plugins/events.js'
 import jwt from './plugins/jwt.js'
+import loginFailures from './plugins/login-failures.js'
 import passwords, { type PasswordsOptions } from './plugins/passwords.js'
 import roles from './plugins/roles.js'
+import throttle from './plugins/throttle.js'
 import tokens from './plugins/tokens.js'
 import users from './plugins/users.js'
 
 /** What the capabilities are told. */
-export interface CapabilityOptions extends PasswordsOptions {
+export interface CapabilityOptions extends PasswordsOptions, AttemptLimits, EventsOptions {
   /** `sqlite:///relative/path`, `sqlite:////absolute/path`, `sqlite://` (in memory) or `postgres://user:password@host:port/database`. */
   databaseUrl: string
   /** The most connections to PostgreSQL, 10 by default. */
@@ -22,6 +26,8 @@ export interface CapabilityOptions extends PasswordsOptions {
   databaseStatementTimeoutMs?: number
   /** Refuses a database that is not there, where it would be made otherwise. */
   databaseMustExist?: boolean
+  /** Sets 16 MiB aside beside a SQLite database, so that logins go on where the disk is full: true by default. */
+  databaseKeepsReserve?: boolean
   /** Signs and verifies tokens; at least 32 bytes. */
   secretKey: string
   /** Still verifies, never signs: for rotation. */
@@ -41,14 +47,17 @@ export interface CapabilityOptions extends PasswordsOptions {
  * @throws {TypeError} a secret key is too short or too well known, a lifetime is too long
  */
 const capabilities: FastifyPluginAsync<CapabilityOptions> = async (app, options) => {
-  const { databaseUrl, databaseMustExist, databasePoolSize, databaseConnectTimeoutMs, databaseStatementTimeoutMs, secretKey, secretKeyPrevious, tokenTtlSeconds = loginTokenLifetimeSeconds, securityScheme, now = Date.now } = options
+  const { databaseUrl, databaseMustExist, databaseKeepsReserve = true, databasePoolSize, databaseConnectTimeoutMs, databaseStatementTimeoutMs, secretKey, secretKeyPrevious, tokenTtlSeconds = loginTokenLifetimeSeconds, securityScheme, now = Date.now } = options
   if (!Number.isInteger(tokenTtlSeconds) || tokenTtlSeconds < 1 || tokenTtlSeconds > tokenMaxLifetimeSeconds) {
     throw new TypeError(`tokenTtlSeconds must be an integer from 1 to ${tokenMaxLifetimeSeconds}`)
   }
 
-  await app.register(database, { url: databaseUrl, mustExist: databaseMustExist, poolSize: databasePoolSize, connectTimeoutMs: databaseConnectTimeoutMs, statementTimeoutMs: databaseStatementTimeoutMs })
+  await app.register(database, { url: databaseUrl, mustExist: databaseMustExist, keepsReserve: databaseKeepsReserve, poolSize: databasePoolSize, connectTimeoutMs: databaseConnectTimeoutMs, statementTimeoutMs: databaseStatementTimeoutMs })
   await app.register(users, { now })
   await app.register(tokens, { now })
+  await app.register(events, { auditRetentionDays: options.auditRetentionDays, now })
+  await app.register(loginFailures, { now })
+  await app.register(throttle, { ...options, now })
   await app.register(passwords, options)
   await app.register(jwt, { secretKey, secretKeyPrevious, tokenTtlSeconds, now })
   await app.register(authenticate, { securityScheme })

@@ -1,8 +1,10 @@
 import { isIP } from 'node:net'
 import { FormatRegistry, type Static, type TSchema, Type } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
+import { attemptLimitMax, defaultAttemptLimits } from './lib/attempt-limits.js'
 import { tokenMaxLifetimeSeconds } from './lib/claims.js'
 import { parsePostgresUrl } from './lib/database-urls.js'
+import { defaultAuditRetentionDays } from './lib/events.js'
 import { defaultHashConcurrency, defaultHashDeadlineMs, defaultHashQueue } from './lib/hash-gate.js'
 import { defaultPasswordPolicy } from './lib/password-rules.js'
 import { isSecretKey, secretKeyRule } from './lib/secret-keys.js'
@@ -37,6 +39,9 @@ const SecretKey = (options: object) => Type.String({
 const Milliseconds = (milliseconds: number) =>
   Type.Integer({ default: milliseconds, minimum: 100, maximum: 60_000, description: 'must be an integer from 100 to 60000 (milliseconds)' })
 
+const AttemptLimit = (attempts: number) =>
+  Type.Integer({ default: attempts, minimum: 0, maximum: attemptLimitMax, description: `must be an integer from 0 (no limit) to ${attemptLimitMax}` })
+
 /** The environment. A description is the end of a sentence that starts with the setting's name. */
 const Settings = Type.Object({
   HOST: Type.String({ default: '127.0.0.1', description: 'must be an address or a host name' }),
@@ -53,10 +58,17 @@ const Settings = Type.Object({
   HASH_CONCURRENCY: Type.Integer({ default: defaultHashConcurrency, minimum: 1, maximum: 64, description: 'must be an integer from 1 to 64' }),
   HASH_QUEUE: Type.Integer({ default: defaultHashQueue, minimum: 0, maximum: 10_000, description: 'must be an integer from 0 to 10000' }),
   HASH_DEADLINE_MS: Milliseconds(defaultHashDeadlineMs),
+  LOGIN_FAILURES_PER_ADDRESS_MINUTE: AttemptLimit(defaultAttemptLimits.loginFailuresPerAddressMinute),
+  LOGIN_FAILURES_PER_ADDRESS_HOUR: AttemptLimit(defaultAttemptLimits.loginFailuresPerAddressHour),
+  LOGIN_FAILURES_PER_ACCOUNT: AttemptLimit(defaultAttemptLimits.loginFailuresPerAccount),
+  SIGNUPS_PER_ADDRESS_HOUR: AttemptLimit(defaultAttemptLimits.signupsPerAddressHour),
+  AUDIT_RETENTION_DAYS: Type.Integer({ default: defaultAuditRetentionDays, minimum: 0, maximum: 3_650, description: 'must be an integer from 0 (nothing is kept) to 3650 (days)' }),
   SIGNUP: Type.Union([Type.Literal('open'), Type.Literal('closed')], { default: 'open', description: 'must be open or closed' }),
   LOGIN_ERRORS: Type.Union([Type.Literal('detailed'), Type.Literal('uniform')], { default: 'detailed', description: 'must be detailed or uniform' }),
   TRUST_PROXY: Type.Array(Type.String({ format: 'address-range' }), { default: [], description: 'must be a comma-separated list of addresses or CIDR ranges' }),
   CORS_ORIGIN: Type.Array(Type.String({ format: 'origin' }), { default: [], description: 'must be a comma-separated list of origins like https://app.example.com' }),
+  METRICS_HOST: Type.String({ default: '127.0.0.1', description: 'must be an address or a host name' }),
+  METRICS_PORT: Type.Optional(Type.Integer({ minimum: 0, maximum: 65_535, description: 'must be an integer from 0 to 65535' })),
   LOG_LEVEL: Type.Union((['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const).map((level) => Type.Literal(level)), { default: 'info', description: 'must be fatal, error, warn, info, debug, trace or silent' })
 })
 
@@ -76,10 +88,17 @@ function toConfig (settings: Static<typeof Settings>) {
     hashConcurrency: settings.HASH_CONCURRENCY,
     hashQueue: settings.HASH_QUEUE,
     hashDeadlineMs: settings.HASH_DEADLINE_MS,
+    loginFailuresPerAddressMinute: settings.LOGIN_FAILURES_PER_ADDRESS_MINUTE,
+    loginFailuresPerAddressHour: settings.LOGIN_FAILURES_PER_ADDRESS_HOUR,
+    loginFailuresPerAccount: settings.LOGIN_FAILURES_PER_ACCOUNT,
+    signupsPerAddressHour: settings.SIGNUPS_PER_ADDRESS_HOUR,
+    auditRetentionDays: settings.AUDIT_RETENTION_DAYS,
     signup: settings.SIGNUP,
     loginErrors: settings.LOGIN_ERRORS,
     trustProxy: settings.TRUST_PROXY,
     corsOrigin: settings.CORS_ORIGIN,
+    metricsHost: settings.METRICS_HOST,
+    metricsPort: settings.METRICS_PORT,
     logLevel: settings.LOG_LEVEL
   })
 }

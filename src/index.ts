@@ -5,15 +5,19 @@ import type { PasswordPolicy } from './lib/password-rules.js'
 import errors from './plugins/errors.js'
 import validation from './plugins/validation.js'
 import accounts from './routes/accounts/index.js'
+import events from './routes/events/index.js'
 import roles from './routes/roles/index.js'
 import sessions from './routes/sessions/index.js'
 
 // The types of what is decorated: `app.authenticate`, `request.currentUser` and the others.
 export type * from './plugins/authenticate.js'
 export type * from './plugins/database.js'
+export type * from './plugins/events.js'
 export type * from './plugins/jwt.js'
+export type * from './plugins/login-failures.js'
 export type * from './plugins/passwords.js'
 export type * from './plugins/roles.js'
+export type * from './plugins/throttle.js'
 export type * from './plugins/tokens.js'
 export type * from './plugins/users.js'
 
@@ -54,6 +58,7 @@ const latchkey: FastifyPluginAsync<LatchkeyOptions> = async (app, options) => {
     await scope.register(accounts, { signup })
     await scope.register(sessions, { loginErrors })
     await scope.register(roles)
+    await scope.register(events)
   }, { prefix })
 }
 

@@ -99,10 +99,20 @@ for (const database of databases) {
       })
 
       t.test('40 at once for one name make one account', async (t) => {
-        const app = await build(t, { DATABASE_URL: await database.create(t, { isShared: true }) })
+        const app = await build(t, { DATABASE_URL: await database.create(t, { isShared: true }), HASH_QUEUE: '32' })
         const responses = await Promise.all(Array.from({ length: 40 }, (_, i) => signUp(app, { ...bob, username: i % 2 === 0 ? 'bob' : 'BOB' })))
         t.equal(responses.filter(({ statusCode }) => statusCode === 200).length, 1)
         t.equal(responses.filter(({ statusCode }) => statusCode === 409).length, 39)
+        t.match(app.passwords.load(), { passed: 1 }, 'and cost one hash')
+      })
+
+      t.test('of several at once for one name the next is heard when one was refused, not when the server cannot', async (t) => {
+        const app = await build(t)
+        await signUp(app, { ...bob, username: 'alice', email: 'taken@example.com' })
+        const statuses = async (...accounts: object[]) => (await Promise.all(accounts.map((account) => signUp(app, account)))).map(({ statusCode }) => statusCode)
+        t.same(await statuses({ ...bob, email: 'taken@example.com' }, bob, bob), [409, 200, 409])
+        await database.addTrigger(app.store, 'before insert on users', database.fault('a fault'))
+        t.same(await statuses(...Array.from({ length: 3 }, () => ({ ...bob, username: 'carol' }))), [500, 500, 500])
       })
 
       t.test('a password must not be the username or the email, nor common, unless the list is off', async (t) => {
@@ -270,9 +280,10 @@ for (const database of databases) {
         for (const line of lines) t.equal(line.trimEnd().split('\n').length, 1)
         const outcomes = lines.map((line) => JSON.parse(line)).filter(({ outcome }) => outcome !== undefined)
         t.match(outcomes, [
-          { userId: 1, address: '127.0.0.1', outcome: 'success', reqId: String },
-          { userId: 1, address: '127.0.0.1', outcome: 'password incorrect', reqId: String },
-          { address: '127.0.0.1', outcome: 'username unknown', reqId: String }
+          { event: 'signup', userId: 1, address: '127.0.0.1', outcome: 'success', reqId: String },
+          { event: 'login', userId: 1, address: '127.0.0.1', outcome: 'success', reqId: String },
+          { event: 'login_failure', userId: 1, address: '127.0.0.1', outcome: 'password_incorrect', reqId: String },
+          { event: 'login_failure', address: '127.0.0.1', outcome: 'username_unknown', reqId: String }
         ])
         for (const secret of [bob.password, 'a wrong secret', token, '$argon2', 'in-the-query', secretKey, 'mallory']) {
           t.notOk(log.includes(secret), secret)

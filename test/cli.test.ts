@@ -87,7 +87,7 @@ for (const database of databases) {
       })
 
       t.test('an unknown user is one clear line, whatever was typed', async (t) => {
-        for (const args of [['user', 'show'], ['user', 'delete'], ['user', 'logout'], ['user', 'set-password', '--password-stdin'], ['role', 'grant', 'nobody', 'admin'], ['token', 'create', '--description', 'x']]) {
+        for (const args of [['user', 'show'], ['user', 'delete'], ['user', 'logout'], ['user', 'unlock'], ['events', '--user'], ['user', 'set-password', '--password-stdin'], ['role', 'grant', 'nobody', 'admin'], ['token', 'create', '--description', 'x']]) {
           refused(t, await latchkey(args.includes('nobody') ? args : [...args, 'nobody']), 'there is no user nobody')
         }
         refused(t, await latchkey(['user', 'show', 'no\nbody\u001b[31m']), 'there is no user of that name')
@@ -203,7 +203,7 @@ t.test('what cannot be done is one clear line', async (t) => {
 
 t.test('help and misuse', async (t) => {
   const { latchkey } = commandLine(t)
-  const commands = ['serve', 'migrate', 'reset-db', 'secret', 'user create', 'user list', 'user show', 'user delete', 'user set-password', 'user logout', 'role grant', 'role revoke', 'role list', 'role create', 'role delete', 'token create']
+  const commands = ['serve', 'migrate', 'reset-db', 'secret', 'user create', 'user list', 'user show', 'user delete', 'user set-password', 'user logout', 'user unlock', 'events', 'role grant', 'role revoke', 'role list', 'role create', 'role delete', 'token create']
   for (const command of ['', 'user', 'role', 'token', ...commands]) {
     const { code, out, err } = await latchkey([...command.split(' ').filter(Boolean), '--help'])
     t.match({ code, out, err }, { code: 0, out: new RegExp(`^Usage: latchkey ?${command}`), err: '' }, command)

@@ -32,7 +32,7 @@ t.test('openapi.yaml', async (t) => {
   })
 
   t.test('depends on no setting', async (t) => {
-    const other = await build(t, { SIGNUP: 'closed', LOGIN_ERRORS: 'uniform', PASSWORD_MIN_LENGTH: '20', TOKEN_TTL_SECONDS: '60', PORT: '9', CORS_ORIGIN: 'https://app.example.com' })
+    const other = await build(t, { SIGNUP: 'closed', LOGIN_ERRORS: 'uniform', LOGIN_FAILURES_PER_ACCOUNT: '0', AUDIT_RETENTION_DAYS: '0', METRICS_PORT: '0', PASSWORD_MIN_LENGTH: '20', TOKEN_TTL_SECONDS: '60', PORT: '9', CORS_ORIGIN: 'https://app.example.com' })
     t.equal((await other.inject('/openapi.yaml')).body, yaml)
   })
 
@@ -61,7 +61,7 @@ t.test('openapi.yaml', async (t) => {
   })
 
   t.test('names its components', async (t) => {
-    t.match(Object.keys(document.components.schemas), ['ErrorResponse', 'ValidationErrorResponse', 'User', 'Account', 'SignupRequest', 'SignupResponse', 'PasswordChange', 'AccountDeletion', 'LoginRequest', 'LoginResponse', 'Message', 'Token', 'TokenList', 'TokenRequest', 'NewToken', 'Role', 'RoleList', 'Health'])
+    t.match(Object.keys(document.components.schemas), ['ErrorResponse', 'ValidationErrorResponse', 'User', 'Account', 'SignupRequest', 'SignupResponse', 'PasswordChange', 'AccountDeletion', 'LoginRequest', 'LoginResponse', 'Message', 'Token', 'TokenList', 'TokenRequest', 'NewToken', 'Role', 'RoleList', 'Event', 'EventList', 'Health'])
     t.notMatch(yaml, /def-\d/)
     t.same(Object.keys(document.components.securitySchemes), ['bearerAuth'])
   })
@@ -91,11 +91,11 @@ t.test('openapi.yaml', async (t) => {
       return operation
     }
     const login = find('POST /api/v1/login')
-    t.same(Object.keys(login.responses), ['200', '400', '401', '404', '413', '415', '422', '500', '503'])
+    t.same(Object.keys(login.responses), ['200', '400', '401', '404', '413', '415', '422', '429', '500', '503'])
     t.same(codes(login, 401), ['PASSWORD_INCORRECT', 'CREDENTIALS_INCORRECT'])
     t.same(codes(login, 404), ['USERNAME_UNKNOWN'])
     const signup = find('POST /api/v1/signup')
-    t.same(Object.keys(signup.responses), ['200', '400', '403', '409', '413', '415', '422', '500', '503'])
+    t.same(Object.keys(signup.responses), ['200', '400', '403', '409', '413', '415', '422', '429', '500', '503'])
     t.same(codes(signup, 409), ['USERNAME_TAKEN', 'EMAIL_TAKEN'])
     for (const [name, { responses }] of operations) {
       for (const [status, { content = {} }] of Object.entries(responses)) {

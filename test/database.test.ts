@@ -1,5 +1,7 @@
-import { chmodSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import fs, { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { syncBuiltinESMExports } from 'node:module'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import Database from 'better-sqlite3'
 import { DrizzleQueryError, sql } from 'drizzle-orm'
 import { getTableConfig } from 'drizzle-orm/sqlite-core'
@@ -8,7 +10,7 @@ import { isConflict, isForeignKeyViolation, isUnavailable } from '../src/databas
 import { causeOf } from '../src/lib/causes.js'
 import { openStore } from '../src/database/open.js'
 import type { Store } from '../src/database/store.js'
-import { temporaryFolder } from './helper.js'
+import { bob, build, logIn, signUp, temporaryFolder } from './helper.js'
 
 const mode = (path: string) => statSync(path).mode & 0o777
 const pragma = async (store: Store, name: string) => Object.values(await store.db.get<object>(sql.raw(`pragma ${name}`)))[0]
@@ -171,6 +173,72 @@ t.test('openStore', async (t) => {
     await store.close()
     await t.rejects(store.ping())
   })
+})
+
+t.test('the reserve · is made soon for nobody else, and given up when the disk is full', async (t) => {
+  const folder = join(temporaryFolder(t), 'data')
+  const file = join(folder, 'latchkey.sqlite')
+  const reserve = `${file}-reserve`
+  const store = await openStore(`sqlite:///${file}`, { keepsReserve: true })
+  const { roles } = store.tables
+  t.notOk(store.isNearlyFull())
+  t.notOk(existsSync(reserve), 'not on the way to the first answer')
+  const isMade = async () => {
+    for (let i = 0; i < 200 && !existsSync(reserve); i++) await delay(50)
+    t.match(statSync(reserve), { size: 16_777_216, mode: 0o100600 })
+  }
+  await isMade()
+
+  const long = 'x'.repeat(100_000)
+  await store.db.run(sql.raw('pragma max_page_count = 1'))
+  const insert = async () => store.db.insert(roles).values({ name: 'one', description: long }).then(() => 'inserted', (error) => Object(causeOf(error)).code)
+  t.equal(await insert(), 'SQLITE_FULL')
+  t.notOk(existsSync(reserve), 'it was given up, and the write tried again')
+  t.equal(await insert(), 'SQLITE_FULL')
+  await t.rejects(store.batch([store.db.insert(roles).values({ name: 'one', description: long })]), { code: 'SQLITE_FULL' })
+  await store.db.run(sql.raw('pragma max_page_count = 1000000'))
+  await store.batch([store.db.insert(roles).values({ name: 'one', description: long })])
+  await store.close()
+
+  const again = await openStore(`sqlite:///${file}`, { keepsReserve: true })
+  await isMade()
+  await again.db.run(sql.raw('pragma max_page_count = 1'))
+  await t.rejects(again.batch([again.db.insert(roles).values({ name: 'two', description: long })]), { code: 'SQLITE_FULL' })
+  t.notOk(existsSync(reserve), 'for a batch as well')
+  t.same((await again.db.select({ name: roles.name }).from(roles)).map(({ name }) => name), ['admin', 'one'], 'which is tried as a whole')
+  await again.close()
+})
+
+t.test('the reserve · whoever cannot have one does without', async (t) => {
+  const inMemory = await openStore('sqlite://', { keepsReserve: true })
+  await inMemory.db.run(sql.raw('pragma max_page_count = 1'))
+  await t.rejects(inMemory.batch([inMemory.db.insert(inMemory.tables.roles).values({ name: 'one', description: 'x'.repeat(100_000) })]), { code: 'SQLITE_FULL' })
+  t.notOk(inMemory.isNearlyFull())
+  await inMemory.close()
+
+  const folder = join(temporaryFolder(t), 'data')
+  const file = join(folder, 'latchkey.sqlite')
+  const store = await openStore(`sqlite:///${file}`, { keepsReserve: true })
+  rmSync(folder, { recursive: true })
+  await delay(1_500)
+  t.notOk(store.isNearlyFull())
+  await store.close()
+})
+
+t.test('a disk that is nearly full · signup 503, login 200', async (t) => {
+  const { statfsSync } = fs
+  t.teardown(() => {
+    Object.assign(fs, { statfsSync })
+    syncBuiltinESMExports()
+  })
+  const app = await build(t, { DATABASE_URL: `sqlite:///${join(temporaryFolder(t), 'latchkey.sqlite')}` })
+  await signUp(app)
+  Object.assign(fs, { statfsSync: () => ({ bavail: 1_000, bsize: 4_096 }) })
+  syncBuiltinESMExports()
+  const refused = await signUp(app, { ...bob, username: 'alice' })
+  t.match(refused.json(), { statusCode: 503, code: 'SERVICE_UNAVAILABLE', message: 'Service Unavailable' })
+  t.equal(refused.headers['retry-after'], '1')
+  t.equal((await logIn(app)).statusCode, 200)
 })
 
 t.test('faults', async (t) => {

@@ -1,5 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
+import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { FastifyInstance } from 'fastify'
@@ -7,6 +9,9 @@ import type { Test } from 'tap'
 import { buildApp, type BuildOptions } from '../src/app.js'
 import { loadConfig } from '../src/config.js'
 import type { TestDatabase } from './databases.js'
+
+/** Set by `npm run drill`. */
+export const isLongDrill = process.env.LATCHKEY_DRILL === 'long'
 
 /** Signs the tokens of every test. */
 export const secretKey = 'Vt3mQ0u1Zk8yXr5sWb7nLc2dPf4gHj6aTe9iRo'
@@ -18,9 +23,19 @@ export const bob = { username: 'bob', password: 'correct horse battery staple' }
 
 type Environment = Record<string, string>
 
-/** The server as it is, on a database in memory, with room and time for whatever a test does at once; closed when the test ends. */
+/** Room and time for whatever a test does at once: those that are about the limits set them. */
+const roomForTests = {
+  HASH_QUEUE: '1000',
+  HASH_DEADLINE_MS: '60000',
+  LOGIN_FAILURES_PER_ADDRESS_MINUTE: '0',
+  LOGIN_FAILURES_PER_ADDRESS_HOUR: '0',
+  LOGIN_FAILURES_PER_ACCOUNT: '0',
+  SIGNUPS_PER_ADDRESS_HOUR: '0'
+}
+
+/** The server as it is, on a database in memory; closed when the test ends. */
 export async function build (t: Test, env: Environment = {}, options: BuildOptions = {}): Promise<FastifyInstance> {
-  const config = loadConfig({ DATABASE_URL: 'sqlite://', SECRET_KEY: secretKey, LOG_LEVEL: 'silent', HASH_QUEUE: '1000', HASH_DEADLINE_MS: '60000', ...env })
+  const config = loadConfig({ DATABASE_URL: 'sqlite://', SECRET_KEY: secretKey, LOG_LEVEL: 'silent', ...roomForTests, ...env })
   const app = await buildApp(config, { hashParameters: cheapHash, ...options })
   t.teardown(() => app.close())
   return app
@@ -69,12 +84,17 @@ export interface ServerProcess {
 
 /**
  * The real server as a process of its own, in `folder`, on a free port; killed when the test
- * ends. `prelude` is code that runs in it first.
+ * ends. `prelude` is code that runs in it first; `wrapper` is a command that runs it.
  */
-export function startServer (t: Test, folder: string, env: Record<string, string | undefined> = {}, prelude = '', command = ['server.ts']): ServerProcess {
+export function startServer (t: Test, folder: string, env: Record<string, string | undefined> = {}, prelude = '', command = ['server.ts'], wrapper: string[] = []): ServerProcess {
   const [script = '', ...args] = command
   const imports = prelude === '' ? [] : [`--import=data:text/javascript,${encodeURIComponent(prelude)}`]
-  const child = spawn(process.execPath, [...process.execArgv, ...imports, join(import.meta.dirname, '../src', script), ...args], {
+  // A long drill is about the server as it is run: compiled, and without what compiles it here.
+  const node = isLongDrill
+    ? [process.execPath, ...imports, join(import.meta.dirname, '../dist', script.replace('.ts', '.js'))]
+    : [process.execPath, ...process.execArgv, ...imports, join(import.meta.dirname, '../src', script)]
+  const [program = '', ...before] = [...wrapper, ...node]
+  const child = spawn(program, [...before, ...args], {
     cwd: folder,
     // Compiled by the same rules as here, or the coverage of the two could not be added up.
     env: { ...process.env, TS_NODE_PROJECT: join(import.meta.dirname, '../tsconfig.json'), HOST: '127.0.0.1', PORT: '0', SECRET_KEY: secretKey, ...env },
@@ -99,3 +119,18 @@ export function startServer (t: Test, folder: string, env: Record<string, string
   })
   return { child, output: () => printed, listening, exited }
 }
+
+/** A connection to a server, and what came back until it ended. */
+export async function open (url: string, bytes: string): Promise<{ socket: Socket, ended: Promise<string> }> {
+  const { hostname, port } = new URL(url)
+  const socket = connect(Number(port), hostname)
+  await once(socket, 'connect')
+  let answer = ''
+  socket.setEncoding('utf8').on('data', (text) => { answer += text }).on('error', () => {})
+  const ended = new Promise<string>((resolve) => socket.on('close', () => resolve(answer)))
+  socket.write(bytes)
+  return { socket, ended }
+}
+
+/** What comes before the body of a login. */
+export const loginHead = (length: number) => `POST /api/v1/login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ${length}\r\n\r\n`

@@ -50,7 +50,7 @@ t.test('openStore', async (t) => {
   })
 
   t.test('both schemas have the same tables, columns, keys and indexes', async (t) => {
-    const types: Record<string, string> = { SQLiteInteger: 'number', PgBigInt53: 'number', SQLiteTimestamp: 'date', PgTimestamp: 'date', SQLiteText: 'string', PgText: 'string', PgCustomColumn: 'string' }
+    const types: Record<string, string> = { SQLiteInteger: 'number', PgBigInt53: 'number', PgInteger: 'number', SQLiteTimestamp: 'date', PgTimestamp: 'date', SQLiteText: 'string', PgText: 'string', PgCustomColumn: 'string' }
     const shape = ({ name, columns, indexes, foreignKeys, primaryKeys }: ReturnType<typeof sqliteTable> | ReturnType<typeof postgresTable>) => ({
       name,
       columns: columns.map((column) => ({ name: column.name, type: types[column.columnType], notNull: column.notNull, isPrimary: column.primary, isUnique: column.isUnique, uniqueName: column.isUnique ? column.uniqueName : undefined, hasDefault: column.hasDefault && column.name !== 'id', default: column.default, values: column.enumValues })),
@@ -71,7 +71,7 @@ t.test('openStore', async (t) => {
     const url = await createPostgres(t, { isEmpty: true })
     const stores = await Promise.all(Array.from({ length: 8 }, () => open(t, url)))
     for (const store of stores) await store.ping()
-    t.same(await rowsOf(stores[0] as Store, 'select count(*)::int as migrations, count(distinct hash)::int as different from drizzle.latchkey_migrations'), [{ migrations: 2, different: 2 }])
+    t.same(await rowsOf(stores[0] as Store, 'select count(*)::int as migrations, count(distinct hash)::int as different from drizzle.latchkey_migrations'), [{ migrations: 3, different: 3 }])
   })
 
   t.test('a server that goes silent before it is asked anything ends the start, in bounded time', { timeout: 30_000 }, async (t) => {

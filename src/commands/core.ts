@@ -28,7 +28,7 @@ export async function withCore (terminal: Terminal, { database = false, secretKe
   if (isSecretKeyNew) terminal.stderr.write('there was no SECRET_KEY: a new one was made and kept in .env\n')
   const core = Fastify({ pluginTimeout: 0 })
   try {
-    await core.register(capabilities, { ...config, databaseMustExist: database, databaseStatementTimeoutMs: statementTimeoutMs })
+    await core.register(capabilities, { ...config, databaseMustExist: database, databaseKeepsReserve: false, databaseStatementTimeoutMs: statementTimeoutMs })
     await work(core, config)
   } finally {
     await core.close()

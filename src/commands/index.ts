@@ -5,6 +5,7 @@ import { ConfigError } from '../config.js'
 import { isUnavailable } from '../database/faults.js'
 import { causeOf } from '../lib/causes.js'
 import { StoreError } from '../database/store.js'
+import { eventCommands } from './events.js'
 import { roleCommands } from './role.js'
 import { serverCommands } from './server.js'
 import { CommandError, type Terminal } from './terminal.js'
@@ -31,6 +32,7 @@ function buildProgram (terminal: Terminal): Command {
   userCommands(program, terminal)
   roleCommands(program, terminal)
   tokenCommands(program, terminal)
+  eventCommands(program, terminal)
   transferCommands(program, terminal)
   return program
 }

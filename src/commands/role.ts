@@ -14,6 +14,7 @@ export function roleCommands (program: Command, terminal: Terminal): void {
         const user = await findUser(core, username)
         await requireRoleNamed(core, name)
         await core.roles.grant(user.id, name)
+        core.events.note({ kind: 'role_change', userId: user.id, detail: `granted ${name}` })
         say(terminal, `user ${user.username} has the role ${name}`)
       })
     })
@@ -24,6 +25,7 @@ export function roleCommands (program: Command, terminal: Terminal): void {
         const user = await findUser(core, username)
         await requireRoleNamed(core, name)
         if (!(await core.roles.revoke(user.id, name))) throw new CommandError(`user ${user.username} is the last admin: make another one first`)
+        core.events.note({ kind: 'role_change', userId: user.id, detail: `revoked ${name}` })
         say(terminal, `user ${user.username} does not have the role ${name}`)
       })
     })
@@ -47,6 +49,7 @@ export function roleCommands (program: Command, terminal: Terminal): void {
       await withCore(terminal, {}, async (core) => {
         const created = await core.roles.create({ name, description })
         if (created === undefined) throw new CommandError(`there is a role ${name} already`)
+        core.events.note({ kind: 'role_change', detail: `created ${name}` })
         print(terminal, options, created, `role ${name} was made`)
       })
     })
@@ -56,6 +59,7 @@ export function roleCommands (program: Command, terminal: Terminal): void {
       if (name === adminRole) throw new CommandError('the role admin cannot be deleted')
       await withCore(terminal, { database: true }, async (core) => {
         if (!(await core.roles.delete(name))) throw new CommandError(`there is no role ${printable(name)}`)
+        core.events.note({ kind: 'role_change', detail: `deleted ${name}` })
         say(terminal, `role ${name} was deleted`)
       })
     })

@@ -15,7 +15,7 @@ export function serverCommands (program: Command, terminal: Terminal): void {
       await withCore(terminal, {}, async () => say(terminal, 'the database is up to date'))
     })
 
-  program.command('reset-db').description('delete every account, token and role')
+  program.command('reset-db').description('delete every account, token and role; the audit trail stays')
     .option('--yes', 'do not ask')
     .action(async ({ yes = false }: { yes?: boolean }) => {
       await withCore(terminal, { database: true }, async (core, { databaseUrl }) => {
@@ -25,6 +25,8 @@ export function serverCommands (program: Command, terminal: Terminal): void {
         }
         await core.users.deleteAll()
         await core.roles.deleteAll()
+        await core.loginFailures.forgetAll()
+        core.events.note({ kind: 'reset' })
         say(terminal, 'the database is empty')
       })
     })

@@ -28,6 +28,7 @@ export function tokenCommands (program: Command, terminal: Terminal): void {
         const issued = await core.accessTokens.issue({ userId: user.id, kind: 'personal', description, lifetimeSeconds })
         if (issued === undefined) throw new CommandError(`there is no user ${user.username} any more`)
         await core.tokens.makeRoom(user.id, [issued.id])
+        core.events.note({ kind: 'token_creation', userId: user.id, detail: issued.id })
         print(terminal, options, {
           id: issued.id,
           description,

@@ -89,6 +89,7 @@ async function importInto (core: FastifyInstance, found: Import): Promise<void> 
   refuseTaken(found, await core.archive.findTaken(users))
   try {
     await core.archive.write(found.roles.map(({ record }) => record), users, found.lastUserId)
+    core.events.note({ kind: 'import', detail: `${users.length} users` })
   } catch (error) {
     if (isConflict(error)) throw new CommandError('the database has changed meanwhile: nothing was imported, try again')
     throw error
@@ -114,6 +115,7 @@ async function exportFrom (core: FastifyInstance, path: string | undefined, { st
   const target = path === undefined ? stdout : newFile(path)
   try {
     await pipeline(Readable.from(asText(core.archive.read())), target, { end: path !== undefined })
+    core.events.note({ kind: 'export' })
   } catch (error) {
     if (path !== undefined) rmSync(path)
     if (Object(error).syscall === 'write') throw new CommandError(`the export could not be written: ${Object(error).message}`)

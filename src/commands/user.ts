@@ -42,7 +42,11 @@ export function userCommands (program: Command, terminal: Terminal): void {
         const passwordHash = await hashNewPassword(terminal, options, core, config, { username, email })
         const created = await core.users.create({ username, email, passwordHash })
         if (created === undefined) throw new CommandError(await core.users.find(username) === undefined ? 'email already signed-up' : 'username already taken')
-        if (admin) await core.roles.grant(created.id, adminRole)
+        core.events.note({ kind: 'signup', userId: created.id })
+        if (admin) {
+          await core.roles.grant(created.id, adminRole)
+          core.events.note({ kind: 'role_change', userId: created.id, detail: `granted ${adminRole}` })
+        }
         print(terminal, options, record(created, admin ? [adminRole] : []), `user ${created.username} was made, with the id ${created.id}${admin ? ' and the role admin' : ''}`)
       })
     })
@@ -72,6 +76,7 @@ export function userCommands (program: Command, terminal: Terminal): void {
       await withCore(terminal, { database: true }, async (core) => {
         const found = await findUser(core, username)
         if (!(await core.users.delete(found.id))) throw new CommandError(`user ${found.username} is the last admin: make another one first`)
+        core.events.note({ kind: 'deletion', userId: found.id })
         say(terminal, `user ${found.username} was deleted`)
       })
     })
@@ -86,6 +91,8 @@ export function userCommands (program: Command, terminal: Terminal): void {
         await core.tokens.revokeAll(found.id)
         await core.users.setHash(found.id, passwordHash)
         await core.tokens.revokeAll(found.id)
+        await core.loginFailures.forgetNetworks(found.id)
+        core.events.note({ kind: 'password_change', userId: found.id })
         say(terminal, `user ${found.username} has another password, and is logged out everywhere`)
       })
     })
@@ -95,7 +102,18 @@ export function userCommands (program: Command, terminal: Terminal): void {
       await withCore(terminal, { database: true }, async (core) => {
         const found = await findUser(core, username)
         await core.tokens.revokeAll(found.id)
+        core.events.note({ kind: 'revocation', userId: found.id, detail: 'all' })
         say(terminal, `user ${found.username} is logged out everywhere`)
+      })
+    })
+
+  user.command('unlock').argument('<name>', 'the username').description('let a user log in at once who has to wait after failed logins')
+    .action(async (username: string) => {
+      await withCore(terminal, { database: true }, async (core) => {
+        const found = await findUser(core, username)
+        const hasFailures = await core.loginFailures.forget(found.username.toLowerCase())
+        if (hasFailures) core.events.note({ kind: 'unlock', userId: found.id })
+        say(terminal, hasFailures ? `the failed logins of user ${found.username} are forgotten` : `user ${found.username} has no failed logins`)
       })
     })
 }

@@ -5,6 +5,8 @@ import type * as tables from './sqlite/schema.js'
 export interface StoreOptions {
   /** Refuses a database that is not there, where it would be made otherwise. */
   mustExist?: boolean
+  /** Sets space on the disk aside for those who are here already, where the database is a file of ours. */
+  keepsReserve?: boolean
   /** The most connections to a database server, 10 by default. SQLite has one. */
   poolSize?: number
   /** How long a query waits for a connection to a database server, in milliseconds: 2,000 by default. */
@@ -42,6 +44,8 @@ export interface Store {
    * written by this store: for tools, not for servers.
    */
   snapshot: <Row>(read: (db: Store['db']) => AsyncGenerator<Row>) => AsyncGenerator<Row>
+  /** Whether there is so little space left that nobody new should get any. A database server keeps its own house. */
+  isNearlyFull: () => boolean
   /** Asks the database for an answer; rejects when there is none. */
   ping: () => Promise<void>
   /** Gives everything back. Queries afterwards reject. */

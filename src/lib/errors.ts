@@ -31,6 +31,15 @@ export class Overloaded extends createError<string, 503, []>('OVERLOADED', 'Serv
   readonly headers = { 'retry-after': '1' }
 }
 
+/** Too many attempts from one address or for one account (RFC 6585, section 4). */
+export class TooManyAttempts extends createError<string, 429, []>('TOO_MANY_ATTEMPTS', 'too many attempts: try again later', 429) {
+  readonly headers: { 'retry-after': string }
+  constructor (retryAfterSeconds = 1) {
+    super()
+    this.headers = { 'retry-after': String(retryAfterSeconds) }
+  }
+}
+
 /** One thing that is wrong with one field. */
 export interface FieldProblem {
   field: string

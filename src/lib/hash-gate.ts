@@ -20,6 +20,8 @@ export interface HashGateOptions {
   queueLength: number
   /** How long one waits before it is refused, in milliseconds. */
   deadlineMs: number
+  /** Called with the time that each one waited which was let through, in milliseconds. */
+  onPass?: (waitedMs: number) => void
 }
 
 /** On whose behalf a hash is asked for. */
@@ -56,13 +58,18 @@ interface Waiting {
  *
  * @see https://cheatsheetseries.owasp.org/cheatsheets/Denial_of_Service_Cheat_Sheet.html
  */
-export function hashGate ({ concurrency, queueLength, deadlineMs }: HashGateOptions) {
+export function hashGate ({ concurrency, queueLength, deadlineMs, onPass = () => {} }: HashGateOptions) {
   const queue: Waiting[] = []
   const counts: HashGateCounts = { passed: 0, waitedMs: 0, full: 0, late: 0, abandoned: 0 }
   let running = 0
 
   function isQueueFull (share: string): boolean {
     return queue.length >= queueLength || (share === 'signup' && queue.filter((waiting) => waiting.share === share).length >= queueLength / 2)
+  }
+
+  function refuse (): never {
+    counts.full++
+    throw new Overloaded()
   }
 
   function wait ({ share = 'login', signal, isContinued = false }: HashTurn): Promise<void> {
@@ -97,8 +104,14 @@ export function hashGate ({ concurrency, queueLength, deadlineMs }: HashGateOpti
     /** How many are under way, and how many wait. */
     load: () => ({ running, queued: queue.length }),
 
-    /** Whether somebody who came now would be refused. */
-    isFull: (share: 'login' | 'signup' = 'login') => running >= concurrency && isQueueFull(share),
+    /**
+     * For whoever has not brought the password yet.
+     *
+     * @throws {Overloaded} the queue is full
+     */
+    refuseWhenFull (share: 'login' | 'signup'): void {
+      if (running >= concurrency && isQueueFull(share)) refuse()
+    },
 
     /**
      * Does the work when it is its turn.
@@ -110,18 +123,20 @@ export function hashGate ({ concurrency, queueLength, deadlineMs }: HashGateOpti
         counts.abandoned++
         throw new Overloaded()
       }
+      let waitedMs = 0
       if (running < concurrency) {
         running++
       } else if (turn.isContinued !== true && isQueueFull(turn.share ?? 'login')) {
-        counts.full++
-        throw new Overloaded()
+        refuse()
       } else {
         const before = performance.now()
         // Whoever ends gives its place to the one that starts: it stays counted.
         await wait(turn)
-        counts.waitedMs += performance.now() - before
+        waitedMs = performance.now() - before
       }
       counts.passed++
+      counts.waitedMs += waitedMs
+      onPass(waitedMs)
       try {
         return await work()
       } finally {

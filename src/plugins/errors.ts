@@ -5,6 +5,7 @@ import fp from 'fastify-plugin'
 import { asExpectedError } from '../database/faults.js'
 import { causeOf } from '../lib/causes.js'
 import { type ErrorClass, type ExpectedError, ErrorBody, errorBody, errorResponses, ValidationErrorBody } from '../lib/error-responses.js'
+import { noteFailure } from '../lib/failures.js'
 import { BodyMalformed, BodyTooLarge, HeadersTooLarge, InternalServerError, MediaTypeUnsupported, RequestMalformed, RequestTimeout, RouteNotFound, ServiceUnavailable, ValidationFailed } from '../lib/errors.js'
 
 declare module 'fastify' {
@@ -42,6 +43,7 @@ function expectedError (thrown: unknown): ExpectedError {
 /** Answers a failure: Fastify's error handler. */
 export function replyWithError (thrown: unknown, request: FastifyRequest, reply: FastifyReply): void {
   const error: ExpectedError = expectedError(thrown)
+  noteFailure(request, error)
   // Only faults are news; what a client did wrong is in the line of the answer.
   if (error instanceof ServiceUnavailable) {
     // Known and passing, and there can be very many of them: without the stack.

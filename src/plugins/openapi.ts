@@ -51,6 +51,7 @@ const plugin: FastifyPluginAsync = async (app) => {
         { name: 'Accounts', description: 'Getting an account, changing it, leaving.' },
         { name: 'Sessions', description: 'Getting tokens, seeing them, taking them back.' },
         { name: 'Roles', description: 'Who may do what; for admins.' },
+        { name: 'Events', description: 'What happened: the audit trail.' },
         { name: 'Greeting', description: 'Using the token.' },
         { name: 'Health', description: 'For load balancers and orchestrators.' }
       ],

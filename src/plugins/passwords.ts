@@ -2,7 +2,6 @@ import { randomBytes } from 'node:crypto'
 import { hash, verify } from '@node-rs/argon2'
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
-import { Overloaded } from '../lib/errors.js'
 import { defaultHashConcurrency, defaultHashDeadlineMs, defaultHashQueue, type HashGateCounts, hashGate, type HashTurn } from '../lib/hash-gate.js'
 import { bcryptPasswordBytes, type HashParameters, parseHash, recommendedParameters } from '../lib/password-hashes.js'
 import { canonicalPassword } from '../lib/password-rules.js'
@@ -40,6 +39,8 @@ export interface PasswordsOptions {
   hashQueue?: number
   /** How long one waits, in milliseconds: 3,000 by default. */
   hashDeadlineMs?: number
+  /** Called with the time that each hash had to wait, in milliseconds. */
+  onHashWait?: (waitedMs: number) => void
 }
 
 declare module 'fastify' {
@@ -56,8 +57,8 @@ function decoyHash ({ memoryCost, timeCost, parallelism }: HashParameters): stri
   return `$argon2id$v=19$m=${memoryCost},t=${timeCost},p=${parallelism}$${salt}$${digest}`
 }
 
-const plugin: FastifyPluginAsync<PasswordsOptions> = async (app, { hashParameters = recommendedParameters, hashConcurrency = defaultHashConcurrency, hashQueue = defaultHashQueue, hashDeadlineMs = defaultHashDeadlineMs }) => {
-  const gate = hashGate({ concurrency: hashConcurrency, queueLength: hashQueue, deadlineMs: hashDeadlineMs })
+const plugin: FastifyPluginAsync<PasswordsOptions> = async (app, { hashParameters = recommendedParameters, hashConcurrency = defaultHashConcurrency, hashQueue = defaultHashQueue, hashDeadlineMs = defaultHashDeadlineMs, onHashWait }) => {
+  const gate = hashGate({ concurrency: hashConcurrency, queueLength: hashQueue, deadlineMs: hashDeadlineMs, onPass: onHashWait })
   const options = { algorithm: argon2id, ...hashParameters }
 
   // For users that do not exist: a hash of nothing anybody knows, with the parameters of the real ones.
@@ -88,9 +89,7 @@ const plugin: FastifyPluginAsync<PasswordsOptions> = async (app, { hashParameter
         stored.parameters.timeCost < hashParameters.timeCost
     },
 
-    refuseWhenFull: (share) => async () => {
-      if (gate.isFull(share)) throw new Overloaded()
-    },
+    refuseWhenFull: (share) => async () => gate.refuseWhenFull(share),
 
     load: () => ({ ...gate.counts, ...gate.load() })
   }

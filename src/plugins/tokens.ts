@@ -3,19 +3,15 @@ import { and, desc, eq, gt, inArray, lte, ne, notInArray, sql } from 'drizzle-or
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import { isForeignKeyViolation } from '../database/faults.js'
-import { causeOf } from '../lib/causes.js'
+import { beside, rowsPerSweep, sweep } from '../lib/chores.js'
 import type { Store } from '../database/store.js'
 import { tokensPerUser } from '../lib/token-limits.js'
 import type { User } from './users.js'
 
-/** How often expired rows are removed. They are refused by their `exp` anyway: this only bounds the table. */
-const sweepIntervalMs = 3_600_000
 /** How coarse `last_used_at` is: at most one write a token in this time. */
 const lastUsedGrainMs = 300_000
 /** How long uses are collected before one statement writes them all. */
 const lastUsedDelayMs = 1_000
-/** How many expired rows one statement removes: a backlog must not hold everybody up. */
-const rowsPerSweep = 1_000
 /** How many uses one statement writes. */
 const usesPerStatement = 1_000
 
@@ -114,13 +110,11 @@ function tokensRepository ({ db, prepare, tables: { tokens, users } }: Store, no
       await db.delete(tokens).where(and(eq(tokens.userId, userId), exceptId === undefined ? undefined : ne(tokens.id, exceptId)))
     },
 
-    /** Removes the rows whose time has passed. */
-    async deleteExpired (): Promise<void> {
+    /** Removes rows whose time has passed, some at a time; answers how many. They are refused by their `exp` anyway: this only bounds the table. */
+    async deleteExpired (): Promise<number> {
       const expired = db.select({ id: tokens.id }).from(tokens).where(lte(tokens.expiresAt, new Date(now()))).limit(rowsPerSweep)
-      let rows: unknown[]
-      do {
-        rows = await db.delete(tokens).where(inArray(tokens.id, expired)).returning({ id: tokens.id })
-      } while (rows.length === rowsPerSweep)
+      const rows = await db.delete(tokens).where(inArray(tokens.id, expired)).returning({ id: tokens.id })
+      return rows.length
     },
 
     /** Notes that a token was used, unless that was noted not long ago. Nothing is written yet. */
@@ -145,21 +139,11 @@ const plugin: FastifyPluginAsync<{ now: () => number }> = async (app, { now }) =
   const tokens = tokensRepository(app.store, now)
   app.decorate('tokens', tokens)
 
-  /** Work beside the requests: a failure is news for the operator and nobody else. */
-  const beside = (work: () => Promise<void>, failure: string) => async () => {
-    try {
-      await work()
-    } catch (error) {
-      app.log.error({ err: causeOf(error) }, failure)
-    }
-  }
-  const sweep = beside(tokens.deleteExpired, 'expired tokens could not be removed')
-  const writeUses = beside(tokens.writeUses, 'the last uses of tokens could not be written')
-
-  app.addHook('onReady', sweep)
-  const timers = [setInterval(sweep, sweepIntervalMs).unref(), setInterval(writeUses, lastUsedDelayMs).unref()]
+  sweep(app, { deleteSome: tokens.deleteExpired, failure: 'expired tokens could not be removed' })
+  const writeUses = beside(app, { work: tokens.writeUses, failure: 'the last uses of tokens could not be written' })
+  const timer = setInterval(writeUses, lastUsedDelayMs).unref()
   app.addHook('onClose', async () => {
-    for (const timer of timers) clearInterval(timer)
+    clearInterval(timer)
     await writeUses()
   })
 }

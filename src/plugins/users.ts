@@ -12,8 +12,8 @@ type UserRow = Store['tables']['users']['$inferSelect']
 /** An account, without its secrets. */
 export type User = Pick<UserRow, 'id' | 'username' | 'email' | 'createdAt'>
 
-/** An account as the login sees it. */
-export type Credentials = Pick<UserRow, 'id' | 'passwordHash'>
+/** An account as the login sees it; `lastLoginAt` is null where its user has not logged in from the same network before. */
+export type Credentials = Pick<UserRow, 'id' | 'passwordHash'> & { lastLoginAt: Date | null }
 
 /** What a new account is made of; `username` and `email` have been validated, the password hashed. */
 export type NewUser = Pick<UserRow, 'username' | 'email' | 'passwordHash'>
@@ -26,11 +26,12 @@ declare module 'fastify' {
 }
 
 function usersRepository (store: Store, now: () => number) {
-  const { db, tables: { users, userRoles } } = store
+  const { db, tables: { knownNetworks, users, userRoles } } = store
   const account = { id: users.id, username: users.username, email: users.email, createdAt: users.createdAt }
   const byUsername = store.prepare('credentials', db
-    .select({ id: users.id, passwordHash: users.passwordHash })
+    .select({ id: users.id, passwordHash: users.passwordHash, lastLoginAt: knownNetworks.lastLoginAt })
     .from(users)
+    .leftJoin(knownNetworks, and(eq(knownNetworks.userId, users.id), eq(knownNetworks.network, sql.placeholder('network'))))
     .where(eq(users.usernameKey, sql.placeholder('usernameKey'))))
 
   return {
@@ -55,11 +56,11 @@ function usersRepository (store: Store, now: () => number) {
       return user
     },
 
-    /** What a login is checked against; `undefined` when nobody has that username. */
-    async findCredentials (username: string): Promise<Credentials | undefined> {
+    /** What a login from a network is checked against; `undefined` when nobody has that username. */
+    async findCredentials (username: string, network = ''): Promise<Credentials | undefined> {
       const usernameKey = canonicalUsername(username)
       if (usernameKey === undefined) return undefined
-      const [credentials] = await byUsername.execute({ usernameKey })
+      const [credentials] = await byUsername.execute({ usernameKey, network })
       return credentials
     },
 

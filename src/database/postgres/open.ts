@@ -142,6 +142,7 @@ export async function openPostgres (url: string, { mustExist = false, poolSize =
         client.release(failure)
       }
     },
+    isNearlyFull: () => false,
     ping: async () => { await pool.query('select 1') },
     async close () {
       closing ??= pool.end()

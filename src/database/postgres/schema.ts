@@ -1,4 +1,4 @@
-import { bigint, customType, index, pgSchema, primaryKey, text, timestamp } from 'drizzle-orm/pg-core'
+import { bigint, customType, index, integer, pgSchema, primaryKey, text, timestamp } from 'drizzle-orm/pg-core'
 
 // The same tables as in ../sqlite/schema.ts, which says what they are for.
 
@@ -50,4 +50,42 @@ export const userRoles = latchkey.table('user_roles', {
 }, (table) => [
   primaryKey({ columns: [table.userId, table.roleName] }),
   index('user_roles_role_name_index').on(table.roleName)
+])
+
+export const loginFailures = latchkey.table('login_failures', {
+  usernameKey: bytewise('username_key').notNull(),
+  network: bytewise('network').notNull(),
+  failures: integer('failures').notNull(),
+  waitsUntilMs: bigint('waits_until_ms', { mode: 'number' }).notNull(),
+  lastFailureMs: bigint('last_failure_ms', { mode: 'number' }).notNull()
+}, (table) => [
+  primaryKey({ columns: [table.usernameKey, table.network] }),
+  index('login_failures_last_failure_ms_index').on(table.lastFailureMs)
+])
+
+export const knownNetworks = latchkey.table('known_networks', {
+  userId: id('user_id').notNull().references(() => users.id, { onDelete: 'cascade' }),
+  network: bytewise('network').notNull(),
+  lastLoginAt: time('last_login_at').notNull()
+}, (table) => [
+  primaryKey({ columns: [table.userId, table.network] }),
+  index('known_networks_last_login_at_index').on(table.lastLoginAt)
+])
+
+export const events = latchkey.table('events', {
+  id: id('id').primaryKey().generatedByDefaultAsIdentity({ name: 'events_id_seq' }),
+  time: time('time').notNull(),
+  kind: bytewise('kind').notNull(),
+  outcome: text('outcome').notNull(),
+  source: text('source', { enum: ['http', 'cli'] }).notNull(),
+  userId: id('user_id'),
+  actorId: id('actor_id'),
+  detail: text('detail'),
+  address: text('address'),
+  userAgent: text('user_agent'),
+  requestId: text('request_id')
+}, (table) => [
+  index('events_time_index').on(table.time),
+  index('events_user_id_index').on(table.userId, table.id),
+  index('events_kind_index').on(table.kind, table.id)
 ])

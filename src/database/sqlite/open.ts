@@ -6,8 +6,10 @@ import { drizzle } from 'drizzle-orm/better-sqlite3'
 import { migrate } from 'drizzle-orm/better-sqlite3/migrator'
 import { causeOf } from '../../lib/causes.js'
 import { type Query, type Store, StoreError, type StoreOptions } from '../store.js'
-import { limitPatience } from './patience.js'
+import { limitedPatience } from './patience.js'
+import { keepReserve, noReserve, type Reserve, retryWhenFull } from './reserve.js'
 import * as tables from './schema.js'
+import { aroundWrites } from './writes.js'
 
 /** How long a start may wait for another process that migrates the same file. */
 const migrationWaitMs = 5_000
@@ -88,16 +90,19 @@ const userSequence = "from sqlite_sequence where name = 'users'"
  *
  * @throws {StoreError} the file cannot be opened, is no SQLite database, or cannot be migrated
  */
-export async function openSqlite (url: string, { mustExist = false }: StoreOptions): Promise<Store> {
+export async function openSqlite (url: string, { mustExist = false, keepsReserve = false }: StoreOptions): Promise<Store> {
   const file = fileOf(url)
   const inMemory = file === ':memory:'
   if (mustExist && !inMemory && !existsSync(file)) throw new StoreError(`there is no database ${file}`)
   let client: Database.Database | undefined
+  let reserve: Reserve = noReserve
   try {
     if (!inMemory) prepareFile(file)
     client = new Database(file, { timeout: migrationRetryMs })
     await prepare(client)
-    limitPatience(client)
+    if (keepsReserve && !inMemory) reserve = keepReserve(file)
+    const [patiently, untilFull] = [limitedPatience(client), retryWhenFull(client, reserve)]
+    aroundWrites(client, (write) => untilFull(() => patiently(write)))
     const db = drizzle(client, { schema: tables })
     // Only now is the file known to be ours to restrict. SQLite gives -wal and -shm its mode,
     // but they may be older than that.
@@ -109,7 +114,7 @@ export async function openSqlite (url: string, { mustExist = false }: StoreOptio
       db: port,
       tables,
       prepare: (name, query) => query.prepare(),
-      batch: async (queries) => runBatch(opened, queries),
+      batch: async (queries) => untilFull(() => runBatch(opened, queries)),
       lastUserId: async () => Number(opened.prepare(`select coalesce(max(seq), 0) ${userSequence}`).pluck().get()),
       skipUserIds: (upTo) => [
         { toSQL: () => ({ sql: `insert into sqlite_sequence (name, seq) select 'users', 0 where not exists (select 1 ${userSequence})`, params: [] }) },
@@ -124,9 +129,14 @@ export async function openSqlite (url: string, { mustExist = false }: StoreOptio
         }
       },
       ping: async () => { await db.select({ id: tables.users.id }).from(tables.users).limit(1) },
-      close: async () => { opened.close() }
+      isNearlyFull: reserve.isNearlyFull,
+      close: async () => {
+        reserve.close()
+        opened.close()
+      }
     }
   } catch (error) {
+    reserve.close()
     client?.close()
     throw new StoreError(`cannot open the database ${file}: ${Object(error).message}`, { cause: error })
   }

@@ -1,4 +1,5 @@
 import type Database from 'better-sqlite3'
+import type { Around } from './writes.js'
 
 /**
  * How long a statement may wait for another process's lock. The wait blocks the event
@@ -13,12 +14,12 @@ const impatientMs = 1_000
  * Lets writes wait for a lock, but not one after the other: once one has waited in vain,
  * those behind it are refused at once for a while, so that reads are served between them.
  */
-export function limitPatience (client: Database.Database): void {
+export function limitedPatience (client: Database.Database): Around {
   let impatientUntil = 0
   const setPatience = (ms: number) => client.pragma(`busy_timeout = ${ms}`)
   setPatience(busyTimeoutMs)
 
-  const patiently = <Result>(write: () => Result): Result => {
+  return (write) => {
     if (impatientUntil > 0 && Date.now() >= impatientUntil) {
       impatientUntil = 0
       setPatience(busyTimeoutMs)
@@ -33,18 +34,4 @@ export function limitPatience (client: Database.Database): void {
       throw error
     }
   }
-
-  const prepare = client.prepare.bind(client)
-  Object.assign(client, {
-    prepare (source: string) {
-      const statement = prepare(source)
-      if (statement.readonly) return statement
-      const { run, get, all } = statement
-      return Object.assign(statement, {
-        run: (...values: unknown[]) => patiently(() => run.apply(statement, values)),
-        get: (...values: unknown[]) => patiently(() => get.apply(statement, values)),
-        all: (...values: unknown[]) => patiently(() => all.apply(statement, values))
-      })
-    }
-  })
 }

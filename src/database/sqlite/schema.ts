@@ -49,3 +49,51 @@ export const userRoles = sqliteTable('user_roles', {
   primaryKey({ columns: [table.userId, table.roleName] }),
   index('user_roles_role_name_index').on(table.roleName)
 ])
+
+/**
+ * Failed logins by canonical username, whether somebody has it or not. `network` is empty for
+ * everybody; where the user has logged in from before, it has a row of its own. Times are
+ * plain numbers, milliseconds since 1970, because one statement counts with them.
+ */
+export const loginFailures = sqliteTable('login_failures', {
+  usernameKey: text('username_key').notNull(),
+  network: text('network').notNull(),
+  failures: integer('failures').notNull(),
+  waitsUntilMs: integer('waits_until_ms').notNull(),
+  lastFailureMs: integer('last_failure_ms').notNull()
+}, (table) => [
+  primaryKey({ columns: [table.usernameKey, table.network] }),
+  index('login_failures_last_failure_ms_index').on(table.lastFailureMs)
+])
+
+/** Where users have logged in from. */
+export const knownNetworks = sqliteTable('known_networks', {
+  userId: integer('user_id').notNull().references(() => users.id, { onDelete: 'cascade' }),
+  network: text('network').notNull(),
+  lastLoginAt: integer('last_login_at', { mode: 'timestamp_ms' }).notNull()
+}, (table) => [
+  primaryKey({ columns: [table.userId, table.network] }),
+  index('known_networks_last_login_at_index').on(table.lastLoginAt)
+])
+
+/**
+ * The audit trail. It outlives the users that it speaks of: ids of deleted users never
+ * return. `user_id` is whom it happened to, `actor_id` who did it, where that is another.
+ */
+export const events = sqliteTable('events', {
+  id: integer('id').primaryKey({ autoIncrement: true }),
+  time: integer('time', { mode: 'timestamp_ms' }).notNull(),
+  kind: text('kind').notNull(),
+  outcome: text('outcome').notNull(),
+  source: text('source', { enum: ['http', 'cli'] }).notNull(),
+  userId: integer('user_id'),
+  actorId: integer('actor_id'),
+  detail: text('detail'),
+  address: text('address'),
+  userAgent: text('user_agent'),
+  requestId: text('request_id')
+}, (table) => [
+  index('events_time_index').on(table.time),
+  index('events_user_id_index').on(table.userId, table.id),
+  index('events_kind_index').on(table.kind, table.id)
+])

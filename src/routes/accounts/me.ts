@@ -1,9 +1,12 @@
 import { Type } from '@sinclair/typebox'
+import type { FastifyRequest } from 'fastify'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { clientGone } from '../../lib/client-gone.js'
 import type { HashTurn } from '../../lib/hash-gate.js'
 import { ref } from '../../lib/ref.js'
-import { LastAdmin, Overloaded, PasswordIncorrect } from '../../lib/errors.js'
+import { LastAdmin, Overloaded, PasswordIncorrect, TooManyAttempts } from '../../lib/errors.js'
+import type { EventOutcome } from '../../lib/events.js'
+import { networkOf } from '../../lib/networks.js'
 import { refusePersonalPassword } from './personal-password.js'
 import { AccountBody, AccountDeletion, PasswordChange } from './schemas.js'
 import { userBody } from './user-body.js'
@@ -14,6 +17,13 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
     if (await app.users.replaceHash(id, hash, newHash)) return true
     const present = await app.users.findHash(id)
     return await app.passwords.verify(present, password, turn) && app.users.replaceHash(id, String(present), newHash)
+  }
+
+  /** Whether it is the password of whoever asks: with a stolen token it could be guessed as well. */
+  async function isPasswordOf (request: FastifyRequest, hash: string | undefined, password: string, turn: HashTurn): Promise<boolean> {
+    const { currentUser: { id: userId, username }, ip } = request
+    const lastLoginAt = await app.loginFailures.lastLoginAt(userId, networkOf(ip))
+    return await app.throttle.guess(request, { username, userId, lastLoginAt }, () => app.passwords.verify(hash, password, turn))
   }
 
   app.get('/me', {
@@ -28,8 +38,8 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
   }, async ({ currentUser }) => ({ ...userBody(currentUser), roles: await app.roles.ofUser(currentUser.id) }))
 
   app.put('/me/password', {
-    onRequest: [app.authenticate, app.passwords.refuseWhenFull('login')],
-    config: { errors: [PasswordIncorrect, Overloaded] },
+    onRequest: [app.authenticate, app.throttle.refuseAddress('login'), app.passwords.refuseWhenFull('login')],
+    config: { errors: [PasswordIncorrect, TooManyAttempts, Overloaded] },
     schema: {
       operationId: 'changePassword',
       tags: ['Accounts'],
@@ -40,11 +50,11 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
     }
   }, async (request, reply) => {
     const { currentUser, currentTokenId, body } = request
-    const log = request.log.child({ userId: currentUser.id, address: request.ip })
+    const note = (outcome: EventOutcome) => app.events.note({ kind: 'password_change', outcome, userId: currentUser.id }, request)
     const turn = { signal: clientGone(reply) }
     const hash = await app.users.findHash(currentUser.id)
-    if (!(await app.passwords.verify(hash, body.current_password, turn)) || hash === undefined) {
-      log.info({ outcome: 'password incorrect' }, 'password change failed')
+    if (!(await isPasswordOf(request, hash, body.current_password, turn)) || hash === undefined) {
+      note('password_incorrect')
       throw new PasswordIncorrect()
     }
     refusePersonalPassword('new_password', body.new_password, currentUser)
@@ -54,18 +64,19 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
     // password that was changed against him; and after it, for a login that was under way.
     await app.tokens.revokeAll(currentUser.id, currentTokenId)
     if (!(await replaceHash(currentUser.id, hash, newHash, body.current_password, { ...turn, isContinued: true }))) {
-      log.info({ outcome: 'password changed meanwhile' }, 'password change failed')
+      note('password_changed_meanwhile')
       throw new PasswordIncorrect()
     }
     await app.tokens.revokeAll(currentUser.id, currentTokenId)
-    log.info({ outcome: 'success' }, 'password changed')
+    await app.loginFailures.forgetNetworks(currentUser.id, networkOf(request.ip))
+    note('success')
     reply.code(204)
     return null
   })
 
   app.delete('/me', {
-    onRequest: [app.authenticate, app.passwords.refuseWhenFull('login')],
-    config: { errors: [PasswordIncorrect, LastAdmin, Overloaded] },
+    onRequest: [app.authenticate, app.throttle.refuseAddress('login'), app.passwords.refuseWhenFull('login')],
+    config: { errors: [PasswordIncorrect, LastAdmin, TooManyAttempts, Overloaded] },
     schema: {
       operationId: 'deleteMe',
       tags: ['Accounts'],
@@ -76,13 +87,13 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
     }
   }, async (request, reply) => {
     const { currentUser } = request
-    const log = request.log.child({ userId: currentUser.id, address: request.ip })
-    if (!(await app.passwords.verify(await app.users.findHash(currentUser.id), request.body.password, { signal: clientGone(reply) }))) {
-      log.info({ outcome: 'password incorrect' }, 'account deletion failed')
+    const note = (outcome: EventOutcome) => app.events.note({ kind: 'deletion', outcome, userId: currentUser.id }, request)
+    if (!(await isPasswordOf(request, await app.users.findHash(currentUser.id), request.body.password, { signal: clientGone(reply) }))) {
+      note('password_incorrect')
       throw new PasswordIncorrect()
     }
     if (!(await app.users.delete(currentUser.id))) throw new LastAdmin()
-    log.info({ outcome: 'success' }, 'account deleted')
+    note('success')
     reply.code(204)
     return null
   })

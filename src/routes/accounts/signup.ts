@@ -1,6 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { Overloaded, ServiceUnavailable } from '../../lib/errors.js'
+import { Overloaded, ServiceUnavailable, TooManyAttempts } from '../../lib/errors.js'
 import { clientGone } from '../../lib/client-gone.js'
+import { takeTurns } from '../../lib/take-turns.js'
 import { ref } from '../../lib/ref.js'
 import { EmailTaken, SignupClosed, UsernameTaken } from './errors.js'
 import { refusePersonalPassword } from './personal-password.js'
@@ -8,30 +9,38 @@ import { SignupRequest, SignupResponse } from './schemas.js'
 import { userBody } from './user-body.js'
 
 const signup: FastifyPluginAsyncTypebox<{ signup: 'open' | 'closed' }> = async (app, options) => {
+  // Of many who want one name at once one gets it, and only that one costs a hash.
+  const inTurn = takeTurns((error) => !(Object(error).statusCode < 500))
+
   app.post('/signup', {
-    config: { errors: [SignupClosed, UsernameTaken, EmailTaken, ServiceUnavailable, Overloaded] },
+    config: { errors: [SignupClosed, UsernameTaken, EmailTaken, TooManyAttempts, ServiceUnavailable, Overloaded] },
     schema: {
       operationId: 'signUp',
       tags: ['Accounts'],
       summary: 'Sign up',
-      description: 'Makes an account. Log in afterwards to get a token.',
+      description: 'Makes an account. Log in afterwards to get a token. After many accounts from one address the next ones have to wait: `TOO_MANY_ATTEMPTS`.',
       security: [],
       body: ref(SignupRequest),
       response: { 200: ref(SignupResponse) }
     },
     onRequest: [
       async () => { if (options.signup === 'closed') throw new SignupClosed() },
+      app.throttle.refuseAddress('signup'),
       app.passwords.refuseWhenFull('signup')
     ]
   }, async (request, reply) => {
     const { username, email = null, password } = request.body
+    if (app.store.isNearlyFull()) throw new ServiceUnavailable({ cause: new Error('the disk is nearly full: what is left is for those who have an account') })
     refusePersonalPassword('password', password, { username, email })
-    const passwordHash = await app.passwords.hash(password, { share: 'signup', signal: clientGone(reply) })
-    const user = await app.users.create({ username, email, passwordHash })
-    if (user === undefined) {
+    const user = await app.throttle.signUp(request, () => inTurn(username.toLowerCase(), async () => {
+      // The index decides; but a name that is taken is not worth a hash.
+      if (await app.users.find(username) !== undefined) throw new UsernameTaken()
+      const passwordHash = await app.passwords.hash(password, { share: 'signup', signal: clientGone(reply) })
+      const made = await app.users.create({ username, email, passwordHash })
+      if (made !== undefined) return made
       throw email !== null && await app.users.find(username) === undefined ? new EmailTaken() : new UsernameTaken()
-    }
-    request.log.info({ userId: user.id, address: request.ip }, 'signed up')
+    }))
+    app.events.note({ kind: 'signup', userId: user.id }, request)
     return { msg: 'welcome :-)', user: userBody(user) }
   })
 }

@@ -44,7 +44,7 @@ const assign: FastifyPluginAsyncTypebox = async (app) => {
     const { username, name } = request.params
     const { id } = await lookUp(app, username, name)
     if (!(await app.roles.grant(id, name))) throw new RoleNotFound()
-    request.log.info({ userId: request.currentUser.id, grantedTo: id, role: name, address: request.ip }, 'role granted')
+    app.events.note({ kind: 'role_change', userId: id, actorId: request.currentUser.id, detail: `granted ${name}` }, request)
     reply.code(204)
     return null
   })
@@ -64,7 +64,7 @@ const assign: FastifyPluginAsyncTypebox = async (app) => {
     const { username, name } = request.params
     const { id } = await lookUp(app, username, name)
     if (!(await app.roles.revoke(id, name))) throw new LastAdmin()
-    request.log.info({ userId: request.currentUser.id, takenFrom: id, role: name, address: request.ip }, 'role revoked')
+    app.events.note({ kind: 'role_change', userId: id, actorId: request.currentUser.id, detail: `revoked ${name}` }, request)
     reply.code(204)
     return null
   })

@@ -2,7 +2,9 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { causeOf } from '../../lib/causes.js'
 import { clientGone } from '../../lib/client-gone.js'
 import { describeUserAgent } from '../../lib/descriptions.js'
-import { Overloaded, PasswordIncorrect, ServiceUnavailable } from '../../lib/errors.js'
+import { Overloaded, PasswordIncorrect, ServiceUnavailable, TooManyAttempts } from '../../lib/errors.js'
+import type { EventOutcome } from '../../lib/events.js'
+import { networkOf } from '../../lib/networks.js'
 import { ref } from '../../lib/ref.js'
 import { CredentialsIncorrect, UsernameUnknown } from './errors.js'
 import { LoginRequest, LoginResponse } from './schemas.js'
@@ -13,58 +15,50 @@ const login: FastifyPluginAsyncTypebox<{ loginErrors: 'detailed' | 'uniform' }> 
   const WrongPassword = isUniform ? CredentialsIncorrect : PasswordIncorrect
 
   app.post('/login', {
-    config: { errors: [PasswordIncorrect, CredentialsIncorrect, UsernameUnknown, ServiceUnavailable, Overloaded] },
-    onRequest: app.passwords.refuseWhenFull('login'),
+    config: { errors: [PasswordIncorrect, CredentialsIncorrect, UsernameUnknown, TooManyAttempts, ServiceUnavailable, Overloaded] },
+    onRequest: [app.throttle.refuseAddress('login'), app.passwords.refuseWhenFull('login')],
     schema: {
       operationId: 'logIn',
       tags: ['Sessions'],
       summary: 'Log in',
-      description: 'Gives a token for a username and its password. A server with `LOGIN_ERRORS=uniform` does not tell an unknown username from a wrong password: both are `CREDENTIALS_INCORRECT`.',
+      description: 'Gives a token for a username and its password. A server with `LOGIN_ERRORS=uniform` does not tell an unknown username from a wrong password: both are `CREDENTIALS_INCORRECT`. After some failures from one address or for one username the next attempts have to wait: `TOO_MANY_ATTEMPTS`.',
       security: [],
       body: ref(LoginRequest),
       response: { 200: ref(LoginResponse) }
     }
   }, async (request, reply) => {
     const { username, password } = request.body
-    const log = request.log.child({ address: request.ip })
+    const credentials = await app.users.findCredentials(username, networkOf(request.ip))
+    const userId = credentials?.id
+    const fail = (outcome: EventOutcome): Error => {
+      app.events.note({ kind: 'login_failure', outcome, userId }, request)
+      return outcome === 'username_unknown' || outcome === 'user_deleted_meanwhile' ? new UnknownUsername() : new WrongPassword()
+    }
 
-    const credentials = await app.users.findCredentials(username)
-    if (credentials === undefined && !isUniform) {
-      log.info({ outcome: 'username unknown' }, 'login failed')
-      throw new UnknownUsername()
-    }
-    const isCorrect = await app.passwords.verify(credentials?.passwordHash, password, { signal: clientGone(reply) })
-    if (credentials === undefined) {
-      log.info({ outcome: 'username unknown' }, 'login failed')
-      throw new UnknownUsername()
-    }
-    const { id: userId, passwordHash } = credentials
-    if (!isCorrect) {
-      log.info({ userId, outcome: 'password incorrect' }, 'login failed')
-      throw new WrongPassword()
-    }
+    const isCorrect = await app.throttle.guess(request, { username, userId, lastLoginAt: credentials?.lastLoginAt ?? null }, async () =>
+      // Nobody's password need not be looked at, unless nobody may notice.
+      (credentials !== undefined || isUniform) && app.passwords.verify(credentials?.passwordHash, password, { signal: clientGone(reply) }))
+    if (credentials === undefined || userId === undefined) throw fail('username_unknown')
+    if (!isCorrect) throw fail('password_incorrect')
+    const { passwordHash } = credentials
 
     const issued = await app.accessTokens.issue({ userId, kind: 'login', description: describeUserAgent(request.headers['user-agent']) })
-    if (issued === undefined) {
-      log.info({ userId, outcome: 'user deleted meanwhile' }, 'login failed')
-      throw new UnknownUsername()
-    }
+    if (issued === undefined) throw fail('user_deleted_meanwhile')
     // Whoever changes a password revokes every token after the change. A token made between
     // the check and the change would outlive it: what was checked must still be the password.
     const presentHash = await app.users.findHash(userId)
     if (presentHash !== passwordHash && !(await app.passwords.verify(presentHash, password, { isContinued: true }))) {
       await app.tokens.revoke(userId, issued.id)
-      log.info({ userId, outcome: 'password changed meanwhile' }, 'login failed')
-      throw new WrongPassword()
+      throw fail('password_changed_meanwhile')
     }
     await app.tokens.makeRoom(userId, [issued.id])
-    log.info({ userId, outcome: 'success' }, 'logged in')
+    app.events.note({ kind: 'login', userId }, request)
     if (app.passwords.needsRehash(passwordHash, password)) {
       try {
         await app.users.replaceHash(userId, passwordHash, await app.passwords.hash(password, { isContinued: true }))
       } catch (error) {
         // The login has succeeded; the next one tries again.
-        log.error({ err: causeOf(error) }, 'a password hash could not be upgraded')
+        request.log.error({ err: causeOf(error) }, 'a password hash could not be upgraded')
       }
     }
     return { token: issued.token, token_type: 'Bearer', expires_in: issued.lifetimeSeconds }

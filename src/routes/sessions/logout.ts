@@ -14,7 +14,7 @@ const logout: FastifyPluginAsyncTypebox = async (app) => {
     }
   }, async (request) => {
     await app.tokens.revoke(request.currentUser.id, request.currentTokenId)
-    request.log.info({ userId: request.currentUser.id, address: request.ip }, 'logged out')
+    app.events.note({ kind: 'logout', userId: request.currentUser.id }, request)
     return { msg: 'logged out' }
   })
 }

@@ -50,7 +50,7 @@ const tokens: FastifyPluginAsyncTypebox = async (app) => {
       throw new TooManyTokens()
     }
     await app.tokens.makeRoom(userId, [issued.id, currentTokenId])
-    request.log.info({ userId, tokenId: issued.id, address: request.ip }, 'personal access token made')
+    app.events.note({ kind: 'token_creation', userId, detail: issued.id }, request)
     reply.code(201)
     return { ...tokenBody({ ...issued, description, lastUsedAt: null }, currentTokenId), token: issued.token }
   })
@@ -70,7 +70,7 @@ const tokens: FastifyPluginAsyncTypebox = async (app) => {
   }, async (request) => {
     const { currentUser: { id: userId }, currentTokenId, query: { scope } } = request
     await app.tokens.revokeAll(userId, scope === 'others' ? currentTokenId : undefined)
-    request.log.info({ userId, scope, address: request.ip }, 'tokens revoked')
+    app.events.note({ kind: 'revocation', userId, detail: scope }, request)
     return { msg: 'you are now disconnected for every device' }
   })
 
@@ -91,7 +91,7 @@ const tokens: FastifyPluginAsyncTypebox = async (app) => {
     const { currentUser: { id: userId }, params: { id } } = request
     // What is no id never reaches the database: all databases answer alike.
     if (!isTokenId(id) || !(await app.tokens.revoke(userId, id))) throw new TokenNotFound()
-    request.log.info({ userId, tokenId: id, address: request.ip }, 'token revoked')
+    app.events.note({ kind: 'revocation', userId, detail: id }, request)
     return { msg: 'the token has been deleted' }
   })
 }

@@ -1,0 +1,86 @@
+import { randomFillSync } from 'node:crypto'
+import { existsSync, rmSync, statfsSync } from 'node:fs'
+import { rename, writeFile } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import type Database from 'better-sqlite3'
+import type { Around } from './writes.js'
+
+/** What is set aside, in bytes: space for some ten thousand logins, however full the disk is. */
+const reserveBytes = 16_777_216
+/** With less than this that is free, in bytes, the disk counts as nearly full. */
+const lowBytes = 2 * reserveBytes
+/** When the reserve is made after the start, and how often it is looked after, in milliseconds. */
+const firstLookMs = 1_000
+const lookMs = 60_000
+
+/** Space on the disk that is given up when there is none left. */
+export interface Reserve {
+  /** Gives the space up; false when there is none to give. */
+  release: () => boolean
+  /** Whether there is so little space left that it should be kept for those who are here already. */
+  isNearlyFull: () => boolean
+  close: () => void
+}
+
+/**
+ * Sets space aside beside a database, in a file of its own. A disk is most often filled by
+ * something else, such as logs; that shall keep nobody from logging in.
+ */
+export function keepReserve (file: string): Reserve {
+  const path = `${file}-reserve`
+  const folder = dirname(file)
+
+  /** How much is free; where nobody can say, as much as one likes. */
+  function freeBytes (): number {
+    try {
+      const { bavail, bsize } = statfsSync(folder)
+      return bavail * bsize
+    } catch {
+      return Infinity
+    }
+  }
+
+  /** Makes the reserve where there is none and room for it; whoever cannot have one does without. */
+  async function look (): Promise<void> {
+    if (existsSync(path) || freeBytes() < reserveBytes + lowBytes) return
+    // Its own name first: another process may be doing the same.
+    const unfinished = `${path}.${process.pid}`
+    try {
+      // Random, for file systems that compress.
+      await writeFile(unfinished, randomFillSync(Buffer.alloc(reserveBytes)), { mode: 0o600 })
+      await rename(unfinished, path)
+    } catch {
+      rmSync(unfinished, { force: true })
+    }
+  }
+
+  const timers = [setTimeout(look, firstLookMs).unref(), setInterval(look, lookMs).unref()]
+  return {
+    release () {
+      if (!existsSync(path)) return false
+      rmSync(path)
+      return true
+    },
+    isNearlyFull: () => freeBytes() < lowBytes,
+    close: () => timers.forEach(clearTimeout)
+  }
+}
+
+/** What there is of a reserve where nothing is on a disk. */
+export const noReserve: Reserve = { release: () => false, isNearlyFull: () => false, close: () => {} }
+
+/**
+ * Lets writes go on for a while when the disk is full, by giving the reserve up. Inside a
+ * transaction nothing is tried again: it may be over, and is tried as a whole.
+ */
+export function retryWhenFull (client: Database.Database, { release }: Reserve): Around {
+  return (write) => {
+    const isInTransaction = client.inTransaction
+    try {
+      return write()
+    } catch (error) {
+      if (isInTransaction || !/^SQLITE_(?:FULL|IOERR_SHMSIZE)$/.test(Object(error).code) || !release()) throw error
+      return write()
+    }
+  }
+}

@@ -1,0 +1,72 @@
+/** How long rows are collected before one statement writes them all. */
+const delayMs = 200
+/** How long until another try when they could not be written. */
+const retryDelayMs = 1_000
+/** How many rows one statement writes. */
+const rowsPerStatement = 500
+/** How many rows wait for a database that does not take them; the next ones are lost. */
+const waitingMax = 10_000
+
+/** What a queue is told. */
+export interface WriteBehindOptions<Row> {
+  write: (rows: Row[]) => Promise<unknown>
+  /** Called once when rows cannot be written, not again before some could. */
+  onFailure: (error: unknown) => void
+}
+
+/** Rows that are written soon, many at once, so that nobody has to wait for it. */
+export function writeBehind<Row> ({ write, onFailure }: WriteBehindOptions<Row>) {
+  const waiting: Row[] = []
+  let lost = 0
+  let isFailing = false
+  let timer: NodeJS.Timeout | undefined
+  let writing: Promise<void> = Promise.resolve()
+
+  async function writeAll (): Promise<void> {
+    while (waiting.length > 0) {
+      const rows = waiting.slice(0, rowsPerStatement)
+      await write(rows)
+      waiting.splice(0, rows.length)
+      isFailing = false
+    }
+  }
+
+  /** One after the other, or two would write the same. */
+  function flush (): Promise<void> {
+    writing = writing.catch(() => {}).then(writeAll)
+    return writing
+  }
+
+  function writeIn (ms: number): void {
+    timer ??= setTimeout(async () => {
+      timer = undefined
+      try {
+        await flush()
+      } catch (error) {
+        if (!isFailing) onFailure(error)
+        isFailing = true
+        writeIn(retryDelayMs)
+      }
+    }, ms).unref()
+  }
+
+  return {
+    add (row: Row): void {
+      if (waiting.length >= waitingMax) {
+        lost++
+        return
+      }
+      waiting.push(row)
+      writeIn(delayMs)
+    },
+    /** Writes now. Rejects when it cannot; the rows are kept then. */
+    flush,
+    /** Tries for the last time; rejects when it cannot. */
+    async close (): Promise<void> {
+      clearTimeout(timer)
+      await flush()
+    },
+    /** How many wait, and how many were lost because too many waited. */
+    counts: () => ({ waiting: waiting.length, lost })
+  }
+}

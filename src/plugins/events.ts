@@ -1,0 +1,159 @@
+import { and, asc, desc, eq, gt, inArray, lt, lte, type SQL } from 'drizzle-orm'
+import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
+import type { Store } from '../database/store.js'
+import { causeOf } from '../lib/causes.js'
+import { rowsPerSweep, sweep } from '../lib/chores.js'
+import { describeUserAgent } from '../lib/descriptions.js'
+import { defaultAuditRetentionDays, type EventKind, eventMessages, type EventOutcome } from '../lib/events.js'
+import { writeBehind } from '../lib/write-behind.js'
+
+const dayMs = 86_400_000
+/** How many failed logins are kept at the most, however young: guessers must not fill the disk. */
+const failuresMax = 1_000_000
+/** The longest address that is written down: an IPv6 address with its zone has less. */
+const addressMaxLength = 64
+
+type EventRow = Store['tables']['events']['$inferSelect']
+
+/** Something that happened. */
+export interface NewEvent {
+  kind: EventKind
+  /** How it ended: `success` by default. */
+  outcome?: EventOutcome
+  /** Whom it happened to. */
+  userId?: number
+  /** Who did it, where that is somebody else. */
+  actorId?: number
+  /** What else there is to say: the name of a role, the id of a token. Never a secret, never what a stranger wrote. */
+  detail?: string
+}
+
+/** Something that happened, as it was written down; `username` is null when the user is gone. */
+export type AuditEvent = EventRow & { username: string | null }
+
+/** Which events are asked for. */
+export interface EventFilter {
+  userId?: number
+  kind?: EventKind
+  /** Only those before this id. */
+  before?: number
+}
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** The audit trail. */
+    events: Events
+  }
+}
+
+/** The audit trail: what happened to whom, when, and from where. */
+export interface Events {
+  /** Notes an event down, in the log and in the trail; it is written later, and holds nobody up. Without a request it comes from the command line. */
+  note: (event: NewEvent, request?: FastifyRequest) => void
+  /** Has a function called with each event that is noted. */
+  onNote: (listener: (event: NewEvent) => void) => void
+  /** Events, newest first, with those that were just noted here. */
+  list: (filter: EventFilter, limit: number) => Promise<AuditEvent[]>
+  /** Events from an id on, oldest first. */
+  since: (id: number, filter: EventFilter, limit: number) => Promise<AuditEvent[]>
+  /** Removes events that are older than they are kept, or failed logins beyond a number, some at a time; answers how many. */
+  deleteSome: (keptFailures?: number) => Promise<number>
+  /** How many are yet to be written, and how many were lost because the database did not take them for too long. */
+  counts: () => { waiting: number, lost: number }
+}
+
+/** What the plugin is told. */
+export interface EventsOptions {
+  /** For how many days events are kept: 30 by default; 0: none is written. */
+  auditRetentionDays?: number
+}
+
+const plugin: FastifyPluginAsync<EventsOptions & { now: () => number }> = async (app, { auditRetentionDays = defaultAuditRetentionDays, now }) => {
+  const { db, tables: { events, users } } = app.store
+  const columns = {
+    id: events.id,
+    time: events.time,
+    kind: events.kind,
+    outcome: events.outcome,
+    source: events.source,
+    userId: events.userId,
+    username: users.username,
+    actorId: events.actorId,
+    detail: events.detail,
+    address: events.address,
+    userAgent: events.userAgent,
+    requestId: events.requestId
+  }
+  const matches = ({ userId, kind, before }: EventFilter) => and(
+    userId === undefined ? undefined : eq(events.userId, userId),
+    kind === undefined ? undefined : eq(events.kind, kind),
+    before === undefined ? undefined : lt(events.id, before)
+  )
+  const select = (condition: SQL | undefined) => db.select(columns).from(events).leftJoin(users, eq(users.id, events.userId)).where(condition)
+
+  const listeners: Array<(event: NewEvent) => void> = []
+  const queue = writeBehind<Omit<EventRow, 'id'>>({
+    write: async (rows) => { await db.insert(events).values(rows) },
+    onFailure: (error) => app.log.error({ err: causeOf(error) }, 'events could not be written yet')
+  })
+
+  const trail: Events = {
+    note (event, request) {
+      const { kind, outcome = 'success', userId, actorId, detail } = event
+      const { log } = request ?? app
+      log.info({ event: kind, outcome, userId, actorId, detail, address: request?.ip }, eventMessages[kind])
+      for (const listener of listeners) listener(event)
+      if (auditRetentionDays === 0) return
+      queue.add({
+        time: new Date(now()),
+        kind,
+        outcome,
+        source: request === undefined ? 'cli' : 'http',
+        userId: userId ?? null,
+        actorId: actorId ?? null,
+        detail: detail ?? null,
+        address: request?.ip.slice(0, addressMaxLength) ?? null,
+        userAgent: describeUserAgent(request?.headers['user-agent']) || null,
+        requestId: request?.id ?? null
+      })
+    },
+
+    onNote (listener) {
+      listeners.push(listener)
+    },
+
+    async list (filter, limit) {
+      await queue.flush()
+      return await select(matches(filter)).orderBy(desc(events.id)).limit(limit)
+    },
+
+    async since (id, filter, limit) {
+      return await select(and(gt(events.id, id), matches(filter))).orderBy(asc(events.id)).limit(limit)
+    },
+
+    async deleteSome (keptFailures = failuresMax) {
+      const old = db.select({ id: events.id }).from(events).where(lte(events.time, new Date(now() - auditRetentionDays * dayMs))).limit(rowsPerSweep)
+      const rows = await db.delete(events).where(inArray(events.id, old)).returning({ id: events.id })
+      const [last] = await db.select({ id: events.id }).from(events).where(eq(events.kind, 'login_failure')).orderBy(desc(events.id)).limit(1).offset(keptFailures)
+      if (last === undefined) return rows.length
+      const many = db.select({ id: events.id }).from(events).where(and(eq(events.kind, 'login_failure'), lte(events.id, last.id))).limit(rowsPerSweep)
+      const others = await db.delete(events).where(inArray(events.id, many)).returning({ id: events.id })
+      return Math.max(rows.length, others.length)
+    },
+
+    counts: queue.counts
+  }
+  app.decorate('events', trail)
+
+  sweep(app, { deleteSome: () => trail.deleteSome(), failure: 'old events could not be removed' })
+  app.addHook('onClose', async () => {
+    try {
+      await queue.close()
+    } catch (error) {
+      app.log.error({ err: causeOf(error), events: queue.counts().waiting }, 'events could not be written, and are lost')
+    }
+  })
+}
+
+export default fp(plugin, { name: 'latchkey-events', dependencies: ['latchkey-database'] })

@@ -1,0 +1,56 @@
+import { type Static, Type } from '@sinclair/typebox'
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { eventRecord, isEventKind } from '../../lib/events.js'
+import { ref } from '../../lib/ref.js'
+import { adminRole } from '../../lib/roles.js'
+import type { EventFilter } from '../../plugins/events.js'
+import { EventList, pageParameters } from './schemas.js'
+
+const list: FastifyPluginAsyncTypebox = async (app) => {
+  /** The page that a query asks for, and where the next one begins. */
+  async function page ({ kind = '', cursor, limit }: { kind?: string, cursor?: string, limit: number }, filter: EventFilter): Promise<Static<typeof EventList>> {
+    const events = await app.events.list({
+      ...filter,
+      kind: isEventKind(kind) ? kind : undefined,
+      before: cursor === undefined ? undefined : Number(cursor)
+    }, limit + 1)
+    const shown = events.slice(0, limit)
+    return { events: shown.map(eventRecord), next_cursor: events.length > limit ? String(shown.at(-1)?.id) : null }
+  }
+
+  app.get('/events', {
+    onRequest: app.requireRole(adminRole),
+    schema: {
+      operationId: 'listEvents',
+      tags: ['Events'],
+      summary: 'List what happened',
+      description: 'The audit trail, of everybody or of one user.',
+      querystring: Type.Object({
+        user: Type.Optional(Type.String({ description: 'Only events of the user with this username, in any case. Nobody: no events.' })),
+        user_id: Type.Optional(Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER, description: 'Only events of the user with this id, who may be gone.' })),
+        ...pageParameters
+      }),
+      response: { 200: ref(EventList) }
+    }
+  }, async ({ query }) => {
+    const { user, user_id: userId } = query
+    if (user === undefined) return await page(query, { userId })
+    const id = (await app.users.find(user))?.id
+    if (id === undefined || (userId ?? id) !== id) return { events: [], next_cursor: null }
+    return await page(query, { userId: id })
+  })
+
+  app.get('/me/events', {
+    onRequest: app.authenticate,
+    schema: {
+      operationId: 'listMyEvents',
+      tags: ['Events'],
+      summary: 'List what happened to me',
+      description: 'Logins, failed ones too, and whatever else concerned the account.',
+      querystring: Type.Object(pageParameters),
+      response: { 200: ref(EventList) }
+    }
+  }, async ({ query, currentUser }) => page(query, { userId: currentUser.id }))
+}
+
+export default list

@@ -1,0 +1,32 @@
+import { Type } from '@sinclair/typebox'
+import { eventKinds, eventOutcomes } from '../../lib/events.js'
+import { ref } from '../../lib/ref.js'
+
+const nullable = (type: string, options: object) => ({ type: [type, 'null'], ...options })
+
+export const EventBody = Type.Object({
+  id: Type.Integer({ minimum: 1, description: 'Later events have higher ones.', examples: [42] }),
+  time: Type.String({ format: 'date-time', description: 'When it happened (RFC 3339, UTC).', examples: ['2026-11-24T20:44:00.000Z'] }),
+  kind: Type.String({ enum: eventKinds, description: 'What happened.', examples: ['login'] }),
+  outcome: Type.String({ enum: [...eventOutcomes], description: 'How it ended: `success`, or what stood in the way.', examples: ['success'] }),
+  source: Type.String({ enum: ['http', 'cli'], description: 'Whether it came over HTTP or from the command line.', examples: ['http'] }),
+  user_id: Type.Unsafe<number | null>(nullable('integer', { description: 'Whom it happened to; null where it was nobody.', examples: [1] })),
+  username: Type.Unsafe<string | null>(nullable('string', { description: 'The username of that user; null when the user is gone.', examples: ['bob'] })),
+  actor_id: Type.Unsafe<number | null>(nullable('integer', { description: 'Who did it, where that is somebody else.', examples: [null] })),
+  detail: Type.Unsafe<string | null>(nullable('string', { description: 'What else there is to say, such as the role or the id of the token.', examples: [null] })),
+  address: Type.Unsafe<string | null>(nullable('string', { description: 'The address that it came from.', examples: ['203.0.113.7'] })),
+  user_agent: Type.Unsafe<string | null>(nullable('string', { description: 'The start of the User-Agent.', examples: ['curl/8.14.1'] })),
+  request_id: Type.Unsafe<string | null>(nullable('string', { description: 'What the request has in the log as `reqId`.', examples: ['0b0e4a4c-9f0b-4b0e-8a57-3f6c1a2d9d11'] }))
+}, { $id: 'latchkey.Event', description: 'Something that happened.' })
+
+export const EventList = Type.Object({
+  events: Type.Array(ref(EventBody), { description: 'Newest first.' }),
+  next_cursor: Type.Unsafe<string | null>(nullable('string', { description: 'Send it as `cursor` to get the next page; null on the last one.', examples: ['41'] }))
+}, { $id: 'latchkey.EventList', description: 'A page of events.' })
+
+/** What every list of events can be asked for. */
+export const pageParameters = {
+  kind: Type.Optional(Type.String({ enum: eventKinds, description: 'Only events of this kind.' })),
+  limit: Type.Integer({ minimum: 1, maximum: 100, default: 50, description: 'How many, at most.' }),
+  cursor: Type.Optional(Type.String({ pattern: '^[1-9]\\d{0,14}$', description: 'Where the page before ended: its `next_cursor`.' }))
+}

@@ -1,0 +1,452 @@
+// What must hold when it goes wrong, each on a real server. Small enough here to run on every
+// change; `npm run drill` makes it longer and harder, on the compiled server. Each prints its figures.
+import { spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { Agent, request } from 'node:http'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import Database from 'better-sqlite3'
+import t, { type Test } from 'tap'
+import { databases } from './databases.js'
+import { bob, isLongDrill, loginHead, open, type ServerProcess, startServer, temporaryFolder } from './helper.js'
+
+/** For drills that mostly wait: they do so together. */
+const together = { buffered: true, timeout: 120_000 }
+
+const sized = (small: number, long: number) => isLongDrill ? long : small
+const times = (length: number) => Array.from({ length }, (_, i) => i)
+/** On SQLite, and in a long drill on PostgreSQL as well. */
+const drilled = databases.slice(0, sized(1, 2))
+
+/** Latchkey without the limits that a generator of load would meet. */
+const unlimited = { LOGIN_FAILURES_PER_ADDRESS_MINUTE: '0', LOGIN_FAILURES_PER_ADDRESS_HOUR: '0', LOGIN_FAILURES_PER_ACCOUNT: '0', SIGNUPS_PER_ADDRESS_HOUR: '0' }
+
+const unavailable = { statusCode: 503, code: 'SERVICE_UNAVAILABLE', error: 'Service Unavailable', message: 'Service Unavailable' }
+
+function figures (t: Test, values: Record<string, unknown>): void {
+  const text = Object.entries(values).map(([name, value]) => `${name} ${typeof value === 'object' ? JSON.stringify(value) : value}`).join(', ')
+  t.comment(text)
+  if (isLongDrill) process.stderr.write(`${t.fullname.replace(/^TAP > (?:those that mostly wait > )?/, '')}\n    ${text}\n`)
+}
+
+const ms = (value: number) => `${Math.round(value)} ms`
+
+interface Answer { status: number, headers: Record<string, unknown>, body: string, ms: number }
+
+/** Somebody who asks a server, over a few connections that are kept. */
+function clientOf (t: Test, url: string) {
+  const agent = new Agent({ keepAlive: true, maxSockets: 512 })
+  t.teardown(() => agent.destroy())
+  return async function ask (method: string, path: string, payload?: object, headers: Record<string, string> = {}): Promise<Answer> {
+    const before = performance.now()
+    const body = payload === undefined ? '' : JSON.stringify(payload)
+    const type = payload === undefined ? {} : { 'content-type': 'application/json', 'content-length': String(Buffer.byteLength(body)) }
+    const sent = request(url + path, { method, agent, headers: { ...type, ...headers }, timeout: 15_000 })
+    sent.end(body)
+    const [response] = await once(sent, 'response')
+    let text = ''
+    for await (const chunk of response.setEncoding('utf8')) text += chunk
+    return { status: Number(response.statusCode), headers: response.headers, body: text, ms: performance.now() - before }
+  }
+}
+
+type Ask = ReturnType<typeof clientOf>
+
+const signUp = (ask: Ask, account: object = bob) => ask('POST', '/api/v1/signup', account)
+const logIn = (ask: Ask, account: object = bob, headers = {}) => ask('POST', '/api/v1/login', account, headers)
+const needLogin = (ask: Ask, token: string) => ask('GET', '/need_login', undefined, { authorization: token })
+
+async function tokenOf (ask: Ask, account: object = bob): Promise<string> {
+  await signUp(ask, account)
+  return JSON.parse((await logIn(ask, account)).body).token
+}
+
+/** Sends at a fixed rate, whatever comes back. */
+async function openLoop (perSecond: number, seconds: number, send: () => Promise<void>): Promise<void> {
+  const pending: Array<Promise<void>> = []
+  const start = performance.now()
+  for (let sent = 0; sent < perSecond * seconds;) {
+    while (sent < (performance.now() - start) / 1_000 * perSecond) {
+      pending.push(send())
+      sent++
+    }
+    await delay(5)
+  }
+  await Promise.all(pending)
+}
+
+/** How often each status came. */
+function tally (answers: Answer[]): Record<number, number> {
+  const statuses: Record<number, number> = {}
+  for (const { status } of answers) statuses[status] = (statuses[status] ?? 0) + 1
+  return statuses
+}
+
+/** The memory of a process, in MiB: what it had before, and the most it had since. */
+function watchMemory (t: Test, { child }: ServerProcess) {
+  const rss = () => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${child.pid}/status`, 'utf8'))?.[1]) / 1_024
+  const before = rss()
+  let most = before
+  const timer = setInterval(() => { most = Math.max(most, rss()) }, 50)
+  t.teardown(() => clearInterval(timer))
+  return {
+    stop () {
+      clearInterval(timer)
+      return { before: Math.round(before), most: Math.round(Math.max(most, rss())) }
+    }
+  }
+}
+
+const percentile = (values: number[], part: number) => values.toSorted((a, b) => a - b)[Math.floor(values.length * part)] ?? 0
+
+/** Whether we may give a process a file system of its own. */
+const canMount = process.platform === 'linux' && spawnSync('unshare', ['--mount', 'mount', '-t', 'tmpfs', 'none', '/mnt']).status === 0
+
+async function stop (t: Test, { child, exited }: ServerProcess): Promise<void> {
+  child.kill('SIGTERM')
+  t.equal(await exited, 0)
+}
+
+for (const database of drilled) {
+  t.test(database.name, async (t) => {
+    t.test('kill −9 under signup load · every acknowledged signup logs in afterwards', { timeout: 300_000 }, async (t) => {
+      const folder = temporaryFolder(t)
+      const env = { ...unlimited, DATABASE_URL: await database.create(t, { isShared: true }), HASH_CONCURRENCY: '2' }
+      const acknowledged: string[] = []
+      const starts: number[] = []
+      for (const round of times(sized(2, 6))) {
+        const before = performance.now()
+        const server = startServer(t, folder, env)
+        const ask = clientOf(t, await server.listening)
+        t.equal((await ask('GET', '/health/ready')).status, 200)
+        starts.push(performance.now() - before)
+        const killAt = performance.now() + sized(500, 3_000) + Math.random() * 200
+        const clients = times(16).map(async (client) => {
+          for (let i = 0; performance.now() < killAt; i++) {
+            const username = `user-${round}-${client}-${i}`
+            const answer = await signUp(ask, { ...bob, username }).catch(() => undefined)
+            if (answer?.status === 200) acknowledged.push(username)
+          }
+        })
+        await delay(killAt - performance.now())
+        server.child.kill('SIGKILL')
+        await Promise.all(clients)
+        await server.exited
+      }
+      const server = startServer(t, folder, env)
+      const ask = clientOf(t, await server.listening)
+      const lost: string[] = []
+      for (let i = 0; i < acknowledged.length; i += 20) {
+        await Promise.all(acknowledged.slice(i, i + 20).map(async (username) => {
+          if ((await logIn(ask, { ...bob, username })).status !== 200) lost.push(username)
+        }))
+      }
+      await stop(t, server)
+      figures(t, { kills: starts.length, acknowledged: acknowledged.length, lost: lost.length, 'slowest start': ms(Math.max(...starts)) })
+      t.ok(acknowledged.length >= 20)
+      t.same(lost, [])
+      t.ok(Math.max(...starts) < 5_000)
+      if (env.DATABASE_URL.startsWith('sqlite')) {
+        const file = new Database(env.DATABASE_URL.replace('sqlite:///', ''))
+        t.equal(file.pragma('integrity_check', { simple: true }), 'ok')
+        file.close()
+      }
+    })
+
+    t.test('a storm of logins at three times what can be done, with token checks beside it', { timeout: 120_000 }, async (t) => {
+      const server = startServer(t, temporaryFolder(t), { ...unlimited, DATABASE_URL: await database.create(t, { isShared: true }) })
+      const ask = clientOf(t, await server.listening)
+      await signUp(ask)
+      // Somebody else, whose token does not give way to so many logins.
+      const token = await tokenOf(ask, { ...bob, username: 'alice' })
+      let done = 0
+      const until = performance.now() + 1_500
+      await Promise.all(times(4).map(async () => {
+        while (performance.now() < until) if ((await logIn(ask)).status === 200) done++
+      }))
+      const capacity = done / 1.5
+      const calm = percentile(await Promise.all(times(50).map(async (i) => {
+        await delay(i * 10)
+        return (await needLogin(ask, token)).ms
+      })), 0.99)
+
+      const memory = watchMemory(t, server)
+      const [logins, checks]: Answer[][] = [[], []]
+      const seconds = sized(4, 10)
+      await Promise.all([
+        openLoop(3 * capacity, seconds, async () => { logins?.push(await logIn(ask)) }),
+        openLoop(50, seconds, async () => { checks?.push(await needLogin(ask, token)) })
+      ])
+      const end = performance.now()
+      while ((await logIn(ask)).ms > 300 && performance.now() - end < 10_000) await delay(10)
+      const idle = performance.now() - end
+      const { before, most } = memory.stop()
+      const accepted = (logins ?? []).filter(({ status }) => status === 200).map((answer) => answer.ms)
+      const p99 = percentile((checks ?? []).map((answer) => answer.ms), 0.99)
+      figures(t, {
+        'logins a second': Math.round(capacity),
+        offered: Math.round(3 * capacity),
+        answers: tally(logins ?? []),
+        'slowest accepted login': ms(Math.max(...accepted)),
+        'p99 of token checks': `${ms(p99)} (calm ${ms(calm)})`,
+        'memory in MiB': `${before}, at most ${most}`,
+        'idle after': ms(idle)
+      })
+      t.same(Object.keys(tally(logins ?? [])), ['200', '503'])
+      t.ok((logins ?? []).filter(({ status }) => status === 503).every(({ headers }) => headers['retry-after'] === '1'))
+      t.same(Object.keys(tally(checks ?? [])), ['200'], 'token checks never wait for hashing')
+      t.ok(Math.max(...accepted) < 4_500)
+      t.ok(p99 < 250)
+      t.ok(isLongDrill ? most < 256 : most - before < 150)
+      t.ok(idle < 4_000)
+      await stop(t, server)
+    })
+
+    t.test('60 guesses at once · get at most 12 answers', async (t) => {
+      const server = startServer(t, temporaryFolder(t), { DATABASE_URL: await database.create(t, { isShared: true }), LOGIN_FAILURES_PER_ADDRESS_MINUTE: '0' })
+      const ask = clientOf(t, await server.listening)
+      await signUp(ask)
+      for (const username of ['bob', 'nobody']) {
+        const before = performance.now()
+        const answers = tally(await Promise.all(times(60).map((i) => logIn(ask, { username, password: `guess ${i}` }))))
+        figures(t, { username, answers, in: ms(performance.now() - before) })
+        const answered = Number(answers[username === 'bob' ? 401 : 404])
+        t.ok(answered >= 10 && answered <= 12)
+        t.equal(answers[429], 60 - answered)
+      }
+      await stop(t, server)
+    })
+  })
+}
+
+t.test('rotating proxy headers · make nobody somebody else', async (t) => {
+  const server = startServer(t, temporaryFolder(t))
+  const ask = clientOf(t, await server.listening)
+  const answers = await Promise.all(times(sized(100, 1_000)).map((i) => logIn(ask, { username: `user${i}`, password: 'a guess' }, {
+    'x-forwarded-for': `203.0.113.${i % 256}`, 'x-real-ip': `198.51.100.${i % 256}`, forwarded: `for=192.0.2.${i % 256}`, 'x-client-ip': `203.0.113.${i % 256}`, 'cf-connecting-ip': `203.0.113.${i % 256}`
+  })))
+  figures(t, { answers: tally(answers) })
+  t.same(tally(answers), { 404: 30, 429: answers.length - 30 })
+  t.ok(answers.filter(({ status }) => status === 429).every(({ headers }) => Number(headers['retry-after']) > 50))
+  t.equal(server.output().match(/name it in TRUST_PROXY/g)?.length, 1)
+  await stop(t, server)
+})
+
+t.test('unknown names, all different, from everywhere · memory stays bounded', { timeout: 120_000 }, async (t) => {
+  const server = startServer(t, temporaryFolder(t), { TRUST_PROXY: '127.0.0.1' })
+  const ask = clientOf(t, await server.listening)
+  const token = await tokenOf(ask)
+  const memory = watchMemory(t, server)
+  const names = sized(4_000, 20_000)
+  const answers: Answer[] = []
+  const before = performance.now()
+  let next = 0
+  await Promise.all(times(16).map(async () => {
+    for (let i = next++; i < names; i = next++) {
+      answers.push(await logIn(ask, { username: `nobody${i}`, password: 'a guess' }, { 'x-forwarded-for': `2001:db8:${(i >> 8).toString(16)}:${(i & 255).toString(16)}::1` }))
+    }
+  }))
+  const seconds = (performance.now() - before) / 1_000
+  const { before: at, most } = memory.stop()
+  figures(t, { names, answers: tally(answers), 'a second': Math.round(names / seconds), p99: ms(percentile(answers.map((answer) => answer.ms), 0.99)), 'memory in MiB': `${at}, at most ${most}` })
+  t.same(tally(answers), { 404: names })
+  t.ok(most - at < 150)
+  t.equal((await needLogin(ask, token)).status, 200)
+  await stop(t, server)
+})
+
+t.test('a poisoned hash · costs nothing, says nothing, and is logged', async (t) => {
+  const folder = temporaryFolder(t)
+  const server = startServer(t, folder)
+  const ask = clientOf(t, await server.listening)
+  await signUp(ask)
+  await signUp(ask, { ...bob, username: 'alice' })
+  const file = new Database(join(folder, 'data/latchkey.sqlite'))
+  const poisons = [`$argon2id$v=19$m=1048576,t=9,p=1$${'a'.repeat(22)}$${'b'.repeat(43)}`, `$argon2id$v=19$m=19456,t=4000000,p=1$${'a'.repeat(22)}$${'b'.repeat(43)}`, `$2b$31$${'a'.repeat(53)}`, 'nonsense']
+  const memory = watchMemory(t, server)
+  const slowest: number[] = []
+  for (const poison of poisons) {
+    file.prepare("update users set password_hash = ? where username = 'bob'").run(poison)
+    const answers = await Promise.all(times(5).map(() => logIn(ask)))
+    t.same(tally(answers), { 500: 5 })
+    for (const { body } of answers) t.same(JSON.parse(body), { statusCode: 500, code: 'INTERNAL_SERVER_ERROR', error: 'Internal Server Error', message: 'Internal Server Error' })
+    slowest.push(Math.max(...answers.map((answer) => answer.ms)))
+  }
+  const { before, most } = memory.stop()
+  figures(t, { poisons: poisons.length, 'slowest answer': ms(Math.max(...slowest)), 'memory in MiB': `${before}, at most ${most}` })
+  t.ok(Math.max(...slowest) < 100)
+  t.ok(most - before < 64)
+  t.equal(server.output().match(/a stored password hash is not acceptable/g)?.length, 2 * 5 * poisons.length, 'in the message and in the stack')
+  t.equal((await logIn(ask, { ...bob, username: 'alice' })).status, 200)
+  file.close()
+  await stop(t, server)
+})
+
+t.test('those that mostly wait', { jobs: 3, timeout: 240_000 }, async (t) => {
+  t.test('forged log lines · none, at any level', together, async (t) => {
+    const server = startServer(t, temporaryFolder(t), { LOG_LEVEL: 'trace', TRUST_PROXY: '127.0.0.1' })
+    const url = await server.listening
+    const ask = clientOf(t, url)
+    await signUp(ask)
+    const forged = '{"level":30,"event":"login","userId":1,"msg":"forged"}'
+    for (const newline of ['\n', '\r\n', '\u2028', '\u0085', '\0\n', '\x1b[2K\r']) {
+      await logIn(ask, { username: `bob${newline}${forged}`, password: `${newline}${forged}` })
+      await logIn(ask, { username: 'bob', password: `${newline}${forged}` })
+      await signUp(ask, { username: `bob${newline}${forged}`, password: bob.password, email: `${newline}${forged}` })
+      await ask('GET', `/${encodeURIComponent(newline)}${encodeURIComponent(forged)}?${encodeURIComponent(newline + forged)}`)
+      await ask('GET', '/need_login', undefined, { authorization: `Bearer ${Buffer.from(newline + forged).toString('base64url')}.x.y`, 'user-agent': forged, 'x-forwarded-for': forged.replaceAll(',', ';'), 'x-request-id': forged })
+    }
+    for (const head of [`GET / HTTP/1.1\r\nHost: x\r\nX-A: a\n${forged}\r\n\r\n`, `GET /\n${forged} HTTP/1.1\r\nHost: x\r\n\r\n`, `${forged}\r\n\r\n`]) await (await open(url, head)).ended
+    await stop(t, server)
+    const lines = server.output().trimEnd().split('\n')
+    for (const line of lines) {
+      const { level, time, pid, hostname, msg, event } = JSON.parse(line)
+      if (![level, time, pid].every(Number.isInteger) || typeof hostname !== 'string' || msg === 'forged' || event === 'login') t.fail(line)
+    }
+    t.notMatch(server.output(), bob.password)
+    figures(t, { lines: lines.length, forged: lines.filter((line) => JSON.parse(line).msg === 'forged').length })
+  })
+
+  t.test('SIGTERM · answers the logins in flight, and ends within 10 s although a client hangs', together, async (t) => {
+    const server = startServer(t, temporaryFolder(t), unlimited)
+    const url = await server.listening
+    const ask = clientOf(t, url)
+    await signUp(ask)
+    const body = JSON.stringify(bob)
+    const inFlight = await Promise.all(times(sized(8, 30)).map(() => open(url, `${loginHead(body.length)}${body}`)))
+    const hanging = await open(url, `${loginHead(100)}{"user`)
+    while ((server.output().match(/incoming request/g)?.length ?? 0) < inFlight.length + 2) await delay(1)
+    const before = performance.now()
+    server.child.kill('SIGTERM')
+    for (const { ended } of inFlight) t.match(await ended, /^HTTP\/1\.1 200 OK\r\n.*"token":"/s)
+    const answered = performance.now() - before
+    t.equal(await server.exited, 0)
+    const ended = performance.now() - before
+    await hanging.ended
+    figures(t, { 'in flight': inFlight.length, 'answered after': ms(answered), 'ended after': ms(ended) })
+    t.ok(ended < 10_000)
+  })
+
+  t.test('slow clients · are closed within 15 s while others are served', together, async (t) => {
+    const server = startServer(t, temporaryFolder(t))
+    const url = await server.listening
+    const ask = clientOf(t, url)
+    const before = performance.now()
+    const kinds = {
+      'slow headers': 'GET / HTTP/1.1\r\nHost: localhost\r\nX-A: ',
+      'slow body': `${loginHead(1000)}{`,
+      'half a chunk': 'POST /api/v1/login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n{"a',
+      'idle from the start': '',
+      'idle after an answer': 'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n'
+    }
+    const slow = (await Promise.all(Object.entries(kinds).map(async ([name, bytes]) =>
+      Promise.all(times(sized(1, 100)).map(async () => ({ name, ...await open(url, bytes) })))))).flat()
+    const drip = setInterval(() => {
+      for (const { name, socket } of slow) if (name.startsWith('slow') && socket.writable) socket.write('a')
+    }, 500)
+    const served: Answer[] = []
+    const serve = setInterval(async () => { served.push(await ask('GET', '/')) }, 500)
+    const closed: Record<string, number> = {}
+    await Promise.all(slow.map(async ({ name, ended }) => {
+      await ended
+      closed[name] = Math.max(closed[name] ?? 0, performance.now() - before)
+    }))
+    clearInterval(drip)
+    clearInterval(serve)
+    figures(t, { connections: slow.length, 'closed after': Object.fromEntries(Object.entries(closed).map(([name, time]) => [name, ms(time)])), 'slowest answer to others': ms(Math.max(...served.map((answer) => answer.ms))) })
+    for (const [name, time] of Object.entries(closed)) t.ok(time < 15_000, name)
+    for (const { name, ended } of slow.filter(({ name }) => name.startsWith('slow'))) t.match(await ended, /^HTTP\/1\.1 408 .*"code":"REQUEST_TIMEOUT"/s, name)
+    t.same(Object.keys(tally(served)), ['200'])
+    await stop(t, server)
+  })
+
+  t.test('a database that another process has locked · 503 for writes, reads go on, and it heals', together, async (t) => {
+    const folder = temporaryFolder(t)
+    const server = startServer(t, folder, unlimited)
+    const ask = clientOf(t, await server.listening)
+    const token = await tokenOf(ask)
+    const other = new Database(join(folder, 'data/latchkey.sqlite'))
+    other.exec('begin immediate')
+    const writes: Answer[] = []
+    const reads: Answer[] = []
+    await openLoop(20, sized(2, 10), async () => {
+      writes.push(await signUp(ask, { ...bob, username: 'alice' }))
+      reads.push(await needLogin(ask, token), await ask('GET', '/health/ready'), await ask('GET', '/health/live'))
+    })
+    other.exec('rollback')
+    other.close()
+    const before = performance.now()
+    while ((await logIn(ask)).status !== 200) await delay(20)
+    figures(t, { writes: tally(writes), reads: tally(reads), 'slowest write': ms(Math.max(...writes.map((answer) => answer.ms))), 'p99 of reads': ms(percentile(reads.map((answer) => answer.ms), 0.99)), 'healed after': ms(performance.now() - before) })
+    t.same(tally(reads), { 200: reads.length })
+    t.same(Object.keys(tally(writes)), ['503'])
+    for (const { body, headers } of writes) t.match({ body: JSON.parse(body), retry: headers['retry-after'] }, { body: { statusCode: 503 }, retry: '1' })
+    await stop(t, server)
+  })
+
+  t.test('what is no database, or cannot be written · one line, exit code 1, nothing touched', together, async (t) => {
+    const refusals: Record<string, string> = {}
+    const refused = async (name: string, folder: string, line: RegExp, env = {}, wrapper: string[] = []) => {
+      const before = performance.now()
+      const server = startServer(t, folder, env, '', ['server.ts'], wrapper)
+      t.equal(await server.exited, 1, name)
+      t.match(server.output(), line)
+      t.equal(server.output().trimEnd().split('\n').length, 1, server.output())
+      refusals[name] = ms(performance.now() - before)
+    }
+    const garbage = join(temporaryFolder(t), 'garbage.sqlite')
+    writeFileSync(garbage, 'garbage '.repeat(1_000))
+    await refused('garbage', temporaryFolder(t), /^latchkey: cannot open the database .*garbage\.sqlite: file is not a database\n$/, { DATABASE_URL: `sqlite:///${garbage}` })
+    t.equal(readFileSync(garbage, 'utf8'), 'garbage '.repeat(1_000))
+    t.notOk(existsSync(`${garbage}-wal`))
+
+    const folder = temporaryFolder(t)
+    mkdirSync(join(folder, 'data'))
+    chmodSync(join(folder, 'data'), 0o500)
+    // Nothing stops root from writing, but a file system that is read-only.
+    const readOnly = process.getuid?.() === 0 ? ['unshare', '--mount', 'sh', '-c', `mount --bind ${folder} ${folder} && mount -o remount,bind,ro ${folder} && cd ${folder} && exec "$0" "$@"`] : []
+    if (readOnly.length > 0 && !canMount) t.comment('a read-only folder: skipped, root cannot mount here')
+    else await refused('a read-only folder', folder, /^latchkey: cannot open the database data\/latchkey\.sqlite: .*(?:EROFS|EACCES|readonly)/, {}, readOnly)
+    figures(t, refusals)
+  })
+
+  t.test('a full disk · signups are 503, logins and all the rest go on, and it heals without a restart', { ...together, skip: canMount ? false : 'only root can mount a small disk, on Linux' }, async (t) => {
+    const folder = temporaryFolder(t)
+    const disk = join(folder, 'data')
+    mkdirSync(disk)
+    const server = startServer(t, folder, unlimited, '', ['server.ts'], ['unshare', '--mount', 'sh', '-c', `mount -t tmpfs -o size=64m none ${disk} && exec "$0" "$@"`])
+    const ask = clientOf(t, await server.listening)
+    await signUp(ask)
+    // Somebody else, whose token does not give way to so many logins.
+    const token = await tokenOf(ask, { ...bob, username: 'alice' })
+    const onDisk = (command: string) => spawnSync('nsenter', ['--target', String(server.child.pid), '--mount', 'sh', '-c', command])
+    while (onDisk(`test $(stat -c %s ${disk}/latchkey.sqlite-reserve) = 16777216`).status !== 0) await delay(50)
+    t.equal(onDisk(`test $(stat -c %a ${disk}/latchkey.sqlite-reserve) = 600`).status, 0)
+
+    const rounds = async (count: number) => {
+      const [signups, logins, others]: Answer[][] = [[], [], []]
+      for (const i of times(count)) {
+        signups?.push(await signUp(ask, { ...bob, username: `user${count}_${i}` }))
+        logins?.push(await logIn(ask))
+        others?.push(await needLogin(ask, token), await ask('GET', '/health/live'), await ask('GET', '/health/ready'))
+      }
+      return { signups: signups ?? [], logins: tally(logins ?? []), others: tally(others ?? []) }
+    }
+    t.equal(onDisk(`cat /dev/zero > ${disk}/ballast`).status, 1, 'it ends when the disk is full')
+    const count = sized(60, 1_000)
+    const full = await rounds(count)
+    figures(t, { signups: tally(full.signups), logins: full.logins, 'token checks and health': full.others })
+    t.same({ logins: full.logins, others: full.others }, { logins: { 200: count }, others: { 200: 3 * count } })
+    for (const { body, headers } of full.signups) t.match({ body: JSON.parse(body), retry: headers['retry-after'] }, { body: unavailable, retry: '1' })
+    t.equal((await logIn(ask, { ...bob, password: 'wrong' })).status, 401)
+    t.notOk(onDisk(`test -e ${disk}/latchkey.sqlite-reserve`).status === 0, 'the reserve was given up')
+
+    onDisk(`rm ${disk}/ballast`)
+    const before = performance.now()
+    while ((await signUp(ask, { ...bob, username: 'carol' })).status !== 200) await delay(20)
+    figures(t, { 'healed after': ms(performance.now() - before) })
+    t.match(server.output(), /the disk is nearly full/)
+    await stop(t, server)
+  })
+})

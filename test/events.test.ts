@@ -1,0 +1,394 @@
+import { once } from 'node:events'
+import { createServer } from 'node:net'
+import { PassThrough } from 'node:stream'
+import { setTimeout as delay } from 'node:timers/promises'
+import Fastify, { type FastifyInstance } from 'fastify'
+import t, { type Test } from 'tap'
+import { run } from '../src/commands/index.js'
+import latchkey from '../src/index.js'
+import type { AuditEvent } from '../src/plugins/events.js'
+import { commandLine } from './command-line.js'
+import { databases } from './databases.js'
+import { bob, build as buildServer, buildOn, cheapHash, logIn, needLogin, secretKey, signUp, startServer, temporaryFolder, tokenOf } from './helper.js'
+
+const next = 'incorrect donkey charger clip'
+
+/** Asks as whoever has the token. */
+function as (app: FastifyInstance, token: string) {
+  return (method: 'GET' | 'POST' | 'PUT' | 'DELETE', url: string, payload?: object) =>
+    app.inject({ method, url: `/api/v1${url}`, headers: { authorization: `Bearer ${token}`, 'user-agent': 'a test\t1.0' }, payload })
+}
+
+/** An admin, asking. */
+async function asAdmin (app: FastifyInstance) {
+  const token = await tokenOf(app, { ...bob, username: 'admin' })
+  await app.roles.grant(Number((await app.users.find('admin'))?.id), 'admin')
+  return as(app, token)
+}
+
+/** What happened, oldest first, in a few words. */
+const summary = (events: AuditEvent[]) => events.toReversed().map(({ kind, outcome, username, detail }) => [kind, outcome, username, detail].filter((word) => word !== null).join(' '))
+
+for (const database of databases) {
+  t.test(database.name, async (t) => {
+    const build = buildOn(database)
+
+    t.test('every kind of event is written down, with whom, how it ended, and from where', async (t) => {
+      const app = await build(t, { LOGIN_FAILURES_PER_ACCOUNT: '2' }, { now: () => Date.UTC(2026, 10, 24, 20, 44) })
+      const admin = await asAdmin(app)
+      const token = await tokenOf(app)
+      const ask = as(app, token)
+      await logIn(app, { ...bob, username: 'nobody' })
+      await logIn(app, { ...bob, password: 'wrong' })
+      const personal = (await ask('POST', '/tokens', { description: 'x' })).json()
+      await ask('DELETE', `/tokens/${personal.id}`)
+      await ask('DELETE', '/tokens?scope=others')
+      await admin('POST', '/roles', { name: 'editor', description: 'x' })
+      await admin('PUT', '/users/bob/roles/editor')
+      await admin('DELETE', '/users/bob/roles/editor')
+      await admin('DELETE', '/roles/editor')
+      await ask('PUT', '/me/password', { current_password: 'wrong', new_password: next })
+      await app.loginFailures.forget('bob')
+      await ask('PUT', '/me/password', { current_password: bob.password, new_password: next })
+      await ask('DELETE', '/me', { password: 'wrong' })
+      await ask('POST', '/logout')
+      const again = as(app, (await logIn(app, { ...bob, password: next })).json().token)
+      await again('DELETE', '/me', { password: next })
+
+      const events = await app.events.list({}, 100)
+      t.same(summary(events), [
+        'signup success admin', 'login success admin', 'signup success', 'login success',
+        'login_failure username_unknown', 'login_failure password_incorrect',
+        `token_creation success ${personal.id}`, `revocation success ${personal.id}`, 'revocation success others',
+        'role_change success created editor', 'role_change success granted editor', 'role_change success revoked editor', 'role_change success deleted editor',
+        'lock success', 'password_change password_incorrect', 'password_change success',
+        'deletion password_incorrect', 'logout success', 'login success', 'deletion success'
+      ])
+      t.same(events.map(({ id }) => id), events.map((_, i) => events.length - i))
+      for (const event of events) {
+        t.match(event, { time: new Date(Date.UTC(2026, 10, 24, 20, 44)), source: 'http', address: '127.0.0.1', requestId: /^[0-9a-f-]{36}$/ })
+        t.notMatch(JSON.stringify(event), /nobody|wrong|correct horse|argon2/)
+      }
+      const find = (kind: string) => events.find((event) => event.kind === kind)
+      t.match(find('token_creation'), { userAgent: 'a test1.0', userId: 2, actorId: null })
+      t.match(find('login_failure'), { userId: 2 })
+      t.match(events.filter(({ kind }) => kind === 'role_change').map(({ userId, actorId }) => [userId, actorId]), [[null, 1], [2, 1], [2, 1], [null, 1]])
+    })
+
+    t.test('what fails in the very moment is told apart', async (t) => {
+      const hash = await (await build(t)).passwords.hash(next)
+      for (const [meanwhile, outcome] of [[`update users set password_hash = '${hash}'`, 'password_changed_meanwhile'], ['delete from users', 'user_deleted_meanwhile']] as const) {
+        const app = await build(t)
+        await signUp(app)
+        await database.addTrigger(app.store, 'before insert on tokens', meanwhile)
+        await logIn(app)
+        t.same((await app.events.list({}, 9)).map((event) => event.outcome), [outcome, 'success'])
+      }
+    })
+
+    t.test('GET /api/v1/events', async (t) => {
+      const app = await build(t)
+      const admin = await asAdmin(app)
+      await tokenOf(app)
+      for (let i = 0; i < 5; i++) await logIn(app, { ...bob, password: 'wrong' })
+      const list = async (query = '') => (await admin('GET', `/events${query}`)).json()
+
+      t.test('newest first, as they are promised, never cached', async (t) => {
+        const response = await admin('GET', '/events?limit=1')
+        t.equal(response.statusCode, 200)
+        t.equal(response.headers['cache-control'], 'no-store')
+        const { events: [event], next_cursor: cursor } = response.json()
+        t.same(event, { id: 9, time: event.time, kind: 'login_failure', outcome: 'password_incorrect', source: 'http', user_id: 2, username: 'bob', actor_id: null, detail: null, address: '127.0.0.1', user_agent: 'lightMyRequest', request_id: event.request_id })
+        t.match(event.time, /^20\d\d-.*Z$/)
+        t.equal(cursor, '9')
+      })
+
+      t.test('by pages, which hold although more happens meanwhile', async (t) => {
+        const ids: number[] = []
+        let cursor: string | null = null
+        do {
+          const page = await list(`?limit=4${cursor === null ? '' : `&cursor=${cursor}`}`)
+          ids.push(...page.events.map(({ id }: { id: number }) => id))
+          cursor = page.next_cursor
+          if (ids.length === 4) await logIn(app)
+        } while (cursor !== null)
+        t.same(ids, [9, 8, 7, 6, 5, 4, 3, 2, 1])
+        t.equal((await list('?limit=100')).next_cursor, null)
+      })
+
+      t.test('of one user, of one kind', async (t) => {
+        const kinds = async (query: string) => (await list(query)).events.map(({ kind }: { kind: string }) => kind)
+        t.same(await kinds('?user=ADMIN'), ['login', 'signup'])
+        t.same(await kinds('?user=bob&kind=signup'), ['signup'])
+        t.same(await kinds('?user_id=2&kind=signup'), ['signup'])
+        t.same(await kinds('?user=bob&user_id=2&kind=signup'), ['signup'])
+        t.same(await kinds('?user=bob&user_id=1'), [])
+        t.same(await kinds('?user=nobody'), [])
+        t.same(await kinds('?user_id=99'), [])
+        t.equal((await kinds('?kind=login_failure')).length, 5)
+      })
+
+      t.test('what cannot be asked for is 422', async (t) => {
+        for (const query of ['limit=0', 'limit=101', 'limit=x', 'limit=1.5', 'cursor=0', 'cursor=-1', 'cursor=x', 'cursor=9999999999999999', 'cursor=', 'kind=nonsense', 'kind=toString', 'user_id=0', 'user_id=9007199254740993', 'user_id=x']) {
+          t.match((await admin('GET', `/events?${query}`)).json(), { statusCode: 422, code: 'VALIDATION_FAILED' }, query)
+        }
+      })
+
+      t.test('only for admins', async (t) => {
+        t.match((await as(app, (await logIn(app)).json().token)('GET', '/events')).json(), { statusCode: 403, code: 'ROLE_REQUIRED' })
+        t.equal((await app.inject('/api/v1/events')).statusCode, 400)
+      })
+    })
+
+    t.test('GET /api/v1/me/events · what concerns me, and nobody else', async (t) => {
+      const app = await build(t)
+      await asAdmin(app)
+      const token = await tokenOf(app)
+      await logIn(app, { ...bob, password: 'wrong' })
+      await logIn(app, { ...bob, username: 'nobody' })
+      const ask = as(app, token)
+      t.same((await ask('GET', '/me/events')).json().events.map(({ kind, user_id: id }: { kind: string, user_id: number }) => [kind, id]), [['login_failure', 2], ['login', 2], ['signup', 2]])
+      const page = (await ask('GET', '/me/events?limit=1&kind=login')).json()
+      t.match(page, { events: [{ kind: 'login' }], next_cursor: null })
+      t.match((await ask('GET', '/me/events?limit=1')).json(), { events: [{ kind: 'login_failure' }], next_cursor: String })
+      t.equal((await ask('GET', '/me/events?user_id=1')).json().events.length, 3, 'whatever else is asked for')
+      t.equal((await app.inject('/api/v1/me/events')).statusCode, 400)
+    })
+
+    t.test('AUDIT_RETENTION_DAYS · older ones are removed at the start; 0 keeps none', async (t) => {
+      const url = await database.create(t, { isShared: true })
+      let now = Date.now()
+      const app = await build(t, { DATABASE_URL: url }, { now: () => now })
+      await signUp(app)
+      await app.events.list({}, 1)
+      now += 29 * 86_400_000
+      await logIn(app)
+      await app.events.list({}, 1)
+      now += 1 * 86_400_000
+      const count = async (env: object) => {
+        const other = await build(t, { DATABASE_URL: url, ...env }, { now: () => now })
+        await other.ready()
+        await logIn(other)
+        const events = await other.events.list({}, 9)
+        await other.close()
+        return events.map(({ kind, time }) => [kind, time.getTime() === now])
+      }
+      t.same(await count({}), [['login', true], ['login', false]])
+      t.same(await count({ AUDIT_RETENTION_DAYS: '0' }), [])
+    })
+
+    t.test('also very many', async (t) => {
+      const url = await database.create(t, { isShared: true })
+      const app = await build(t, { DATABASE_URL: url })
+      const old = { time: new Date(Date.now() - 31 * 86_400_000), kind: 'logout', outcome: 'success', source: 'http' as const }
+      for (let i = 0; i < 5; i++) await app.store.db.insert(app.store.tables.events).values(Array.from({ length: 500 }, () => old))
+      await (await build(t, { DATABASE_URL: url })).ready()
+      t.equal(await app.store.db.$count(app.store.tables.events), 0)
+    })
+
+    t.test('of failed logins there is a highest number, so that guessers cannot fill the disk', async (t) => {
+      const app = await build(t)
+      await signUp(app)
+      for (let i = 0; i < 5; i++) await logIn(app, { ...bob, password: 'wrong' })
+      await logIn(app)
+      await app.events.list({}, 1)
+      t.equal(await app.events.deleteSome(5), 0)
+      t.equal(await app.events.deleteSome(2), 3)
+      t.same((await app.events.list({}, 9)).map(({ id }) => id), [7, 6, 5, 1])
+    })
+
+    t.test('latchkey · what the command line does is written down as well', async (t) => {
+      const url = await database.create(t, { isShared: true })
+      const { latchkey } = commandLine(t, { DATABASE_URL: url })
+      await latchkey(['user', 'create', 'alice', '--admin', '--password-stdin'], bob.password)
+      await latchkey(['user', 'create', 'bob', '--password-stdin'], bob.password)
+      await latchkey(['user', 'set-password', 'bob', '--password-stdin'], next)
+      await latchkey(['user', 'logout', 'bob'])
+      await latchkey(['role', 'create', 'editor', '--description', 'x'])
+      await latchkey(['role', 'grant', 'bob', 'editor'])
+      await latchkey(['role', 'revoke', 'bob', 'editor'])
+      await latchkey(['role', 'delete', 'editor'])
+      const token = JSON.parse((await latchkey(['token', 'create', 'bob', '--description', 'x', '--json'])).out)
+      const exported = await latchkey(['export'])
+      t.notMatch(exported.out, /event|lock|address/)
+      await latchkey(['import'], `{"type":"user","username":"carol","password_hash":"$2b$12$${'a'.repeat(53)}"}\n`)
+      const app = await build(t, { DATABASE_URL: url, LOGIN_FAILURES_PER_ACCOUNT: '1' })
+      await logIn(app)
+      await latchkey(['user', 'unlock', 'bob'])
+      await latchkey(['user', 'delete', 'bob'])
+      await latchkey(['reset-db', '--yes'])
+      const events = (await app.events.list({}, 100)).filter(({ source }) => source === 'cli')
+      t.same(summary(events), [
+        'signup success', 'role_change success granted admin', 'signup success', 'password_change success', 'revocation success all',
+        'role_change success created editor', 'role_change success granted editor', 'role_change success revoked editor', 'role_change success deleted editor',
+        `token_creation success ${token.id}`, 'export success', 'import success 1 users', 'unlock success', 'deletion success', 'reset success'
+      ])
+      for (const event of events) t.match(event, { address: null, userAgent: null, requestId: null })
+      t.match(events.map(({ userId }) => userId).reverse(), [1, 1, 2, 2, 2, null, 2, 2, null, 2, null, null, 2, 2, null])
+    })
+
+    t.test('latchkey events', async (t) => {
+      const url = await database.create(t, { isShared: true })
+      const { latchkey, settings, folder } = commandLine(t, { DATABASE_URL: url })
+      const app = await build(t, { DATABASE_URL: url })
+      t.same(await latchkey(['events']), { code: 0, out: '', err: '' })
+      const admin = await asAdmin(app)
+      await tokenOf(app)
+      await logIn(app, { ...bob, username: 'nobody' })
+      await admin('PUT', '/users/bob/roles/admin')
+      await app.events.list({}, 1)
+      t.match((await latchkey(['events'])).out.split('\n'), [
+        /^20\d\d-\S+Z {2}signup {11}success {13}admin {2}127\.0\.0\.1$/,
+        /^\S+ {2}login {12}success/,
+        /signup .* bob /, /login .* bob /,
+        /^\S+ {2}login_failure {4}username_unknown {4}- {2}127\.0\.0\.1$/,
+        /^\S+ {2}role_change {6}success {13}bob {2}127\.0\.0\.1 {2}granted admin {2}by #1$/,
+        ''
+      ])
+      t.match((await latchkey(['events', '--user', 'bob', '--kind', 'signup', '--json'])).out, /^\{"id":3,"time":".*","kind":"signup","outcome":"success","source":"http","user_id":2,"username":"bob",.*\}\n$/)
+      t.equal((await latchkey(['events', '--limit', '2'])).out.split('\n').length, 3)
+      await latchkey(['user', 'delete', 'bob'])
+      t.match((await latchkey(['events', '--limit', '1'])).out, / {2}#2 {2}cli\n$/)
+      for (const args of [['--limit', '0'], ['--limit', 'x'], ['--kind', 'nonsense']]) t.match(await latchkey(['events', ...args]), { code: 2, out: '' })
+
+      t.test('--follow · goes on with what happens, until nobody reads any more', async (t) => {
+        const [stdin, stdout, stderr] = [Object.assign(new PassThrough(), { isTTY: false }), new PassThrough(), new PassThrough()]
+        let printed = ''
+        stdout.setEncoding('utf8').on('data', (text) => { printed += text })
+        const ended = run(['events', '--follow', '--limit', '1', '--json'], { env: settings, dotEnvPath: `${folder}/.env`, stdin, stdout, stderr })
+        while (!printed.includes('deletion')) await delay(10)
+        await signUp(app, { ...bob, username: 'carol' })
+        while (!printed.includes('carol')) await delay(10)
+        await logIn(app, { ...bob, username: 'carol' })
+        while (!printed.includes('"login"')) await delay(10)
+        stdout.destroy()
+        t.equal(await ended, 0)
+        t.same(printed.trim().split('\n').map((line) => JSON.parse(line).kind), ['deletion', 'signup', 'login'], 'each once')
+      })
+    })
+  })
+}
+
+t.test('events are written beside the answers, many at once', async (t) => {
+  const app = await buildServer(t)
+  const { events } = app.store.tables
+  const written = () => app.store.db.$count(events)
+  await Promise.all(Array.from({ length: 20 }, (_, i) => signUp(app, { ...bob, username: `bob${i}` })))
+  t.same(app.events.counts(), { waiting: 20, lost: 0 })
+  t.equal(await written(), 0)
+  await delay(400)
+  t.same(app.events.counts(), { waiting: 0, lost: 0 })
+  t.equal(await written(), 20)
+})
+
+t.test('a database that does not take them · they wait, up to a number; the log says so, once', async (t: Test) => {
+  const lines: string[] = []
+  const app = await buildServer(t, { LOG_LEVEL: 'error' }, { logStream: { write: (line) => { lines.push(line) } } })
+  await signUp(app)
+  await app.events.list({}, 1)
+  await app.store.db.run("create trigger faults before insert on events begin select raise(abort, 'not today'); end")
+  t.equal((await logIn(app)).statusCode, 200)
+  await delay(1_500)
+  t.equal(lines.length, 1)
+  t.match(JSON.parse(lines[0] ?? ''), { level: 50, err: { message: 'not today' }, msg: 'events could not be written yet' })
+  for (let i = 0; i < 11_000; i++) app.events.note({ kind: 'logout', userId: 1 })
+  t.same(app.events.counts(), { waiting: 10_000, lost: 1_001 })
+  t.equal((await logIn(app)).statusCode, 200)
+  await app.store.db.run('drop trigger faults')
+  await delay(1_500)
+  t.same(app.events.counts(), { waiting: 0, lost: 1_002 })
+  await app.store.db.run("create trigger faults before insert on events begin select raise(abort, 'never'); end")
+  await logIn(app)
+  await app.close()
+  t.match(JSON.parse(lines.at(-1) ?? ''), { events: 1, msg: 'events could not be written, and are lost' })
+})
+
+t.test('METRICS_PORT', async (t) => {
+  const scrape = async (app: FastifyInstance) => (await app.metrics.listener.inject('/metrics')).body
+  const value = (text: string, series: string) => Number(text.split('\n').find((line) => line.startsWith(`${series} `))?.split(' ')[1])
+
+  t.test('counts requests, logins, refusals, the gate, faults; and measures the event loop', async (t) => {
+    const app = await buildServer(t, { METRICS_PORT: '0', LOGIN_FAILURES_PER_ACCOUNT: '2', HASH_CONCURRENCY: '1', HASH_QUEUE: '1' })
+    const token = await tokenOf(app)
+    await needLogin(app, token)
+    await needLogin(app, 'x.y.z')
+    await app.inject('/nothing')
+    for (let i = 0; i < 3; i++) await logIn(app, { ...bob, password: 'wrong' })
+    await logIn(app, { ...bob, username: 'nobody' })
+    await Promise.all(Array.from({ length: 6 }, (_, i) => signUp(app, { ...bob, username: `bob${i}` })))
+    await app.store.db.run("create trigger faults before insert on users begin select raise(abort, 'not today'); end")
+    await signUp(app, { ...bob, username: 'carol' })
+    await app.store.close()
+    await app.inject('/health/ready')
+    const text = await scrape(app)
+    const expected: Record<string, number> = {
+      'http_request_duration_seconds_count{method="GET",route="/need_login",status="200"}': 1,
+      'http_request_duration_seconds_count{method="GET",route="/need_login",status="401"}': 1,
+      'http_request_duration_seconds_count{method="GET",route="none",status="404"}': 1,
+      'http_request_duration_seconds_count{method="POST",route="/api/v1/login",status="429"}': 1,
+      'latchkey_logins_total{outcome="success"}': 1,
+      'latchkey_logins_total{outcome="password_incorrect"}': 2,
+      'latchkey_logins_total{outcome="username_unknown"}': 1,
+      'latchkey_attempts_refused_total{limit="account"}': 1,
+      'latchkey_attempts_refused_total{limit="address"}': 0,
+      latchkey_hash_running: 0,
+      latchkey_hash_queued: 0,
+      'latchkey_hash_refused_total{reason="full"}': 4,
+      'latchkey_hash_refused_total{reason="late"}': 0,
+      latchkey_hash_wait_seconds_count: 7,
+      'latchkey_database_errors_total{kind="failed"}': 1,
+      'latchkey_database_errors_total{kind="unavailable"}': 1,
+      'latchkey_events_total{state="lost"}': 0
+    }
+    for (const [series, count] of Object.entries(expected)) t.equal(value(text, series), count, series)
+    t.ok(value(text, 'nodejs_eventloop_lag_p99_seconds') >= 0)
+    t.ok(value(text, 'process_resident_memory_bytes') > 1e6)
+    t.notMatch(text, /bob|nobody|carol/)
+    t.match(await scrape(app), 'latchkey_hash_refused_total{reason="full"} 4', 'a second look counts nothing twice')
+  })
+
+  t.test('is answered on a listener of its own, and by nothing else', async (t) => {
+    const server = startServer(t, temporaryFolder(t), { METRICS_PORT: '0' })
+    const url = await server.listening
+    const metrics = /metrics at (http:\/\/127\.0\.0\.1:\d+)\/metrics/.exec(server.output())?.[1] ?? ''
+    const response = await fetch(`${metrics}/metrics`)
+    t.equal(response.status, 200)
+    t.match(response.headers.get('content-type'), /^text\/plain; version=0\.0\.4/)
+    t.match(await response.text(), /^# HELP http_request_duration_seconds /m)
+    t.equal((await fetch(`${metrics}/need_login`)).status, 404)
+    t.equal((await fetch(`${url}/metrics`)).status, 404)
+    server.child.kill('SIGTERM')
+    t.equal(await server.exited, 0)
+  })
+
+  t.test('off by default; a port in use stops the start with one clear line', async (t) => {
+    const app = await buildServer(t)
+    t.notOk(app.hasDecorator('metrics'))
+    const other = createServer().listen(0, '127.0.0.1')
+    await once(other, 'listening')
+    const { port } = Object(other.address())
+    const server = startServer(t, temporaryFolder(t), { METRICS_PORT: String(port), LOG_LEVEL: 'silent' })
+    t.equal(await server.exited, 1)
+    t.equal(server.output(), `latchkey: cannot listen: port ${port} on 127.0.0.1 is in use\n`)
+    other.close()
+  })
+
+  t.test('two servers in one process count for themselves', async (t) => {
+    const [here, there] = [await buildServer(t, { METRICS_PORT: '0' }), await buildServer(t, { METRICS_PORT: '0' })]
+    await here.inject('/health/live')
+    for (const app of [here, there]) await app.ready()
+    t.match(await scrape(here), 'route="/health/live"')
+    t.notMatch(await scrape(there), 'route="/health/live"')
+  })
+})
+
+t.test('an app that embeds Latchkey hears of every event, and has its own request ids in them', async (t) => {
+  const app = Fastify({ genReqId: () => 'the-id-of-the-host' })
+  t.teardown(() => app.close())
+  await app.register(latchkey, { databaseUrl: 'sqlite://', secretKey, hashParameters: cheapHash })
+  const heard: string[] = []
+  app.events.onNote(({ kind, userId }) => { heard.push(`${kind} ${userId}`) })
+  await tokenOf(app)
+  t.same(heard, ['signup 1', 'login 1'])
+  t.match(await app.events.list({}, 9), [{ requestId: 'the-id-of-the-host' }, {}])
+})

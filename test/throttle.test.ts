@@ -1,0 +1,349 @@
+import type { FastifyInstance } from 'fastify'
+import t, { type Test } from 'tap'
+import { attemptLog } from '../src/lib/attempt-log.js'
+import { networkOf } from '../src/lib/networks.js'
+import { commandLine } from './command-line.js'
+import { databases, type TestDatabase } from './databases.js'
+import { bob, buildOn, logIn, needLogin, signUp, tokenOf } from './helper.js'
+
+const wrong = { ...bob, password: 'a wrong password' }
+const tooMany = { statusCode: 429, code: 'TOO_MANY_ATTEMPTS', error: 'Too Many Requests', message: 'too many attempts: try again later' }
+
+/** A clock that stands until it is moved. */
+function clock () {
+  let time = Date.UTC(2026, 10, 24, 20, 44)
+  return { now: () => time, move: (seconds: number) => { time += seconds * 1_000 } }
+}
+
+/** The limits that a server has by default. */
+const defaults = { LOGIN_FAILURES_PER_ADDRESS_MINUTE: '30', LOGIN_FAILURES_PER_ADDRESS_HOUR: '300', LOGIN_FAILURES_PER_ACCOUNT: '10', SIGNUPS_PER_ADDRESS_HOUR: '100' }
+/** Behind a proxy of ours, so that a test can come from anywhere. */
+const proxied = { TRUST_PROXY: '127.0.0.1' }
+
+/** Asks from an address. */
+const from = (app: FastifyInstance, address: string) => (url: 'signup' | 'login', payload: object) =>
+  app.inject({ method: 'POST', url: `/api/v1/${url}`, payload, headers: { 'x-forwarded-for': address } })
+
+/** How often something is answered, by status. */
+async function tally (responses: Array<Promise<{ statusCode: number }>>): Promise<Record<number, number>> {
+  const statuses: Record<number, number> = {}
+  for (const { statusCode } of await Promise.all(responses)) statuses[statusCode] = (statuses[statusCode] ?? 0) + 1
+  return statuses
+}
+
+const times = (length: number) => Array.from({ length }, (_, i) => i)
+
+for (const database of databases) {
+  t.test(database.name, async (t) => {
+    const build = buildOn(database)
+
+    t.test('POST /api/v1/login · by account', async (t) => {
+      t.test('10 failures are free; then the waits are 1, 2, 4 … 900 seconds; a success clears them', async (t) => {
+        const { now, move } = clock()
+        const app = await build(t, { LOGIN_FAILURES_PER_ACCOUNT: '10' }, { now })
+        await signUp(app)
+        for (const i of times(10)) t.equal((await logIn(app, wrong)).statusCode, 401, `failure ${i + 1}`)
+        for (const wait of [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900]) {
+          for (const account of [wrong, bob]) {
+            const refused = await logIn(app, account)
+            t.same(refused.json(), tooMany, 'whatever the password')
+            t.equal(refused.headers['retry-after'], String(wait))
+          }
+          move(wait - 0.3)
+          t.equal((await logIn(app, bob)).headers['retry-after'], '1', 'rounded up')
+          move(0.3)
+          t.equal((await logIn(app, wrong)).statusCode, 401)
+        }
+        move(900)
+        t.equal((await logIn(app)).statusCode, 200)
+        for (const i of times(10)) t.equal((await logIn(app, wrong)).statusCode, 401, `failure ${i + 1} after the success`)
+        t.equal((await logIn(app)).statusCode, 429)
+      })
+
+      t.test('known or not, in any case, each for itself', async (t) => {
+        const app = await build(t, { LOGIN_FAILURES_PER_ACCOUNT: '3' })
+        await signUp(app)
+        await signUp(app, { ...bob, username: 'alice' })
+        for (const [username, status] of [['bob', 401], ['nobody', 404]] as const) {
+          for (const spelling of [username, username.toUpperCase(), username]) t.equal((await logIn(app, { ...wrong, username: spelling })).statusCode, status)
+          for (const spelling of [username, username.toUpperCase()]) t.same((await logIn(app, { ...wrong, username: spelling })).json(), tooMany)
+        }
+        t.equal((await logIn(app, { ...bob, username: 'alice' })).statusCode, 200)
+        for (let i = 0; i < 5; i++) t.equal((await logIn(app, { ...wrong, username: 'no username' })).statusCode, 404, 'what no username can be is nobody\'s account')
+      })
+
+      t.test('LOGIN_ERRORS=uniform · a refusal does not tell whether there is such a user', async (t) => {
+        const app = await build(t, { LOGIN_FAILURES_PER_ACCOUNT: '2', LOGIN_ERRORS: 'uniform' })
+        await signUp(app)
+        const answers = async (username: string) => {
+          const found: object[] = []
+          for (let i = 0; i < 4; i++) {
+            const { statusCode, body, headers } = await logIn(app, { ...wrong, username })
+            found.push({ statusCode, body, headers: { ...headers, date: '' } })
+          }
+          return found
+        }
+        t.same(await answers('bob'), await answers('nobody'))
+      })
+
+      t.test('60 guesses at once with a limit of 10 get at most 12 answers, over two servers', async (t) => {
+        const env = { DATABASE_URL: await database.create(t, { isShared: true }), LOGIN_FAILURES_PER_ACCOUNT: '10' }
+        const [here, there] = [await build(t, env), await build(t, env)]
+        await signUp(here)
+        for (const username of ['bob', 'nobody']) {
+          const statuses = await tally(times(60).map((i) => logIn(i % 2 === 0 ? here : there, { ...wrong, username })))
+          const answered = (statuses[401] ?? 0) + (statuses[404] ?? 0)
+          t.ok(answered >= 10 && answered <= 12, `${username}: ${JSON.stringify(statuses)}`)
+          t.equal(answered + Number(statuses[429]), 60)
+        }
+        t.equal(here.throttle.counts.account + there.throttle.counts.account >= 96, true)
+      })
+
+      t.test('survives a restart', async (t) => {
+        const env = { DATABASE_URL: await database.create(t, { isShared: true }), LOGIN_FAILURES_PER_ACCOUNT: '1' }
+        const { now } = clock()
+        const first = await build(t, env, { now })
+        await signUp(first)
+        t.equal((await logIn(first, wrong)).statusCode, 401)
+        await first.close()
+        t.equal((await logIn(await build(t, env, { now }))).headers['retry-after'], '1')
+      })
+
+      t.test('where a user has logged in from before there is a budget of its own: nobody can lock the owner out', async (t) => {
+        const { now, move } = clock()
+        const app = await build(t, { ...proxied, LOGIN_FAILURES_PER_ACCOUNT: '3' }, { now })
+        await signUp(app)
+        const [home, sameHome, stranger, hotel] = ['2001:db8:0:1::1', '2001:db8:0:1:ffff::7', '203.0.113.66', '198.51.100.1'].map((address) => from(app, address))
+        t.equal((await home?.('login', bob))?.statusCode, 200)
+        for (let i = 0; i < 3; i++) await stranger?.('login', wrong)
+        t.equal((await stranger?.('login', bob))?.statusCode, 429)
+        t.equal((await hotel?.('login', bob))?.statusCode, 429, 'wherever the owner was not before')
+        t.equal((await sameHome?.('login', bob))?.statusCode, 200, 'but at home, by another address of the same /64')
+        t.equal((await stranger?.('login', bob))?.statusCode, 429, 'and that frees no stranger')
+        move(1)
+        t.equal((await hotel?.('login', bob))?.statusCode, 200)
+        for (let i = 0; i < 3; i++) await stranger?.('login', wrong)
+        t.equal((await hotel?.('login', bob))?.statusCode, 200, 'from then on the hotel is known')
+        for (let i = 0; i < 3; i++) t.equal((await home?.('login', wrong))?.statusCode, 401)
+        t.equal((await home?.('login', bob))?.statusCode, 429, 'a known place has limits as well')
+        t.equal((await hotel?.('login', bob))?.statusCode, 200, 'of its own')
+      })
+
+      t.test('of the places of a user the newest 20 are known; old ones are forgotten, and old failures', async (t) => {
+        const { now, move } = clock()
+        const env = { ...proxied, DATABASE_URL: await database.create(t, { isShared: true }), LOGIN_FAILURES_PER_ACCOUNT: '3' }
+        const app = await build(t, env, { now })
+        await signUp(app)
+        for (const i of times(25)) {
+          await from(app, `203.0.113.${i}`)('login', bob)
+          move(1)
+        }
+        const { knownNetworks, loginFailures } = app.store.tables
+        const known = async () => (await app.store.db.select().from(knownNetworks)).map(({ network }) => network).sort()
+        t.same(await known(), times(20).map((i) => `203.0.113.${i + 5}`).sort())
+        move(60 * 86_400)
+        await from(app, '203.0.113.7')('login', bob)
+        await from(app, '203.0.113.7')('login', bob)
+        await from(app, '203.0.113.99')('login', { ...wrong, username: 'nobody' })
+        move(40 * 86_400)
+        await from(app, '203.0.113.98')('login', wrong)
+        await (await build(t, env, { now })).ready()
+        t.same(await known(), ['203.0.113.7'])
+        t.match(await app.store.db.select().from(loginFailures), [{ usernameKey: 'bob', network: '', failures: 1 }])
+      })
+
+      t.test('what was not checked is taken back: a full gate, a hash that cannot be verified', async (t) => {
+        const app = await build(t, { LOGIN_FAILURES_PER_ADDRESS_MINUTE: '100', LOGIN_FAILURES_PER_ACCOUNT: '5', HASH_CONCURRENCY: '1', HASH_QUEUE: '0' }, { hashParameters: { memoryCost: 65_536, timeCost: 3, parallelism: 1 } })
+        await signUp(app)
+        const { loginFailures, users } = app.store.tables
+        const failures = async () => (await app.store.db.select().from(loginFailures))[0] ?? { failures: 0 }
+        const statuses = await tally(times(4).map(() => logIn(app, wrong)))
+        t.same(statuses, { 401: 1, 503: 3 })
+        t.match(await failures(), { failures: 1, waitsUntilMs: 0 })
+        await app.store.db.update(users).set({ passwordHash: 'poison' })
+        for (let i = 0; i < 10; i++) t.equal((await logIn(app)).statusCode, 500)
+        t.match(await failures(), { failures: 1, waitsUntilMs: 0 }, 'also when it would have begun a wait')
+      })
+
+      t.test('a database that cannot take an attempt back is news for the log; the answer is the same', async (t) => {
+        const lines: string[] = []
+        const app = await build(t, { LOGIN_FAILURES_PER_ACCOUNT: '5', LOG_LEVEL: 'error' }, { logStream: { write: (line) => { lines.push(line) } } })
+        await signUp(app)
+        await app.store.db.update(app.store.tables.users).set({ passwordHash: 'poison' })
+        await database.addTrigger(app.store, 'before update on login_failures', database.fault('not today'), 'new.failures < old.failures')
+        t.equal((await logIn(app)).statusCode, 500)
+        t.match(lines.join(''), /an attempt could not be taken back/)
+      })
+
+      t.test('a user who is deleted while logging in is remembered nowhere', async (t) => {
+        const app = await build(t, { LOGIN_FAILURES_PER_ACCOUNT: '5' })
+        await signUp(app)
+        await database.addTrigger(app.store, 'after insert on login_failures', 'delete from users')
+        t.match((await logIn(app)).json(), { statusCode: 404, code: 'USERNAME_UNKNOWN' })
+        t.same(await app.store.db.select().from(app.store.tables.knownNetworks), [])
+      })
+
+      t.test('a fault on the way is a fault', async (t) => {
+        const app = await build(t, { LOGIN_FAILURES_PER_ACCOUNT: '5' })
+        await signUp(app)
+        await database.addTrigger(app.store, 'before insert on known_networks', database.fault('not today'))
+        t.match((await logIn(app)).json(), { statusCode: 500, message: 'Internal Server Error' })
+      })
+    })
+
+    t.test('latchkey user unlock · ends the wait at once', async (t) => {
+      const env = { DATABASE_URL: await database.create(t, { isShared: true }), LOGIN_FAILURES_PER_ACCOUNT: '2' }
+      const { now } = clock()
+      const app = await build(t, env, { now })
+      const { latchkey } = commandLine(t, env)
+      await signUp(app)
+      t.match(await latchkey(['user', 'unlock', 'bob']), { code: 0, out: 'user bob has no failed logins\n' })
+      for (let i = 0; i < 2; i++) await logIn(app, wrong)
+      t.equal((await logIn(app)).statusCode, 429)
+      t.match(await latchkey(['user', 'unlock', 'BOB']), { code: 0, out: 'the failed logins of user bob are forgotten\n' })
+      t.equal((await logIn(app)).statusCode, 200)
+    })
+
+    t.test('PUT /api/v1/me/password, DELETE /api/v1/me · whoever has a token cannot guess the password either', async (t) => {
+      const { now, move } = clock()
+      const app = await build(t, { ...proxied, LOGIN_FAILURES_PER_ACCOUNT: '3' }, { now })
+      await signUp(app)
+      const home = from(app, '203.0.113.1')
+      const token = (await home('login', bob)).json().token
+      await from(app, '203.0.113.3')('login', bob)
+      const as = (address: string) => (method: 'PUT' | 'DELETE', payload: object) =>
+        app.inject({ method, url: method === 'PUT' ? '/api/v1/me/password' : '/api/v1/me', payload, headers: { authorization: token, 'x-forwarded-for': address } })
+      const [thief, owner] = [as('203.0.113.2'), as('203.0.113.1')]
+      const next = 'incorrect donkey charger clip'
+      t.equal((await thief('PUT', { current_password: 'wrong', new_password: next })).statusCode, 401)
+      for (let i = 0; i < 2; i++) t.equal((await thief('DELETE', { password: 'wrong' })).statusCode, 401)
+      for (const refused of [await thief('DELETE', { password: bob.password }), await thief('PUT', { current_password: bob.password, new_password: next })]) {
+        t.same(refused.json(), tooMany)
+        t.equal(refused.headers['retry-after'], '1')
+      }
+      t.equal((await needLogin(app, token)).statusCode, 200, 'a token check never meets a limit')
+      t.equal((await owner('PUT', { current_password: bob.password, new_password: next })).statusCode, 204)
+      t.same((await app.store.db.select().from(app.store.tables.knownNetworks)).map(({ network }) => network), ['203.0.113.1'], 'who knew the old password is known no more')
+      move(1)
+      t.equal((await thief('DELETE', { password: next })).statusCode, 204)
+    })
+
+    t.test('POST /api/v1/login · by address', async (t) => {
+      t.test('30 failures a minute and 300 an hour, whosever password is guessed; a success is none', async (t) => {
+        const { now, move } = clock()
+        const app = await build(t, { ...proxied, ...defaults, LOGIN_FAILURES_PER_ACCOUNT: '0' }, { now })
+        await signUp(app)
+        const [guesser, other] = [from(app, '203.0.113.1'), from(app, '203.0.113.2')]
+        const guess = (i: number) => guesser('login', { ...wrong, username: i % 2 === 0 ? `user${i}` : 'bob' })
+        for (let i = 0; i < 40; i++) t.equal((await guesser('login', bob)).statusCode, 200)
+        const statuses = await tally(times(60).map(guess))
+        t.match(statuses, { 429: 30 }, JSON.stringify(statuses))
+        const refused = await guesser('login', bob)
+        t.same(refused.json(), tooMany, 'also with the right password')
+        t.equal(refused.headers['retry-after'], '60')
+        t.equal((await other('login', bob)).statusCode, 200, 'others are not held up')
+        const unread = await app.inject({ method: 'POST', url: '/api/v1/login', payload: '{', headers: { 'content-type': 'application/json', 'x-forwarded-for': '203.0.113.1' } })
+        t.equal(unread.statusCode, 429, 'before the body is parsed')
+        for (let i = 0; i < 9; i++) {
+          move(60)
+          t.match(await tally(times(31).map(guess)), { 429: 1 })
+        }
+        move(60)
+        t.equal((await guess(1)).headers['retry-after'], String(3_600 - 10 * 60), 'the hour counts from the first one')
+        move(3_000)
+        t.match(await tally(times(31).map(guess)), { 429: 1 })
+        t.match(app.throttle.counts, { account: 0, signup: 0 })
+      })
+
+      t.test('whoever knocks while an account has to wait has failed as well', async (t) => {
+        const app = await build(t, { LOGIN_FAILURES_PER_ADDRESS_MINUTE: '5', LOGIN_FAILURES_PER_ACCOUNT: '1' })
+        await signUp(app)
+        for (const status of [401, 429, 429, 429, 429, 429]) t.equal((await logIn(app, wrong)).statusCode, status)
+        t.match(app.throttle.counts, { account: 4, address: 1 })
+      })
+
+      t.test('headers that anybody can send change nothing, unless a proxy of ours does', async (t) => {
+        const guesses = async (env: Record<string, string>) => {
+          const app = await build(t, { LOGIN_FAILURES_PER_ADDRESS_MINUTE: '5', ...env })
+          return await tally(times(30).map((i) => app.inject({ method: 'POST', url: '/api/v1/login', payload: wrong, headers: { 'x-forwarded-for': `203.0.113.${i}`, 'x-real-ip': `203.0.113.${i}`, forwarded: `for=203.0.113.${i}` } })))
+        }
+        t.same(await guesses({}), { 404: 5, 429: 25 })
+        t.same(await guesses({ TRUST_PROXY: '10.0.0.0/8' }), { 404: 5, 429: 25 })
+        t.same(await guesses(proxied), { 404: 30 })
+        const app = await build(t, { ...proxied, LOGIN_FAILURES_PER_ADDRESS_MINUTE: '5' })
+        t.same(await tally(times(30).map((i) => from(app, `10.0.0.${i}, 203.0.113.1`)('login', wrong))), { 404: 5, 429: 25 }, 'what the client itself claims stands further left')
+        t.same(await tally(times(30).map((i) => from(app, `2001:db8::${i}`)('login', wrong))), { 404: 5, 429: 25 }, 'one customer, one /64')
+        t.same(await tally(times(30).map((i) => from(app, `::ffff:203.0.113.${i < 15 ? 7 : 8}`)('login', wrong))), { 404: 10, 429: 20 }, 'IPv4 in disguise')
+      })
+    })
+
+    t.test('POST /api/v1/signup · 100 accounts an hour from an address; what was not made does not count', async (t) => {
+      const { now, move } = clock()
+      const app = await build(t, { ...proxied, ...defaults, SIGNUPS_PER_ADDRESS_HOUR: '5' }, { now })
+      const [here, there] = [from(app, '203.0.113.1'), from(app, '203.0.113.2')]
+      const account = (i: number) => ({ ...bob, username: `bob${i}` })
+      for (const i of times(4)) t.equal((await here('signup', account(i))).statusCode, 200)
+      for (let i = 0; i < 10; i++) t.equal((await here('signup', account(0))).statusCode, 409)
+      for (let i = 0; i < 10; i++) t.equal((await here('signup', { ...bob, username: '' })).statusCode, 422)
+      t.same(await tally(times(8).map((i) => here('signup', account(10 + i)))), { 200: 1, 429: 7 })
+      const refused = await here('signup', account(20))
+      t.same(refused.json(), tooMany)
+      t.equal(refused.headers['retry-after'], '3600')
+      t.equal((await there('signup', account(30))).statusCode, 200)
+      t.equal((await here('login', account(0))).statusCode, 200, 'logging in is another matter')
+      move(3_600)
+      t.equal((await here('signup', account(20))).statusCode, 200)
+    })
+
+    t.test('by default nobody who is somebody meets a limit', async (t) => {
+      const app = await build(t, defaults)
+      for (const i of times(50)) t.equal((await signUp(app, { ...bob, username: `bob${i}` })).statusCode, 200)
+      for (const i of times(9)) t.equal((await logIn(app, { ...wrong, username: 'bob1' })).statusCode, 401, `bad memory ${i}`)
+      t.equal((await logIn(app, { ...bob, username: 'bob1' })).statusCode, 200)
+      for (const i of times(50)) t.equal((await logIn(app, { ...bob, username: `bob${i}` })).statusCode, 200)
+      const token = await tokenOf(app)
+      for (let i = 0; i < 400; i++) t.equal((await needLogin(app, token)).statusCode, 200)
+    })
+  })
+}
+
+t.test('a wait that ends between the two looks at it is over', async (t) => {
+  const app = await buildOn(databases[0] as TestDatabase)(t, { LOGIN_FAILURES_PER_ACCOUNT: '1' })
+  const attempt = { usernameKey: 'bob', network: '', lastLoginAt: null }
+  t.match(await app.loginFailures.count(attempt, 1), { isRefused: false, failures: 1 })
+  const [refused] = await Promise.all([app.loginFailures.count(attempt, 1), app.loginFailures.forget('bob')])
+  t.same(refused, { isRefused: true, waitMs: 1 })
+})
+
+t.test('networkOf', async (t: Test) => {
+  for (const [address, network] of [
+    ['203.0.113.7', '203.0.113.7'], ['203.0.113.7:5678', '203.0.113.7'], ['::ffff:203.0.113.7', '203.0.113.7'], ['::ffff:cb00:7107', '203.0.113.7'],
+    ['2001:db8:1:2:3:4:5:6', '2001:db8:1:2::/64'], ['2001:DB8:1:2::', '2001:db8:1:2::/64'], ['[2001:db8:1:2::7]:5678', '2001:db8:1:2::/64'], ['[2001:db8:1:2::7]', '2001:db8:1:2::/64'],
+    ['::1', '::/64'], ['fe80::1%eth0', 'fe80::/64'],
+    ['', 'unknown'], ['unknown', 'unknown'], ['_hidden', 'unknown'], ['203.0.113.300', 'unknown'], ['0x7f.1', 'unknown'], ['1', 'unknown'], ['203.0.113.7:x', 'unknown'], ['[2001:db8', 'unknown']
+  ] as const) t.equal(networkOf(address), network, address)
+  t.equal(networkOf(undefined), 'unknown')
+})
+
+t.test('attemptLog · windows slide, attempts can be taken back, memory is bounded', async (t) => {
+  const log = attemptLog([{ attempts: 2, windowMs: 100 }, { attempts: 3, windowMs: 1_000 }])
+  t.equal(log.waitMs('a', 0), 0)
+  log.add('a', 0)
+  const takeBack = log.add('a', 90)
+  t.equal(log.waitMs('a', 95), 5)
+  t.equal(log.waitMs('b', 95), 0)
+  takeBack()
+  takeBack()
+  t.equal(log.waitMs('a', 95), 0)
+  for (const time of [95, 150]) log.add('a', time)
+  t.equal(log.waitMs('a', 160), 840, 'the longer wait counts')
+  log.add('a', 1_000)
+  t.equal(log.waitMs('a', 1_001), 94)
+
+  for (let i = 0; i < 20_000; i++) log.add(`user${i}`, i)
+  t.equal(log.size(), 10_000)
+  const off = attemptLog([{ attempts: 0, windowMs: 100 }])
+  for (let i = 0; i < 100; i++) off.add('a', 0)()
+  t.equal(off.waitMs('a', 0), 0)
+  t.equal(off.size(), 0)
+})
