@@ -338,9 +338,10 @@ t.test('METRICS_PORT', async (t) => {
       latchkey_hash_wait_seconds_count: 7,
       'latchkey_database_errors_total{kind="failed"}': 1,
       'latchkey_database_errors_total{kind="unavailable"}': 1,
-      'latchkey_events_total{state="lost"}': 0
+      latchkey_events_lost_total: 0
     }
     for (const [series, count] of Object.entries(expected)) t.equal(value(text, series), count, series)
+    t.equal(value(text, 'latchkey_events_waiting'), app.events.counts().waiting)
     t.ok(value(text, 'nodejs_eventloop_lag_p99_seconds') >= 0)
     t.ok(value(text, 'process_resident_memory_bytes') > 1e6)
     t.notMatch(text, /bob|nobody|carol/)

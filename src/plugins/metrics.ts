@@ -86,7 +86,16 @@ const plugin: FastifyPluginAsync<MetricsOptions> = async (app, { host, port }) =
     const { full, late, abandoned } = app.passwords.load()
     return { full, late, abandoned }
   })
-  counterOf(registry, 'latchkey_events_total', 'Events of the audit trail that are not in the database: yet to be written, or lost.', 'state', () => ({ ...app.events.counts() }))
+  const unwritten = new Gauge({ name: 'latchkey_events_waiting', help: 'Events of the audit trail that are yet to be written.', registers, collect: () => { unwritten.set(app.events.counts().waiting) } })
+  const lost = new Counter({
+    name: 'latchkey_events_lost_total',
+    help: 'Events of the audit trail that were lost, because the database did not take them for too long.',
+    registers,
+    collect () {
+      lost.reset()
+      lost.inc(app.events.counts().lost)
+    }
+  })
 
   const listener = Fastify({ logger: { ...loggerOptions, level: 'silent' }, requestTimeout: scrapeTimeoutMs, connectionTimeout: scrapeTimeoutMs, forceCloseConnections: true })
   listener.get('/metrics', async (request, reply) => reply.type(registry.contentType).send(await registry.metrics()))
