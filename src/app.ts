@@ -78,7 +78,6 @@ export async function buildApp (config: Config, options: BuildOptions = {}): Pro
     ...config,
     onHashWait,
     securityScheme: 'bearerAuth',
-    passwordPolicy: { minLength: config.passwordMinLength, blocklist: config.passwordBlocklist === 'on' },
     now,
     hashParameters
   })

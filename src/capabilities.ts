@@ -1,7 +1,6 @@
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import type { AttemptLimits } from './lib/attempt-limits.js'
-import { tokenMaxLifetimeSeconds } from './lib/claims.js'
 import { loginTokenLifetimeSeconds } from './lib/token-limits.js'
 import authenticate from './plugins/authenticate.js'
 import database from './plugins/database.js'
@@ -44,14 +43,10 @@ export interface CapabilityOptions extends PasswordsOptions, AttemptLimits, Even
  * All that Latchkey can do, without a route: what the server and the command line share.
  *
  * @throws {StoreError} the database cannot be opened
- * @throws {TypeError} a secret key is too short or too well known, a lifetime is too long
+ * @throws {TypeError} a secret key is too short or too well known
  */
 const capabilities: FastifyPluginAsync<CapabilityOptions> = async (app, options) => {
   const { databaseUrl, databaseMustExist, databaseKeepsReserve = true, databasePoolSize, databaseConnectTimeoutMs, databaseStatementTimeoutMs, secretKey, secretKeyPrevious, tokenTtlSeconds = loginTokenLifetimeSeconds, securityScheme, now = Date.now } = options
-  if (!Number.isInteger(tokenTtlSeconds) || tokenTtlSeconds < 1 || tokenTtlSeconds > tokenMaxLifetimeSeconds) {
-    throw new TypeError(`tokenTtlSeconds must be an integer from 1 to ${tokenMaxLifetimeSeconds}`)
-  }
-
   await app.register(database, { url: databaseUrl, mustExist: databaseMustExist, keepsReserve: databaseKeepsReserve, poolSize: databasePoolSize, connectTimeoutMs: databaseConnectTimeoutMs, statementTimeoutMs: databaseStatementTimeoutMs })
   await app.register(users, { now })
   await app.register(tokens, { now })

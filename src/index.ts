@@ -1,7 +1,8 @@
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import capabilities, { type CapabilityOptions } from './capabilities.js'
-import type { PasswordPolicy } from './lib/password-rules.js'
+import { defaultPasswordPolicy } from './lib/password-rules.js'
+import { checkOptions } from './lib/settings.js'
 import errors from './plugins/errors.js'
 import validation from './plugins/validation.js'
 import accounts from './routes/accounts/index.js'
@@ -25,8 +26,10 @@ export type * from './plugins/users.js'
 export interface LatchkeyOptions extends Omit<CapabilityOptions, 'databaseMustExist'> {
   /** Where the routes are: `/api/v1` by default. */
   prefix?: string
-  /** What a new password must meet: 8 characters and not on the list of common ones, by default. */
-  passwordPolicy?: PasswordPolicy
+  /** The fewest characters of a new password: 8 by default. */
+  passwordMinLength?: number
+  /** `on` by default; `off`: the 3,000 most common passwords are allowed. */
+  passwordBlocklist?: 'on' | 'off'
   /** `open` by default; `closed`: nobody can sign up over HTTP. */
   signup?: 'open' | 'closed'
   /** `detailed` by default; `uniform`: a login does not tell an unknown username from a wrong password. */
@@ -42,15 +45,16 @@ const bodyLimitBytes = 16_384
  * hold for its own routes only.
  *
  * @throws {StoreError} the database cannot be opened
- * @throws {TypeError} a secret key is too short or too well known
+ * @throws {TypeError} options are not what they must be; the message names them all
  */
 const latchkey: FastifyPluginAsync<LatchkeyOptions> = async (app, options) => {
-  const { prefix = '/api/v1', passwordPolicy, signup = 'open', loginErrors = 'detailed' } = options
+  checkOptions(options)
+  const { prefix = '/api/v1', passwordMinLength: minLength = defaultPasswordPolicy.minLength, passwordBlocklist = 'on', signup = 'open', loginErrors = 'detailed' } = options
   await app.register(capabilities, options)
 
   await app.register(async (scope) => {
     await scope.register(errors)
-    await scope.register(validation, { passwordPolicy })
+    await scope.register(validation, { passwordPolicy: { minLength, blocklist: passwordBlocklist === 'on' } })
     scope.addHook('onRoute', (route) => { route.bodyLimit = bodyLimitBytes })
     // What is answered here carries tokens and people (RFC 9111, section 5.2.2.5).
     scope.addHook('onRequest', async (request, reply) => { reply.header('cache-control', 'no-store') })

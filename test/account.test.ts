@@ -404,7 +404,7 @@ for (const database of databases) {
       t.test('any one of the roles is enough; alone or after authenticate; on routes of one\'s own', async (t) => {
         const app = Fastify()
         t.teardown(() => app.close())
-        await app.register(latchkey, { databaseUrl: await database.create(t), secretKey, tokenTtlSeconds: 60, signup: 'open', loginErrors: 'detailed', passwordPolicy: { minLength: 8, blocklist: true }, hashParameters: { memoryCost: 8, timeCost: 1, parallelism: 1 } })
+        await app.register(latchkey, { databaseUrl: await database.create(t), secretKey, tokenTtlSeconds: 60, signup: 'open', loginErrors: 'detailed', passwordMinLength: 8, passwordBlocklist: 'on', hashParameters: { memoryCost: 8, timeCost: 1, parallelism: 1 } })
         app.get('/alone', { onRequest: app.requireRole('editor', 'author') }, async ({ currentUser }) => currentUser.username)
         app.get('/after', { preHandler: [app.authenticate, app.requireRole('editor', 'author')] }, async ({ currentUser }) => currentUser.username)
         const token = await tokenOf(app)

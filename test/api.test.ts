@@ -372,7 +372,7 @@ for (const database of databases) {
 
       t.test('a key that anybody could guess is refused', async (t) => {
         const app = Fastify()
-        app.register(latchkey, { databaseUrl: 'sqlite://', secretKey: 'undefined', tokenTtlSeconds: 60, signup: 'open', loginErrors: 'detailed', passwordPolicy: { minLength: 8, blocklist: true } })
+        app.register(latchkey, { databaseUrl: 'sqlite://', secretKey: 'undefined', tokenTtlSeconds: 60, signup: 'open', loginErrors: 'detailed', passwordMinLength: 8, passwordBlocklist: 'on' })
         await t.rejects(async () => app.ready(), { name: 'TypeError', message: /^a secret key must be a secret of at least 32 bytes/ })
       })
 
@@ -380,7 +380,7 @@ for (const database of databases) {
         const app = Fastify()
         t.teardown(() => app.close())
         await app.register(latchkey, {
-          databaseUrl: await database.create(t), secretKey, tokenTtlSeconds: 60, signup: 'open', loginErrors: 'detailed', passwordPolicy: { minLength: 8, blocklist: true }
+          databaseUrl: await database.create(t), secretKey, tokenTtlSeconds: 60, signup: 'open', loginErrors: 'detailed', passwordMinLength: 8, passwordBlocklist: 'on'
         })
         app.get('/mine', { preHandler: app.authenticate }, async ({ currentUser }) => currentUser)
         app.get('/early', { onRequest: [app.authenticate] }, async ({ currentUser }) => currentUser)

@@ -29,7 +29,6 @@ t.test('loadConfig', async (t) => {
       databaseConnectTimeoutMs: 2_000,
       databaseStatementTimeoutMs: 3_000,
       secretKey,
-      secretKeyPrevious: undefined,
       tokenTtlSeconds: 172_800,
       passwordMinLength: 8,
       passwordBlocklist: 'on',
@@ -46,7 +45,6 @@ t.test('loadConfig', async (t) => {
       trustProxy: [],
       corsOrigin: [],
       metricsHost: '127.0.0.1',
-      metricsPort: undefined,
       logLevel: 'info'
     })
     t.ok(Object.isFrozen(config))

@@ -129,7 +129,7 @@ t.test('the house · dependencies point one way', async (t) => {
     commands: /^(commands\/|plugins\/archive\.ts|capabilities\.ts|environment\.ts|config\.ts|database\/|lib\/)/,
     'capabilities.ts': /^(plugins|lib)\//,
     'app.ts': /^(index\.ts|plugins\/|routes\/(greeting|health)\/index\.ts|lib\/)/,
-    'index.ts': /^(capabilities\.ts|plugins\/|routes\/\w+\/index\.ts)/,
+    'index.ts': /^(capabilities\.ts|plugins\/|lib\/|routes\/\w+\/index\.ts)/,
     'config.ts': /^lib\//,
     'environment.ts': /^(config\.ts|lib\/)/,
     plugins: /^(database|lib)\//,

@@ -25,10 +25,17 @@ t.test('two options are enough; the others have the defaults of the settings', a
 })
 
 t.test('options that cannot be stop the boot', async (t) => {
-  for (const wrong of [{ secretKey: 'undefined' }, { secretKeyPrevious: 'short' }, { tokenTtlSeconds: 0 }, { tokenTtlSeconds: 1.5 }, { tokenTtlSeconds: 40_000_000 }]) {
+  for (const [wrong, message] of [
+    [{ secretKey: 'undefined' }, 'latchkey: secretKey must be a secret'],
+    [{ secretKeyPrevious: 'short' }, 'latchkey: secretKeyPrevious must be'],
+    [{ databaseUrl: 'mysql://localhost' }, 'latchkey: databaseUrl must be like'],
+    [{ tokenTtlSeconds: 0 }, 'latchkey: tokenTtlSeconds must be an integer from 1 to 31536000'],
+    [{ tokenTtlSeconds: 1.5 }, 'latchkey: tokenTtlSeconds'],
+    [{ hashQueue: -1, loginFailuresPerAccount: 1e9, signup: Object('maybe'), passwordMinLength: 4 }, /^latchkey: passwordMinLength must be .*; hashQueue must be .*; loginFailuresPerAccount must be .*; signup must be open or closed$/]
+  ] as const) {
     const app = host(t)
     app.register(latchkey, { ...options, ...wrong })
-    await t.rejects(async () => app.ready(), TypeError)
+    await t.rejects(async () => app.ready(), { name: 'TypeError', message })
   }
 })
 
@@ -103,4 +110,47 @@ t.test('two Latchkeys in one process know nothing of each other', async (t) => {
   await other.register(latchkey, options)
   await signUp(one)
   t.equal((await logIn(other)).statusCode, 404)
+})
+
+t.test('also two in one app, each in a scope of its own, with a document of both', async (t) => {
+  const app = host(t)
+  await app.register(swagger, { openapi: { openapi: '3.1.0' } })
+  for (const prefix of ['/staff', '/guests']) {
+    await app.register(async (scope) => {
+      await scope.register(latchkey, { ...options, prefix: '/auth' })
+      scope.get('/mine', { onRequest: scope.authenticate }, async ({ currentUser }) => currentUser.username)
+    }, { prefix })
+  }
+  const post = (url: string) => app.inject({ method: 'POST', url, payload: bob })
+  t.equal((await post('/staff/auth/signup')).statusCode, 200)
+  const { token } = (await post('/staff/auth/login')).json()
+  t.equal((await post('/guests/auth/login')).statusCode, 404)
+  t.equal((await app.inject({ url: '/staff/mine', headers: { authorization: token } })).body, 'bob')
+  t.match((await app.inject({ url: '/guests/mine', headers: { authorization: token } })).json(), { statusCode: 400, code: 'USER_NOT_FOUND' })
+  const { paths } = JSON.parse(JSON.stringify(app.swagger()))
+  for (const prefix of ['/staff', '/guests']) t.ok(paths[`${prefix}/auth/login`].post)
+})
+
+t.test('what the host has for itself stays: error handler, not-found handler, limits, parsers, hooks', async (t) => {
+  const app = Fastify({ bodyLimit: 100_000 })
+  t.teardown(() => app.close())
+  app.setErrorHandler((error, request, reply) => reply.code(418).send({ host: Object(error).code ?? Object(error).message }))
+  app.setNotFoundHandler((request, reply) => reply.code(404).send('nothing of the host'))
+  app.addContentTypeParser('text/csv', { parseAs: 'string' }, (request, body, done) => done(null, body))
+  await app.register(latchkey, options)
+  app.post('/theirs', { schema: { body: { type: ['object', 'string'], properties: { count: { type: 'integer' } } } } }, async ({ body }) => body)
+  app.get('/failing', async () => { throw new Error('a fault of the host') })
+  app.get('/mine', { onRequest: [app.authenticate, app.requireRole('editor')] }, async ({ currentUser }) => currentUser.username)
+  const theirs = (payload: string, type = 'application/json') => app.inject({ method: 'POST', url: '/theirs', payload, headers: { 'content-type': type } })
+  t.same((await theirs('{"count":"5","padding":"' + 'x'.repeat(50_000) + '"}')).json().count, 5, 'its own coercion and limit')
+  t.equal((await theirs('a,b', 'text/csv')).body, 'a,b')
+  t.same((await app.inject('/failing')).json(), { host: 'a fault of the host' })
+  t.equal((await app.inject('/nothing')).body, 'nothing of the host')
+  t.same((await app.inject('/mine')).json(), { host: 'AUTHORIZATION_MISSING' }, 'the guard throws, the host answers')
+  const token = await tokenOf(app)
+  t.same((await app.inject({ url: '/mine', headers: { authorization: token } })).json(), { host: 'ROLE_REQUIRED' })
+  await app.roles.create({ name: 'editor', description: 'x' })
+  await app.roles.grant(1, 'editor')
+  t.equal((await app.inject({ url: '/mine', headers: { authorization: token } })).body, 'bob')
+  t.match((await signUp(app, { username: '' })).json(), { statusCode: 422, code: 'VALIDATION_FAILED' }, 'and ours are answered as ever')
 })
