@@ -1,7 +1,7 @@
 import neostandard, { resolveIgnoresFromGitignore } from 'neostandard'
 
 export default [
-  ...neostandard({ ts: true, ignores: resolveIgnoresFromGitignore() }),
+  ...neostandard({ ts: true, ignores: [...resolveIgnoresFromGitignore(), 'src/client/contract.ts'] }),
   {
     files: ['**/*.ts'],
     rules: {

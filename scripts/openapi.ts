@@ -1,27 +1,31 @@
-// npm run openapi              writes openapi.yaml
-// npm run openapi -- --check   exits 1 when openapi.yaml is not what the routes say, or breaks a lint rule
+// npm run openapi              writes openapi.yaml, and the types of the client that are made from it
+// npm run openapi -- --check   exits 1 when they are not what the routes say, or break a lint rule
 import { readFileSync, writeFileSync } from 'node:fs'
 import { formatProblems, getTotals, lintFromString, loadConfig as loadLintRules } from '@redocly/openapi-core'
+import openapiTypescript, { astToString } from 'openapi-typescript'
 import { buildApp } from '../src/app.js'
 import { loadConfig } from '../src/config.js'
 import { createSecretKey } from '../src/lib/secret-keys.js'
 
-const file = 'openapi.yaml'
 const app = await buildApp(loadConfig({ DATABASE_URL: 'sqlite://', SECRET_KEY: createSecretKey(), LOG_LEVEL: 'silent' }))
 await app.ready()
 const document = app.swagger({ yaml: true })
 await app.close()
 
-if (process.argv.includes('--check')) {
-  if (readFileSync(file, 'utf8') !== document) {
+const types = `// Made from openapi.yaml by npm run openapi: what the client knows of the contract.
+${astToString(await openapiTypescript(document, { defaultNonNullable: false }))}`
+const files = { 'openapi.yaml': document, 'src/client/contract.ts': types }
+
+for (const [file, content] of Object.entries(files)) {
+  if (!process.argv.includes('--check')) {
+    writeFileSync(file, content)
+  } else if (readFileSync(file, 'utf8') !== content) {
     console.error(`${file} is not what the routes say: run npm run openapi and review the difference`)
     process.exit(1)
   }
-} else {
-  writeFileSync(file, document)
 }
 
-const problems = await lintFromString({ source: document, absoluteRef: file, config: await loadLintRules({ configPath: 'redocly.yaml' }) })
+const problems = await lintFromString({ source: document, absoluteRef: 'openapi.yaml', config: await loadLintRules({ configPath: 'redocly.yaml' }) })
 formatProblems(problems, { totals: getTotals(problems), version: '', format: 'codeframe' })
-console.log(`${file}: ${problems.length} problems`)
+console.log(`openapi.yaml: ${problems.length} problems`)
 process.exit(problems.length === 0 ? 0 : 1)

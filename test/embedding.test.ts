@@ -2,8 +2,9 @@ import fastifyJwt from '@fastify/jwt'
 import swagger from '@fastify/swagger'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
-import latchkey, { type LatchkeyOptions } from '../src/index.js'
-import { bob, cheapHash, logIn, secretKey, signUp, tokenOf } from './helper.js'
+import latchkey from '../src/index.js'
+import { testOptions } from '../src/testing.js'
+import { bob, logIn, signUp, tokenOf } from './helper.js'
 
 /** An app of somebody else. */
 function host (t: Test): FastifyInstance {
@@ -12,7 +13,7 @@ function host (t: Test): FastifyInstance {
   return app
 }
 
-const options: LatchkeyOptions = { databaseUrl: 'sqlite://', secretKey, hashParameters: cheapHash }
+const options = testOptions()
 
 t.test('two options are enough; the others have the defaults of the settings', async (t) => {
   const app = host(t)

@@ -7,9 +7,10 @@ import t, { type Test } from 'tap'
 import { run } from '../src/commands/index.js'
 import latchkey from '../src/index.js'
 import type { AuditEvent } from '../src/plugins/events.js'
+import { asUser, testOptions } from '../src/testing.js'
 import { commandLine } from './command-line.js'
 import { databases } from './databases.js'
-import { bob, build as buildServer, buildOn, cheapHash, logIn, needLogin, secretKey, signUp, startServer, temporaryFolder, tokenOf } from './helper.js'
+import { bob, build as buildServer, buildOn, logIn, needLogin, signUp, startServer, temporaryFolder, tokenOf } from './helper.js'
 
 const next = 'incorrect donkey charger clip'
 
@@ -22,7 +23,7 @@ function as (app: FastifyInstance, token: string) {
 /** An admin, asking. */
 async function asAdmin (app: FastifyInstance) {
   const token = await tokenOf(app, { ...bob, username: 'admin' })
-  await app.roles.grant(Number((await app.users.find('admin'))?.id), 'admin')
+  await asUser(app, 'admin', { roles: ['admin'] })
   return as(app, token)
 }
 
@@ -386,7 +387,7 @@ t.test('METRICS_PORT', async (t) => {
 t.test('an app that embeds Latchkey hears of every event, and has its own request ids in them', async (t) => {
   const app = Fastify({ genReqId: () => 'the-id-of-the-host' })
   t.teardown(() => app.close())
-  await app.register(latchkey, { databaseUrl: 'sqlite://', secretKey, hashParameters: cheapHash })
+  await app.register(latchkey, testOptions())
   const heard: string[] = []
   app.events.onNote(({ kind, userId }) => { heard.push(`${kind} ${userId}`) })
   await tokenOf(app)

@@ -8,6 +8,7 @@ import type { FastifyInstance } from 'fastify'
 import type { Test } from 'tap'
 import { buildApp, type BuildOptions } from '../src/app.js'
 import { loadConfig } from '../src/config.js'
+import { cheapHash } from '../src/testing.js'
 import type { TestDatabase } from './databases.js'
 
 /** Set by `npm run drill`. */
@@ -15,9 +16,6 @@ export const isLongDrill = process.env.LATCHKEY_DRILL === 'long'
 
 /** Signs the tokens of every test. */
 export const secretKey = 'Vt3mQ0u1Zk8yXr5sWb7nLc2dPf4gHj6aTe9iRo'
-
-/** A hash that costs next to nothing, for tests that are not about hashing. */
-export const cheapHash = { memoryCost: 8, timeCost: 1, parallelism: 1 }
 
 export const bob = { username: 'bob', password: 'correct horse battery staple' }
 

@@ -1,0 +1,103 @@
+import Fastify, { type FastifyInstance, type InjectOptions, type LightMyRequestResponse } from 'fastify'
+import latchkey, { type LatchkeyOptions, type User } from './index.js'
+import { createSecretKey } from './lib/secret-keys.js'
+
+/** A clock that stands until it is moved. */
+export interface TestClock {
+  /** The time, in milliseconds since 1970. */
+  now: () => number
+  /** Moves it forward. */
+  advance: (seconds: number) => void
+  /** Sets it. */
+  set: (time: Date) => void
+}
+
+/** Makes a clock that stands; at the present, unless told otherwise. */
+export function createTestClock (time = new Date()): TestClock {
+  let now = time.getTime()
+  return {
+    now: () => now,
+    advance: (seconds) => { now += seconds * 1_000 },
+    set: (time) => { now = time.getTime() }
+  }
+}
+
+/** A hash that costs next to nothing: never for real passwords. */
+export const cheapHash = { memoryCost: 8, timeCost: 1, parallelism: 1 }
+
+/** Options for `app.register(latchkey, …)` in a test: a database in memory, a key of its own, a cheap hash. */
+export function testOptions (options: Partial<LatchkeyOptions> = {}): LatchkeyOptions {
+  return { databaseUrl: 'sqlite://', secretKey: createSecretKey(), hashParameters: cheapHash, ...options }
+}
+
+/** Somebody who is logged in. */
+export interface TestUser {
+  user: User
+  token: string
+  /** Fastify's `inject`, with the token. */
+  inject: (request: InjectOptions | string) => Promise<LightMyRequestResponse>
+}
+
+/** What a user of a test is. */
+export interface TestUserOptions {
+  /** Made where they do not exist yet. */
+  roles?: string[]
+  email?: string
+  password?: string
+}
+
+/**
+ * Somebody who is logged in, for any app that has Latchkey in it. Made where they do not
+ * exist yet, without HTTP and without meeting any limit.
+ *
+ * @throws {TypeError} it is no username, or the email is somebody else's
+ */
+export async function asUser (app: FastifyInstance, username: string, { roles = [], email, password = 'correct horse battery staple' }: TestUserOptions = {}): Promise<TestUser> {
+  await app.ready()
+  const user = await app.users.find(username) ??
+    await app.users.create({ username, email: email ?? null, passwordHash: await app.passwords.hash(password) })
+  if (user === undefined) throw new TypeError(`${username} cannot be made: the email is taken`)
+  for (const name of roles) {
+    await app.roles.create({ name, description: `Has the role ${name}.` })
+    await app.roles.grant(user.id, name)
+  }
+  const issued = await app.accessTokens.issue({ userId: user.id, kind: 'login', description: 'a test' })
+  const token = String(issued?.token)
+  return {
+    user,
+    token,
+    inject: async (request) => {
+      const options = typeof request === 'string' ? { url: request } : request
+      return await app.inject({ ...options, headers: { authorization: `Bearer ${token}`, ...options.headers } })
+    }
+  }
+}
+
+/** A Latchkey of a test: an app, its clock, and people who are logged in. */
+export interface TestLatchkey {
+  app: FastifyInstance
+  clock: TestClock
+  asUser: (username: string, options?: TestUserOptions) => Promise<TestUser>
+}
+
+/**
+ * Makes an app with a Latchkey in memory. Close the app when the test ends.
+ *
+ * @param setUp adds routes of one's own
+ * @example
+ * const { app, asUser, clock } = await testLatchkey(async (app) => {
+ *   app.get('/editors', { preHandler: app.requireRole('editor') }, async () => 'hello')
+ * })
+ * const bob = await asUser('bob', { roles: ['editor'] })
+ * (await bob.inject('/editors')).statusCode // 200
+ * clock.advance(172_800)
+ * (await bob.inject('/editors')).statusCode // 401: the token has expired
+ */
+export async function testLatchkey (setUp: (app: FastifyInstance) => Promise<void> | void = () => {}, options: Partial<LatchkeyOptions> = {}): Promise<TestLatchkey> {
+  const app = Fastify()
+  const clock = createTestClock()
+  await app.register(latchkey, testOptions({ now: clock.now, ...options }))
+  await setUp(app)
+  await app.ready()
+  return { app, clock, asUser: (username, options) => asUser(app, username, options) }
+}

@@ -1,0 +1,142 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { build as bundle } from 'esbuild'
+import Fastify, { type FastifyInstance } from 'fastify'
+import t, { type Test } from 'tap'
+import { createClient, type ErrorCode, isLatchkeyError, type LatchkeyError, type Schemas } from '../src/client/index.js'
+import latchkey from '../src/index.js'
+import { asUser, createTestClock, testLatchkey, testOptions } from '../src/testing.js'
+import { bob, build } from './helper.js'
+
+/** The server on a socket, and a client for it. */
+async function clientOf (t: Test, app: FastifyInstance, options = {}) {
+  const baseUrl = await app.listen({ host: '127.0.0.1', port: 0 })
+  t.teardown(() => app.close())
+  return createClient({ baseUrl, ...options })
+}
+
+t.test('latchkey/client', async (t) => {
+  t.test('signs up, logs in, keeps the token, logs out', async (t) => {
+    const client = await clientOf(t, await build(t))
+    const signup = await client.POST('/api/v1/signup', { body: bob })
+    t.match(signup.data, { msg: 'welcome :-)', user: { id: 1, username: 'bob' } })
+    t.equal(client.token, undefined)
+
+    const wrong = await client.login({ ...bob, password: 'wrong' })
+    t.equal(wrong.error?.code, 'PASSWORD_INCORRECT')
+    t.equal(wrong.response.status, 401)
+    t.equal(client.token, undefined)
+    const login = await client.login(bob)
+    t.equal(client.token, login.data?.token)
+
+    const { data: me } = await client.GET('/api/v1/me')
+    t.match(me, { username: 'bob', roles: [] })
+    const { data: made } = await client.POST('/api/v1/tokens', { body: { description: 'backup script' } })
+    const { data: list } = await client.GET('/api/v1/tokens')
+    t.equal(list?.tokens.length, 2)
+    t.equal((await client.DELETE('/api/v1/tokens/{id}', { params: { path: { id: String(made?.id) } } })).data?.msg, 'the token has been deleted')
+    t.match((await client.GET('/api/v1/me/events', { params: { query: { kind: 'login', limit: 1 } } })).data?.events, [{ kind: 'login' }])
+    t.equal((await client.GET('/need_login', { parseAs: 'text' })).data, 'if you see this, that means your token is valid')
+
+    t.same((await client.logout()).data, { msg: 'logged out' })
+    t.equal(client.token, undefined)
+    t.equal((await client.GET('/api/v1/me')).error?.code, 'AUTHORIZATION_MISSING')
+    t.equal((await client.logout()).error?.code, 'AUTHORIZATION_MISSING')
+  })
+
+  t.test('begins with a token; a login in the middle of a logout stays', async (t) => {
+    const app = await build(t)
+    const { token } = await asUser(app, 'bob')
+    const client = await clientOf(t, app, { token })
+    t.equal((await client.GET('/api/v1/me')).data?.username, 'bob')
+    const leaving = client.logout()
+    client.token = (await asUser(app, 'alice')).token
+    await leaving
+    t.equal((await client.GET('/api/v1/me')).data?.username, 'alice')
+  })
+
+  t.test('errors are typed by their codes, each call with its own', async (t) => {
+    const client = await clientOf(t, await build(t))
+    const { error } = await client.POST('/api/v1/signup', { body: { username: 'b b', password: '1' } })
+    // That this compiles is the test.
+    const code: 'VALIDATION_FAILED' | 'USERNAME_TAKEN' | 'EMAIL_TAKEN' | 'SIGNUP_CLOSED' | 'TOO_MANY_ATTEMPTS' | 'OVERLOADED' | 'SERVICE_UNAVAILABLE' | 'BODY_MALFORMED' | 'BODY_TOO_LARGE' | 'MEDIA_TYPE_UNSUPPORTED' | 'INTERNAL_SERVER_ERROR' | undefined = error?.code
+    const any: LatchkeyError | undefined = error
+    const codes: ErrorCode[] = ['LAST_ADMIN', 'TOKEN_REVOKED']
+    const user: Schemas['User'] = { id: 1, username: 'bob', email: null, created_at: '' }
+    // @ts-expect-error -- no code of the contract
+    codes.push('NONSENSE')
+    // @ts-expect-error -- no route of the contract
+    t.equal((await client.GET('/nothing')).response.status, 404)
+    t.ok(code === 'VALIDATION_FAILED' && isLatchkeyError(any) && isLatchkeyError({ statusCode: 418, code: 'NEW' }) && user.id === 1)
+    for (const other of [undefined, null, '<html>', {}, { code: 5, statusCode: 1 }, { code: 'E' }]) t.notOk(isLatchkeyError(other))
+  })
+
+  t.test('finds an app that has its routes elsewhere, behind a path of its own', async (t) => {
+    const app = Fastify()
+    await app.register(latchkey, testOptions({ prefix: '/auth' }))
+    const client = await clientOf(t, app, { prefix: '/auth' })
+    t.equal((await client.POST('/api/v1/signup', { body: bob })).response.status, 200)
+    t.equal((await client.login(bob)).data?.token_type, 'Bearer')
+    t.equal((await client.GET('/api/v1/me')).data?.username, 'bob')
+    t.match(await client.GET('/need_login'), { error: { message: 'Route GET:/need_login not found' } }, 'what is not under the prefix stays where it is')
+    const sent: string[] = []
+    const elsewhere = createClient({
+      baseUrl: 'https://example.com/login/',
+      fetch: async ({ url }) => {
+        sent.push(url)
+        return new Response('<html>bad gateway</html>', { status: 502 })
+      }
+    })
+    const { error } = await elsewhere.login(bob)
+    t.notOk(isLatchkeyError(error))
+    t.same(sent, ['https://example.com/login/api/v1/login'])
+  })
+
+  t.test('is under 10 kB minified, and needs nothing of Node', async (t) => {
+    const { outputFiles: [file], metafile } = await bundle({ entryPoints: [join(import.meta.dirname, '../src/client/index.ts')], bundle: true, minify: true, format: 'esm', platform: 'browser', write: false, metafile: true })
+    t.comment(`${file?.contents.length} bytes`)
+    t.ok(Number(file?.contents.length) < 10_000)
+    t.notOk(Object.keys(metafile.inputs).some((input) => input.startsWith('node:')))
+    t.notMatch(readFileSync(join(import.meta.dirname, '../src/client/index.ts'), 'utf8'), /node:|process\.|Buffer/)
+  })
+})
+
+t.test('latchkey/testing', async (t) => {
+  t.test('an app in memory, a clock that is moved, people who are logged in', async (t) => {
+    const { app, asUser, clock } = await testLatchkey(async (app) => {
+      app.get('/editors', { preHandler: app.requireRole('editor', 'admin') }, async ({ currentUser }) => currentUser.username)
+    })
+    t.teardown(() => app.close())
+    const bob = await asUser('bob', { roles: ['editor'], email: 'bob@example.com' })
+    t.match(bob.user, { id: 1, username: 'bob', email: 'bob@example.com' })
+    t.equal((await bob.inject('/editors')).body, 'bob')
+    t.equal((await bob.inject({ url: '/editors', headers: { 'x-other': '1' } })).body, 'bob')
+    t.equal((await bob.inject({ url: '/editors', headers: { authorization: 'x.y.z' } })).statusCode, 401)
+    const alice = await asUser('alice')
+    t.equal((await alice.inject('/editors')).statusCode, 403)
+    t.equal((await asUser('alice', { roles: ['admin'] })).user.id, alice.user.id, 'the same alice')
+    t.equal((await alice.inject('/editors')).body, 'alice')
+    t.equal((await app.inject({ method: 'POST', url: '/api/v1/login', payload: { username: 'alice', password: 'correct horse battery staple' } })).statusCode, 200)
+    clock.advance(172_799)
+    t.equal((await bob.inject('/editors')).statusCode, 200)
+    clock.advance(1)
+    t.equal((await bob.inject('/editors')).json().code, 'TOKEN_EXPIRED')
+    clock.set(new Date('2030-01-01'))
+    t.equal(clock.now(), Date.UTC(2030, 0, 1))
+    t.equal((await (await asUser('bob')).inject('/editors')).statusCode, 200)
+    await t.rejects(asUser('carol', { email: 'BOB@example.com' }), { name: 'TypeError', message: 'carol cannot be made: the email is taken' })
+    await t.rejects(asUser('c c'), TypeError)
+  })
+
+  t.test('an app of one\'s own, with options of one\'s own', async (t) => {
+    const clock = createTestClock(new Date('2026-11-24T20:44:00Z'))
+    const app = Fastify()
+    t.teardown(() => app.close())
+    app.register(latchkey, testOptions({ now: clock.now, signup: 'closed', prefix: '/auth' }))
+    const { user, inject } = await asUser(app, 'bob', { password: 'incorrect donkey charger clip' })
+    t.equal(user.createdAt.toISOString(), '2026-11-24T20:44:00.000Z')
+    t.match((await inject('/auth/me')).json(), { username: 'bob', roles: [] })
+    t.equal((await app.inject({ method: 'POST', url: '/auth/signup', payload: bob })).statusCode, 403)
+    t.equal((await (await testLatchkey()).app.inject('/api/v1/me')).statusCode, 400)
+  })
+})
