@@ -2,7 +2,8 @@
 import { chmodSync, cpSync } from 'node:fs'
 
 for (const folder of ['database/sqlite/migrations', 'database/postgres/migrations', 'data']) {
-  cpSync(`src/${folder}`, `dist/${folder}`, { recursive: true })
+  // The migrator reads the journal; the snapshots are for making the next migration.
+  cpSync(`src/${folder}`, `dist/${folder}`, { recursive: true, filter: (source) => !source.endsWith('_snapshot.json') })
 }
 
 // npm does this where it installs the package; here the command is run in its place.

@@ -1,0 +1,102 @@
+// Packs the package as it would be published, looks at what is in it, installs it into an
+// empty folder and uses it in all three ways. Needs the registry.
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { publint } from 'publint'
+import { formatMessage } from 'publint/utils'
+
+const attw = '@arethetypeswrong/cli@0.18.5'
+
+const folder = mkdtempSync(join(tmpdir(), 'latchkey-package-'))
+const run = (command, args, options = {}) => execFileSync(command, args, { stdio: ['ignore', 'pipe', 'inherit'], encoding: 'utf8', ...options })
+
+function check (isTrue, message) {
+  if (!isTrue) throw new Error(message)
+}
+
+/** Starts a program in the folder, and ends it; answers what `use` answers. */
+async function withProgram (args, env, use) {
+  const child = spawn(process.execPath, args, { cwd: folder, env: { PATH: process.env.PATH, PORT: '0', ...env }, stdio: ['ignore', 'pipe', 'inherit'] })
+  try {
+    let printed = ''
+    for await (const text of child.stdout.setEncoding('utf8')) {
+      printed += text
+      const url = /(?:listens|listening) at (http:\/\/[\d.:]+)/.exec(printed)?.[1]
+      if (url === undefined) continue
+      await use(url)
+      child.kill('SIGTERM')
+      await once(child, 'exit')
+      return
+    }
+    throw new Error(`it ended before it listened: ${printed}`)
+  } finally {
+    child.kill('SIGKILL')
+  }
+}
+
+try {
+  const [{ filename, files }] = JSON.parse(run('npm', ['pack', '--json', '--silent', '--pack-destination', folder]))
+  const names = files.map(({ path }) => path)
+  const allowed = /^(?:dist\/.+\.(?:js|d\.ts)|dist\/database\/\w+\/migrations\/(?:\d+_\w+\.sql|meta\/_journal\.json)|dist\/data\/[\w-]+\.(?:txt|svg)|openapi\.yaml|package\.json|README\.md|CHANGELOG\.md|LICENSE)$/
+  const odd = names.filter((name) => !allowed.test(name))
+  check(odd.length === 0, `what nobody needs: ${odd.join(', ')}`)
+  const built = names.filter((name) => name.startsWith('dist/') && name.endsWith('.js')).map((name) => name.replace(/^dist/, 'src').replace(/js$/, 'ts'))
+  const stale = built.filter((name) => !existsSync(name))
+  check(stale.length === 0, `what has no source any more: ${stale.join(', ')}`)
+  for (const name of ['LICENSE', 'README.md', 'openapi.yaml', 'dist/index.d.ts', 'dist/client/contract.d.ts', 'dist/testing.d.ts', 'dist/cli.js', 'dist/server.js', 'dist/data/common-passwords.txt']) check(names.includes(name), `${name} is missing`)
+  console.log(`${filename}: ${names.length} files`)
+
+  const { messages, pkg } = await publint({ strict: true })
+  check(messages.length === 0, messages.map((message) => formatMessage(message, pkg)).join('\n'))
+  const tarball = join(folder, filename)
+  run('npx', ['--yes', attw, tarball, '--profile', 'esm-only', '--exclude-entrypoints', './openapi.yaml', '--format', 'ascii'])
+  console.log('publint and arethetypeswrong: no problems')
+
+  writeFileSync(join(folder, 'package.json'), '{ "private": true, "type": "module" }')
+  // Compiling SQLite once more would take a minute: what was compiled here is the same.
+  run('npm', ['install', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel', 'error', tarball], { cwd: folder })
+  cpSync('node_modules/better-sqlite3/build', join(folder, 'node_modules/better-sqlite3/build'), { recursive: true })
+  const installed = join(folder, 'node_modules/latchkey')
+  check(!existsSync(join(folder, 'node_modules/typescript')), 'it brings what only its development needs')
+
+  // Served, by its command, and called by its client.
+  writeFileSync(join(folder, 'call.js'), `
+    import { createClient } from 'latchkey/client'
+    const client = createClient({ baseUrl: process.argv[2], prefix: process.argv[3] })
+    const bob = { username: 'bob', password: 'correct horse battery staple' }
+    await client.POST('/api/v1/signup', { body: bob })
+    const { error } = await client.login(bob)
+    if (error) throw new Error(error.code)
+    const { data } = await client.GET('/api/v1/me')
+    console.log(data.username + ' is logged in')
+    await client.logout()
+  `)
+  const call = (...args) => console.log(run(process.execPath, ['call.js', ...args], { cwd: folder }).trim())
+  await withProgram([join(installed, 'dist/cli.js'), 'serve'], {}, async (url) => call(url))
+
+  // Embedded, as in the README.
+  cpSync('examples/guard.ts', join(folder, 'guard.js'))
+  const example = readFileSync(join(folder, 'guard.js'), 'utf8').replace('port: 3000', 'port: Number(process.env.PORT)')
+  writeFileSync(join(folder, 'guard.js'), example)
+  await withProgram(['guard.js'], { SECRET_KEY: run(process.execPath, [join(installed, 'dist/cli.js'), 'secret']).trim() }, async (url) => call(url))
+
+  // Tested.
+  writeFileSync(join(folder, 'try.test.js'), `
+    import { equal } from 'node:assert/strict'
+    import { test } from 'node:test'
+    import { testLatchkey } from 'latchkey/testing'
+    test('editors', async (t) => {
+      const { app, asUser } = await testLatchkey((app) => { app.get('/editors', { preHandler: app.requireRole('editor') }, async () => 'hello') })
+      t.after(() => app.close())
+      equal((await (await asUser('bob', { roles: ['editor'] })).inject('/editors')).body, 'hello')
+      equal((await (await asUser('alice')).inject('/editors')).statusCode, 403)
+    })
+  `)
+  run(process.execPath, ['--test', 'try.test.js'], { cwd: folder })
+  console.log('served, embedded, called and tested from the package')
+} finally {
+  rmSync(folder, { recursive: true, force: true })
+}
