@@ -41,9 +41,9 @@ export interface CapabilityOptions extends PasswordsOptions, AttemptLimits, Even
 
 /**
  * All that Latchkey can do, without a route: what the server and the command line share.
+ * Whoever registers it has checked the options.
  *
  * @throws {StoreError} the database cannot be opened
- * @throws {TypeError} a secret key is too short or too well known
  */
 const capabilities: FastifyPluginAsync<CapabilityOptions> = async (app, options) => {
   const { databaseUrl, databaseMustExist, databaseKeepsReserve = true, databasePoolSize, databaseConnectTimeoutMs, databaseStatementTimeoutMs, secretKey, secretKeyPrevious, tokenTtlSeconds = loginTokenLifetimeSeconds, securityScheme, now = Date.now } = options

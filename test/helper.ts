@@ -9,6 +9,7 @@ import type { Test } from 'tap'
 import { buildApp, type BuildOptions } from '../src/app.js'
 import { loadConfig } from '../src/config.js'
 import { cheapHash } from '../src/testing.js'
+import { holdToContract } from './contract.js'
 import type { TestDatabase } from './databases.js'
 
 /** Set by `npm run drill`. */
@@ -31,10 +32,11 @@ const roomForTests = {
   SIGNUPS_PER_ADDRESS_HOUR: '0'
 }
 
-/** The server as it is, on a database in memory; closed when the test ends. */
+/** The server as it is, on a database in memory; closed when the test ends. Whatever it answers is held to the contract. */
 export async function build (t: Test, env: Environment = {}, options: BuildOptions = {}): Promise<FastifyInstance> {
   const config = loadConfig({ DATABASE_URL: 'sqlite://', SECRET_KEY: secretKey, LOG_LEVEL: 'silent', ...roomForTests, ...env })
   const app = await buildApp(config, { hashParameters: cheapHash, ...options })
+  holdToContract(app)
   t.teardown(() => app.close())
   return app
 }

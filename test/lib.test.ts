@@ -7,6 +7,7 @@ import { Readable } from 'node:stream'
 import { Type } from '@sinclair/typebox'
 import Fastify from 'fastify'
 import t from 'tap'
+import { rowsPerSweep, sweep } from '../src/lib/chores.js'
 import { isTokenId, isUserId, judgeTimes } from '../src/lib/claims.js'
 import { printableUrl } from '../src/lib/database-urls.js'
 import { canonicalEmail, emailProblem } from '../src/lib/emails.js'
@@ -167,4 +168,13 @@ t.test('a log target that takes nothing stops nobody, and gets the next line whe
 t.test('ref · needs an $id', async (t) => {
   t.throws(() => ref(Type.String()), /only a schema with an \$id/)
   t.same({ ...ref(Type.String({ $id: 'Name' })) }.$ref, 'Name#')
+})
+
+t.test('sweep · once at a time', async (t) => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  let rounds = 0
+  const sweepNow = sweep(app, { deleteSome: async () => ++rounds < 3 ? rowsPerSweep : 0, failure: '' })
+  await Promise.all([sweepNow(), sweepNow()])
+  t.equal(rounds, 3)
 })

@@ -249,7 +249,7 @@ export interface paths {
         };
         /**
          * List what happened to me
-         * @description Logins, failed ones too, and whatever else concerned the account.
+         * @description Logins, failed ones too, and whatever else concerned the account. Of what somebody else did, it is not said from where.
          */
         get: operations["listMyEvents"];
         put?: never;
@@ -2915,18 +2915,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Health"];
-                };
-            };
-            /** @description `INTERNAL_SERVER_ERROR` */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorResponse"] & {
-                        /** @enum {string} */
-                        code: "INTERNAL_SERVER_ERROR";
-                    };
                 };
             };
             /** @description `SERVICE_UNAVAILABLE` */

@@ -92,6 +92,7 @@ export function userCommands (program: Command, terminal: Terminal): void {
         await core.users.setHash(found.id, passwordHash)
         await core.tokens.revokeAll(found.id)
         await core.loginFailures.forgetNetworks(found.id)
+        await core.loginFailures.forget(found.username.toLowerCase())
         core.events.note({ kind: 'password_change', userId: found.id })
         say(terminal, `user ${found.username} has another password, and is logged out everywhere`)
       })

@@ -33,6 +33,11 @@ export function isUnavailable (error: unknown): boolean {
   return Object(cause).syscall === 'connect' || unavailableCodes.test(codeOf(cause)) || unavailableMessages.test(cause.message)
 }
 
+/** True when an error is the database's, whatever it says. */
+export function isDatabaseFault (error: unknown): boolean {
+  return isUnavailable(error) || /^(?:SQLITE_\w+|[0-9A-Z]{5})$/.test(codeOf(causeOf(error)))
+}
+
 /** True when a row names another row that does not exist (any more). */
 export function isForeignKeyViolation (error: unknown): boolean {
   return foreignKeyCodes.has(codeOf(causeOf(error)))

@@ -31,6 +31,9 @@ export class Overloaded extends createError<string, 503, []>('OVERLOADED', 'Serv
   readonly headers = { 'retry-after': '1' }
 }
 
+/** The same for somebody who has left: nobody is there to be told. */
+export class ClientGone extends Overloaded {}
+
 /** Too many attempts from one address or for one account (RFC 6585, section 4). */
 export class TooManyAttempts extends createError<string, 429, []>('TOO_MANY_ATTEMPTS', 'too many attempts: try again later', 429) {
   readonly headers: { 'retry-after': string }

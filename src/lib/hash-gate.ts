@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os'
-import { Overloaded } from './errors.js'
+import { ClientGone, Overloaded } from './errors.js'
 
 /**
  * Hashes at once where nothing else is said. They run on the 4 threads of libuv's pool, of
@@ -78,7 +78,7 @@ export function hashGate ({ concurrency, queueLength, deadlineMs, onPass = () =>
         queue.splice(queue.indexOf(waiting), 1)
         settle()
         counts[reason]++
-        reject(new Overloaded())
+        reject(reason === 'late' ? new Overloaded() : new ClientGone())
       }
       const abandon = () => leave('abandoned')
       const timer = setTimeout(() => leave('late'), deadlineMs)
@@ -116,12 +116,13 @@ export function hashGate ({ concurrency, queueLength, deadlineMs, onPass = () =>
     /**
      * Does the work when it is its turn.
      *
-     * @throws {Overloaded} the queue is full, the turn did not come in time, or nobody waits for it any more
+     * @throws {Overloaded} the queue is full, or the turn did not come in time
+     * @throws {ClientGone} nobody waits for it any more
      */
     async run<Result>(work: () => Promise<Result>, turn: HashTurn = {}): Promise<Result> {
       if (turn.signal?.aborted === true) {
         counts.abandoned++
-        throw new Overloaded()
+        throw new ClientGone()
       }
       let waitedMs = 0
       if (running < concurrency) {

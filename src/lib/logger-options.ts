@@ -1,5 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import { causeOf } from './causes.js'
+import { printableAddress } from './networks.js'
 
 /** The path of a request's target, which may be a whole URL (RFC 9112, section 3.2.2) with a user and a password in it. */
 function pathOf (target: string): string {
@@ -12,7 +13,7 @@ function pathOf (target: string): string {
  */
 export const loggerOptions = {
   serializers: {
-    req: ({ method, url, ip }: FastifyRequest) => ({ method, path: pathOf(url), address: ip }),
+    req: ({ method, url, ip }: FastifyRequest) => ({ method, path: pathOf(url), address: printableAddress(ip) }),
     res: ({ statusCode }: { statusCode: number }) => ({ statusCode }),
     err: (error: Error) => {
       const { name, message, stack, code } = Object(causeOf(error))

@@ -5,7 +5,7 @@ import ipaddr from 'ipaddr.js'
 const unreadable = 'unknown'
 
 /** Some proxies add the port of the client: `192.0.2.1:5678`, `[2001:db8::1]:5678`. */
-const withPort = /^(?:\[([\da-f:.%]+)\](?::\d+)?|([\d.]+):\d+)$/i
+const withPort = /^(?:\[([^\]]+)\](?::\d+)?|([\d.]+):\d+)$/i
 
 /**
  * The network that an address belongs to, as whoever holds it can choose among its
@@ -17,8 +17,17 @@ const withPort = /^(?:\[([\da-f:.%]+)\](?::\d+)?|([\d.]+):\d+)$/i
  */
 export function networkOf (address = ''): string {
   const [, v6 = address, v4 = v6] = withPort.exec(address) ?? []
-  if (isIP(v4) === 0) return unreadable
-  const parsed = ipaddr.process(v4)
+  // The zone says which of our interfaces it came by (RFC 4007, section 11), nothing of the other side.
+  const plain = v4.replace(/%.*$/s, '')
+  if (isIP(plain) === 0) return unreadable
+  const parsed = ipaddr.process(plain)
   if (!(parsed instanceof ipaddr.IPv6)) return parsed.toString()
+  // A translator stands for many customers: what it translates from counts (RFC 6052, section 2.1).
+  if (parsed.range() === 'rfc6052') return new ipaddr.IPv4(parsed.toByteArray().slice(12)).toString()
   return `${new ipaddr.IPv6([...parsed.parts.slice(0, 4), 0, 0, 0, 0]).toString()}/64`
+}
+
+/** An address as it can be written down: what is none may be anything, whoever sent it. */
+export function printableAddress (address = ''): string {
+  return networkOf(address) === unreadable ? unreadable : address
 }

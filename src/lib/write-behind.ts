@@ -1,7 +1,11 @@
+import { setTimeout as delay } from 'node:timers/promises'
+
 /** How long rows are collected before one statement writes them all. */
 const delayMs = 200
 /** How long until another try when they could not be written. */
 const retryDelayMs = 1_000
+/** How long the last try may take. */
+const closeDeadlineMs = 2_000
 /** How many rows one statement writes. */
 const rowsPerStatement = 500
 /** How many rows wait for a database that does not take them; the next ones are lost. */
@@ -12,13 +16,17 @@ export interface WriteBehindOptions<Row> {
   write: (rows: Row[]) => Promise<unknown>
   /** Called once when rows cannot be written, not again before some could. */
   onFailure: (error: unknown) => void
+  /** Called once when rows are lost because too many wait, or come after the end; not again before some could be written. */
+  onLoss: () => void
 }
 
 /** Rows that are written soon, many at once, so that nobody has to wait for it. */
-export function writeBehind<Row> ({ write, onFailure }: WriteBehindOptions<Row>) {
+export function writeBehind<Row> ({ write, onFailure, onLoss }: WriteBehindOptions<Row>) {
   const waiting: Row[] = []
   let lost = 0
   let isFailing = false
+  let isLosing = false
+  let isClosed = false
   let timer: NodeJS.Timeout | undefined
   let writing: Promise<void> = Promise.resolve()
 
@@ -27,7 +35,7 @@ export function writeBehind<Row> ({ write, onFailure }: WriteBehindOptions<Row>)
       const rows = waiting.slice(0, rowsPerStatement)
       await write(rows)
       waiting.splice(0, rows.length)
-      isFailing = false
+      isFailing = isLosing = false
     }
   }
 
@@ -38,6 +46,7 @@ export function writeBehind<Row> ({ write, onFailure }: WriteBehindOptions<Row>)
   }
 
   function writeIn (ms: number): void {
+    if (isClosed) return
     timer ??= setTimeout(async () => {
       timer = undefined
       try {
@@ -52,8 +61,10 @@ export function writeBehind<Row> ({ write, onFailure }: WriteBehindOptions<Row>)
 
   return {
     add (row: Row): void {
-      if (waiting.length >= waitingMax) {
+      if (isClosed || waiting.length >= waitingMax) {
         lost++
+        if (!isLosing) onLoss()
+        isLosing = true
         return
       }
       waiting.push(row)
@@ -61,10 +72,12 @@ export function writeBehind<Row> ({ write, onFailure }: WriteBehindOptions<Row>)
     },
     /** Writes now. Rejects when it cannot; the rows are kept then. */
     flush,
-    /** Tries for the last time; rejects when it cannot. */
+    /** Tries for the last time, for a while; rejects when it cannot. */
     async close (): Promise<void> {
+      isClosed = true
       clearTimeout(timer)
-      await flush()
+      const isLate = delay(closeDeadlineMs, true, { ref: false })
+      if (await Promise.race([flush(), isLate]) === true) throw new Error('it took too long')
     },
     /** How many wait, and how many were lost because too many waited. */
     counts: () => ({ waiting: waiting.length, lost })

@@ -6,7 +6,7 @@ import { asExpectedError } from '../database/faults.js'
 import { causeOf } from '../lib/causes.js'
 import { type ErrorClass, type ExpectedError, ErrorBody, errorBody, errorResponses, ValidationErrorBody } from '../lib/error-responses.js'
 import { noteFailure } from '../lib/failures.js'
-import { BodyMalformed, BodyTooLarge, HeadersTooLarge, InternalServerError, MediaTypeUnsupported, RequestMalformed, RequestTimeout, RouteNotFound, ServiceUnavailable, ValidationFailed } from '../lib/errors.js'
+import { BodyMalformed, BodyTooLarge, HeadersTooLarge, InternalServerError, MediaTypeUnsupported, Overloaded, RequestMalformed, RequestTimeout, RouteNotFound, ServiceUnavailable, ValidationFailed } from '../lib/errors.js'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -49,7 +49,7 @@ export function replyWithError (thrown: unknown, request: FastifyRequest, reply:
     // Known and passing, and there can be very many of them: without the stack.
     const { code, message } = Object(causeOf(error.cause))
     request.log.error({ reason: { code, message } }, 'the database cannot serve now')
-  } else if (error.statusCode >= 500) {
+  } else if (error.statusCode >= 500 && !(error instanceof Overloaded)) {
     request.log.error({ err: causeOf(error.cause) }, 'the request failed')
   }
   // RFC 9110, section 15.5.2: a 401 always carries a challenge.
@@ -119,7 +119,8 @@ const plugin: FastifyPluginAsync = async (app) => {
     const errors = [...route.config?.errors ?? []]
     if (body !== undefined) errors.push(BodyMalformed, BodyTooLarge, MediaTypeUnsupported)
     if (body !== undefined || querystring !== undefined) errors.push(ValidationFailed)
-    if (errors.length > 0) errors.push(InternalServerError)
+    // A route that takes every fault for "not now" has no other.
+    if (errors.some((error) => error !== ServiceUnavailable)) errors.push(InternalServerError)
     route.schema = { ...route.schema, response: { ...errorResponses(errors, firstRequired(this, body)), ...Object(response) } }
   })
 }

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { and, asc, desc, eq, gt, inArray, lt, lte, type SQL } from 'drizzle-orm'
 import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
@@ -6,13 +7,18 @@ import { causeOf } from '../lib/causes.js'
 import { rowsPerSweep, sweep } from '../lib/chores.js'
 import { describeUserAgent } from '../lib/descriptions.js'
 import { defaultAuditRetentionDays, type EventKind, eventMessages, type EventOutcome } from '../lib/events.js'
+import { printableAddress } from '../lib/networks.js'
 import { writeBehind } from '../lib/write-behind.js'
 
 const dayMs = 86_400_000
-/** How many failed logins are kept at the most, however young: guessers must not fill the disk. */
-const failuresMax = 1_000_000
-/** The longest address that is written down: an IPv6 address with its zone has less. */
-const addressMaxLength = 64
+/** What anybody can have happen as often as they like. */
+const frequentKinds: EventKind[] = ['login_failure', 'lock', 'token_creation', 'revocation', 'logout']
+/** How many of the newest events can be of these kinds, however young: nobody must fill the disk with them. */
+const frequentMax = 500_000
+/** After how many written events that is looked after, beside the hour. */
+const sweepAfterWrites = 50_000
+/** How long a reader waits for what was just noted to be written, in milliseconds. */
+const readerPatienceMs = 500
 
 type EventRow = Store['tables']['events']['$inferSelect']
 
@@ -51,14 +57,14 @@ declare module 'fastify' {
 export interface Events {
   /** Notes an event down, in the log and in the trail; it is written later, and holds nobody up. Without a request it comes from the command line. */
   note: (event: NewEvent, request?: FastifyRequest) => void
-  /** Has a function called with each event that is noted. */
+  /** Has a function called with each event that is noted. What it throws is logged, and changes nothing. */
   onNote: (listener: (event: NewEvent) => void) => void
-  /** Events, newest first, with those that were just noted here. */
+  /** Events, newest first, with those that were just noted here, if they can be written. */
   list: (filter: EventFilter, limit: number) => Promise<AuditEvent[]>
   /** Events from an id on, oldest first. */
   since: (id: number, filter: EventFilter, limit: number) => Promise<AuditEvent[]>
-  /** Removes events that are older than they are kept, or failed logins beyond a number, some at a time; answers how many. */
-  deleteSome: (keptFailures?: number) => Promise<number>
+  /** Removes events that are older than they are kept, and of the frequent kinds all but the newest, some at a time; answers how many. */
+  deleteSome: (frequentKept?: number) => Promise<number>
   /** How many are yet to be written, and how many were lost because the database did not take them for too long. */
   counts: () => { waiting: number, lost: number }
 }
@@ -93,17 +99,39 @@ const plugin: FastifyPluginAsync<EventsOptions & { now: () => number }> = async 
   const select = (condition: SQL | undefined) => db.select(columns).from(events).leftJoin(users, eq(users.id, events.userId)).where(condition)
 
   const listeners: Array<(event: NewEvent) => void> = []
+  let writes = 0
   const queue = writeBehind<Omit<EventRow, 'id'>>({
-    write: async (rows) => { await db.insert(events).values(rows) },
-    onFailure: (error) => app.log.error({ err: causeOf(error) }, 'events could not be written yet')
+    async write (rows) {
+      // What space is left on the disk is for logins.
+      const kept = app.store.isNearlyFull() ? rows.filter(({ kind }) => !frequentKinds.some((frequent) => frequent === kind)) : rows
+      if (kept.length > 0) await db.insert(events).values(kept)
+      writes += kept.length
+      if (writes < sweepAfterWrites) return
+      writes = 0
+      sweepNow()
+    },
+    onFailure: (error) => app.log.error({ err: causeOf(error) }, 'events could not be written yet'),
+    onLoss: () => app.log.error('events are lost: too many wait to be written, or they came after the end')
   })
+
+  /** Whoever listens cannot harm what they hear of. */
+  function tell (event: NewEvent): void {
+    for (const listener of listeners) {
+      try {
+        listener(event)
+      } catch (error) {
+        app.log.error({ err: error }, 'a listener to events failed')
+      }
+    }
+  }
 
   const trail: Events = {
     note (event, request) {
       const { kind, outcome = 'success', userId, actorId, detail } = event
       const { log } = request ?? app
-      log.info({ event: kind, outcome, userId, actorId, detail, address: request?.ip }, eventMessages[kind])
-      for (const listener of listeners) listener(event)
+      const address = request && printableAddress(request.ip)
+      log.info({ event: kind, outcome, userId, actorId, detail, address }, eventMessages[kind])
+      tell(event)
       if (auditRetentionDays === 0) return
       queue.add({
         time: new Date(now()),
@@ -113,7 +141,7 @@ const plugin: FastifyPluginAsync<EventsOptions & { now: () => number }> = async 
         userId: userId ?? null,
         actorId: actorId ?? null,
         detail: detail ?? null,
-        address: request?.ip.slice(0, addressMaxLength) ?? null,
+        address: address ?? null,
         userAgent: describeUserAgent(request?.headers['user-agent']) || null,
         requestId: request?.id ?? null
       })
@@ -124,7 +152,8 @@ const plugin: FastifyPluginAsync<EventsOptions & { now: () => number }> = async 
     },
 
     async list (filter, limit) {
-      await queue.flush()
+      // Reading must not depend on writing.
+      await Promise.race([queue.flush().catch(() => {}), delay(readerPatienceMs, undefined, { ref: false })])
       return await select(matches(filter)).orderBy(desc(events.id)).limit(limit)
     },
 
@@ -132,21 +161,24 @@ const plugin: FastifyPluginAsync<EventsOptions & { now: () => number }> = async 
       return await select(and(gt(events.id, id), matches(filter))).orderBy(asc(events.id)).limit(limit)
     },
 
-    async deleteSome (keptFailures = failuresMax) {
-      const old = db.select({ id: events.id }).from(events).where(lte(events.time, new Date(now() - auditRetentionDays * dayMs))).limit(rowsPerSweep)
-      const rows = await db.delete(events).where(inArray(events.id, old)).returning({ id: events.id })
-      const [last] = await db.select({ id: events.id }).from(events).where(eq(events.kind, 'login_failure')).orderBy(desc(events.id)).limit(1).offset(keptFailures)
-      if (last === undefined) return rows.length
-      const many = db.select({ id: events.id }).from(events).where(and(eq(events.kind, 'login_failure'), lte(events.id, last.id))).limit(rowsPerSweep)
-      const others = await db.delete(events).where(inArray(events.id, many)).returning({ id: events.id })
-      return Math.max(rows.length, others.length)
+    async deleteSome (frequentKept = frequentMax) {
+      const [newest] = await db.select({ id: events.id }).from(events).orderBy(desc(events.id)).limit(1)
+      const isOld = lte(events.time, new Date(now() - auditRetentionDays * dayMs))
+      const isBeyond = and(inArray(events.kind, frequentKinds), lte(events.id, (newest?.id ?? 0) - frequentKept))
+      let most = 0
+      for (const condition of [isOld, isBeyond]) {
+        const some = db.select({ id: events.id }).from(events).where(condition).limit(rowsPerSweep)
+        const rows = await db.delete(events).where(inArray(events.id, some)).returning({ id: events.id })
+        most = Math.max(most, rows.length)
+      }
+      return most
     },
 
     counts: queue.counts
   }
   app.decorate('events', trail)
 
-  sweep(app, { deleteSome: () => trail.deleteSome(), failure: 'old events could not be removed' })
+  const sweepNow = sweep(app, { deleteSome: () => trail.deleteSome(), failure: 'old events could not be removed' })
   app.addHook('onClose', async () => {
     try {
       await queue.close()

@@ -123,6 +123,14 @@ function loginFailuresRepository (store: Store, now: () => number) {
       }
     },
 
+    /** Forgets what was tried with a name before it had an owner, and remembers where the owner is. */
+    async welcome (usernameKey: string, userId: number, network: string): Promise<void> {
+      await store.batch([
+        db.delete(loginFailures).where(eq(loginFailures.usernameKey, usernameKey)),
+        db.insert(knownNetworks).values({ userId, network, lastLoginAt: new Date(now()) }).onConflictDoNothing()
+      ])
+    },
+
     /** When a user last logged in from a network, to about a day; null when they never did. */
     async lastLoginAt (userId: number, network: string): Promise<Date | null> {
       const [known] = await db.select({ lastLoginAt: knownNetworks.lastLoginAt }).from(knownNetworks).where(isIn(userId, network))

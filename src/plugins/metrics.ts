@@ -1,7 +1,7 @@
 import Fastify, { type FastifyInstance, type FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
-import { InternalServerError, ServiceUnavailable } from '../lib/errors.js'
+import { isDatabaseFault, isUnavailable } from '../database/faults.js'
 import { failureOf } from '../lib/failures.js'
 import { loggerOptions } from '../lib/logger-options.js'
 
@@ -66,9 +66,8 @@ const plugin: FastifyPluginAsync<MetricsOptions> = async (app, { host, port }) =
   const databaseErrors = new Counter({ name: 'latchkey_database_errors_total', help: 'Requests that failed because of the database: it could not serve (unavailable), or a query failed otherwise (failed).', labelNames: ['kind'], registers })
   app.addHook('onResponse', async (request, reply) => {
     requests.labels(request.method, request.routeOptions.url ?? 'none', String(reply.statusCode)).observe(reply.elapsedTime / 1_000)
-    const failure = failureOf(request)
-    if (failure instanceof ServiceUnavailable) databaseErrors.labels('unavailable').inc()
-    if (failure instanceof InternalServerError) databaseErrors.labels('failed').inc()
+    const cause = failureOf(request)?.cause
+    if (isDatabaseFault(cause)) databaseErrors.labels(isUnavailable(cause) ? 'unavailable' : 'failed').inc()
   })
 
   const logins = new Counter({ name: 'latchkey_logins_total', help: 'Logins that were decided, by outcome.', labelNames: ['outcome'], registers })
@@ -98,6 +97,7 @@ const plugin: FastifyPluginAsync<MetricsOptions> = async (app, { host, port }) =
   })
 
   const listener = Fastify({ logger: { ...loggerOptions, level: 'silent' }, requestTimeout: scrapeTimeoutMs, connectionTimeout: scrapeTimeoutMs, forceCloseConnections: true })
+  listener.setNotFoundHandler((request, reply) => reply.code(404).type('text/plain').send('Not Found'))
   listener.get('/metrics', async (request, reply) => reply.type(registry.contentType).send(await registry.metrics()))
   app.addHook('onReady', async () => {
     app.log.info(`metrics at ${await listener.listen({ host, port })}/metrics`)

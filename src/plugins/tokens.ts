@@ -105,9 +105,10 @@ function tokensRepository ({ db, prepare, tables: { tokens, users } }: Store, no
       return rows.length > 0
     },
 
-    /** Takes all tokens of a user back, or all but one. */
-    async revokeAll (userId: number, exceptId?: string): Promise<void> {
-      await db.delete(tokens).where(and(eq(tokens.userId, userId), exceptId === undefined ? undefined : ne(tokens.id, exceptId)))
+    /** Takes all tokens of a user back, or all but one; false when there were none. */
+    async revokeAll (userId: number, exceptId?: string): Promise<boolean> {
+      const rows = await db.delete(tokens).where(and(eq(tokens.userId, userId), exceptId === undefined ? undefined : ne(tokens.id, exceptId))).returning({ id: tokens.id })
+      return rows.length > 0
     },
 
     /** Removes rows whose time has passed, some at a time; answers how many. They are refused by their `exp` anyway: this only bounds the table. */

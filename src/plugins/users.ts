@@ -98,6 +98,12 @@ function usersRepository (store: Store, now: () => number) {
       return user
     },
 
+    /** Whether somebody has an email, in any case. */
+    async isEmailTaken (email: string): Promise<boolean> {
+      const rows = await db.select({ id: users.id }).from(users).where(eq(users.emailKey, canonicalEmail(email)))
+      return rows.length > 0
+    },
+
     /** All accounts, oldest first. */
     async list (): Promise<User[]> {
       return await db.select(account).from(users).orderBy(asc(users.id))

@@ -7,7 +7,7 @@ import { migrate } from 'drizzle-orm/better-sqlite3/migrator'
 import { causeOf } from '../../lib/causes.js'
 import { type Query, type Store, StoreError, type StoreOptions } from '../store.js'
 import { limitedPatience } from './patience.js'
-import { keepReserve, noReserve, type Reserve, retryWhenFull } from './reserve.js'
+import { isDiskFull, keepReserve, noReserve, type Reserve, retryWhenFull } from './reserve.js'
 import * as tables from './schema.js'
 import { aroundWrites } from './writes.js'
 
@@ -36,9 +36,9 @@ function refuseForeignTables (client: Database.Database): void {
 /**
  * Sets the pragmas and migrates. Where another process does the same to the same file,
  * this one finds it locked, or finds tables that were not there when it looked, and has
- * nothing left to do once the other is done.
+ * nothing left to do once the other is done. On a full disk it needs the reserve.
  */
-async function prepare (client: Database.Database): Promise<void> {
+async function prepare (client: Database.Database, reserve: Reserve): Promise<void> {
   const giveUpAt = Date.now() + migrationWaitMs
   let hasFailedBefore = false
   for (;;) {
@@ -56,6 +56,7 @@ async function prepare (client: Database.Database): Promise<void> {
       const error = causeOf(thrown)
       const isBusy = error instanceof Database.SqliteError && error.code.startsWith('SQLITE_BUSY')
       if (isBusy ? Date.now() > giveUpAt : hasFailedBefore) throw error
+      if (isDiskFull(error)) reserve.release()
       hasFailedBefore ||= !isBusy
       await delay(migrationRetryMs)
     }
@@ -99,14 +100,14 @@ export async function openSqlite (url: string, { mustExist = false, keepsReserve
   try {
     if (!inMemory) prepareFile(file)
     client = new Database(file, { timeout: migrationRetryMs })
-    await prepare(client)
     if (keepsReserve && !inMemory) reserve = keepReserve(file)
+    await prepare(client, reserve)
     const [patiently, untilFull] = [limitedPatience(client), retryWhenFull(client, reserve)]
     aroundWrites(client, (write) => untilFull(() => patiently(write)))
     const db = drizzle(client, { schema: tables })
     // Only now is the file known to be ours to restrict. SQLite gives -wal and -shm its mode,
     // but they may be older than that.
-    for (const suffix of inMemory ? [] : ['', '-wal', '-shm']) chmodSync(file + suffix, 0o600)
+    for (const path of ['', '-wal', '-shm'].map((suffix) => file + suffix)) if (existsSync(path)) chmodSync(path, 0o600)
     const opened = client
     // The one cast: sync results are awaited like async ones, so queries fit every dialect.
     const port = db as unknown as Store['db']

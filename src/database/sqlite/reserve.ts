@@ -15,8 +15,8 @@ const lookMs = 60_000
 
 /** Space on the disk that is given up when there is none left. */
 export interface Reserve {
-  /** Gives the space up; false when there is none to give. */
-  release: () => boolean
+  /** Gives the space up, unless there is none to give. */
+  release: () => void
   /** Whether there is so little space left that it should be kept for those who are here already. */
   isNearlyFull: () => boolean
   close: () => void
@@ -43,8 +43,8 @@ export function keepReserve (file: string): Reserve {
   /** Makes the reserve where there is none and room for it; whoever cannot have one does without. */
   async function look (): Promise<void> {
     if (existsSync(path) || freeBytes() < reserveBytes + lowBytes) return
-    // Its own name first: another process may be doing the same.
-    const unfinished = `${path}.${process.pid}`
+    // Under another name until it is whole.
+    const unfinished = `${path}.part`
     try {
       // Random, for file systems that compress.
       await writeFile(unfinished, randomFillSync(Buffer.alloc(reserveBytes)), { mode: 0o600 })
@@ -57,9 +57,7 @@ export function keepReserve (file: string): Reserve {
   const timers = [setTimeout(look, firstLookMs).unref(), setInterval(look, lookMs).unref()]
   return {
     release () {
-      if (!existsSync(path)) return false
-      rmSync(path)
-      return true
+      rmSync(path, { force: true })
     },
     isNearlyFull: () => freeBytes() < lowBytes,
     close: () => timers.forEach(clearTimeout)
@@ -67,7 +65,12 @@ export function keepReserve (file: string): Reserve {
 }
 
 /** What there is of a reserve where nothing is on a disk. */
-export const noReserve: Reserve = { release: () => false, isNearlyFull: () => false, close: () => {} }
+export const noReserve: Reserve = { release: () => {}, isNearlyFull: () => false, close: () => {} }
+
+/** Whether SQLite had no room on the disk; for its shared memory it says so in another way. */
+export function isDiskFull (error: unknown): boolean {
+  return /^SQLITE_(?:FULL|IOERR_SHM\w*|IOERR_WRITE)$/.test(Object(error).code)
+}
 
 /**
  * Lets writes go on for a while when the disk is full, by giving the reserve up. Inside a
@@ -79,7 +82,8 @@ export function retryWhenFull (client: Database.Database, { release }: Reserve):
     try {
       return write()
     } catch (error) {
-      if (isInTransaction || !/^SQLITE_(?:FULL|IOERR_SHMSIZE)$/.test(Object(error).code) || !release()) throw error
+      if (isInTransaction || !isDiskFull(error)) throw error
+      release()
       return write()
     }
   }

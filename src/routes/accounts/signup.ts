@@ -1,5 +1,5 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { Overloaded, ServiceUnavailable, TooManyAttempts } from '../../lib/errors.js'
+import { ClientGone, Overloaded, ServiceUnavailable, TooManyAttempts } from '../../lib/errors.js'
 import { clientGone } from '../../lib/client-gone.js'
 import { takeTurns } from '../../lib/take-turns.js'
 import { ref } from '../../lib/ref.js'
@@ -10,7 +10,7 @@ import { userBody } from './user-body.js'
 
 const signup: FastifyPluginAsyncTypebox<{ signup: 'open' | 'closed' }> = async (app, options) => {
   // Of many who want one name at once one gets it, and only that one costs a hash.
-  const inTurn = takeTurns((error) => !(Object(error).statusCode < 500))
+  const inTurn = takeTurns((error) => !(Object(error).statusCode < 500) && !(error instanceof ClientGone))
 
   app.post('/signup', {
     config: { errors: [SignupClosed, UsernameTaken, EmailTaken, TooManyAttempts, ServiceUnavailable, Overloaded] },
@@ -33,13 +33,15 @@ const signup: FastifyPluginAsyncTypebox<{ signup: 'open' | 'closed' }> = async (
     if (app.store.isNearlyFull()) throw new ServiceUnavailable({ cause: new Error('the disk is nearly full: what is left is for those who have an account') })
     refusePersonalPassword('password', password, { username, email })
     const user = await app.throttle.signUp(request, () => inTurn(username.toLowerCase(), async () => {
-      // The index decides; but a name that is taken is not worth a hash.
+      // The indexes decide; but what is taken already is not worth a hash.
       if (await app.users.find(username) !== undefined) throw new UsernameTaken()
+      if (email !== null && await app.users.isEmailTaken(email)) throw new EmailTaken()
       const passwordHash = await app.passwords.hash(password, { share: 'signup', signal: clientGone(reply) })
       const made = await app.users.create({ username, email, passwordHash })
       if (made !== undefined) return made
       throw email !== null && await app.users.find(username) === undefined ? new EmailTaken() : new UsernameTaken()
     }))
+    await app.throttle.welcome(request, user)
     app.events.note({ kind: 'signup', userId: user.id }, request)
     return { msg: 'welcome :-)', user: userBody(user) }
   })

@@ -46,11 +46,16 @@ const list: FastifyPluginAsyncTypebox = async (app) => {
       operationId: 'listMyEvents',
       tags: ['Events'],
       summary: 'List what happened to me',
-      description: 'Logins, failed ones too, and whatever else concerned the account.',
+      description: 'Logins, failed ones too, and whatever else concerned the account. Of what somebody else did, it is not said from where.',
       querystring: Type.Object(pageParameters),
       response: { 200: ref(EventList) }
     }
-  }, async ({ query, currentUser }) => page(query, { userId: currentUser.id }))
+  }, async ({ query, currentUser }) => {
+    const { events, next_cursor: cursor } = await page(query, { userId: currentUser.id })
+    // Where an admin was is the admin's own affair.
+    const own = events.map((event) => event.actor_id === null ? event : { ...event, address: null, user_agent: null, request_id: null })
+    return { events: own, next_cursor: cursor }
+  })
 }
 
 export default list

@@ -69,8 +69,8 @@ const tokens: FastifyPluginAsyncTypebox = async (app) => {
     }
   }, async (request) => {
     const { currentUser: { id: userId }, currentTokenId, query: { scope } } = request
-    await app.tokens.revokeAll(userId, scope === 'others' ? currentTokenId : undefined)
-    app.events.note({ kind: 'revocation', userId, detail: scope }, request)
+    const hasTaken = await app.tokens.revokeAll(userId, scope === 'others' ? currentTokenId : undefined)
+    if (hasTaken) app.events.note({ kind: 'revocation', userId, detail: scope }, request)
     return { msg: 'you are now disconnected for every device' }
   })
 
