@@ -59,7 +59,7 @@ export function breach (method: string, url: string, { statusCode, headers, body
   if (operation === undefined) return undefined
   const type = String(headers['content-type']).replace(/;.*/, '')
   const isJson = type === 'application/json'
-  const code = isJson ? Object(JSON.parse(body)).code : undefined
+  const code = isJson && body.startsWith('{') ? Object(JSON.parse(body)).code : undefined
   if (unrouted.includes(code)) return undefined
   const where = `${operation.name} answered ${statusCode} ${code ?? ''}`
   const documented = operation.responses[statusCode]

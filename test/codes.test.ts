@@ -1,0 +1,254 @@
+// Every status and every code that the document promises, provoked at every operation that
+// promises it. What is documented and cannot be provoked fails here, and the other way round.
+import { createHmac } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import Database from 'better-sqlite3'
+import type { FastifyInstance, InjectOptions } from 'fastify'
+import t, { type Test } from 'tap'
+import { parse, stringify } from 'yaml'
+import { brokenOperations, undeclared } from '../scripts/breaking.js'
+import { asUser, type TestUser } from '../src/testing.js'
+import { breach, codesOf, type Operation, operations } from './contract.js'
+import { bob, build, secretKey } from './helper.js'
+
+/** A server with an admin, bob, and somebody to be guessed at. */
+interface World {
+  app: FastifyInstance
+  admin: TestUser
+  bob: TestUser
+  /** The operation, as it succeeds. */
+  call: (changes?: InjectOptions) => Promise<{ statusCode: number, body: string }>
+  move: (seconds: number) => void
+}
+
+const anId = '4e808214-e320-4173-bb6c-b75fbdd51003'
+const password = bob.password
+
+/** A request of each operation that succeeds; who asks is an admin where nothing else is said. */
+const requests: Record<string, (world: World) => Promise<InjectOptions> | InjectOptions> = {
+  signUp: () => ({ payload: { ...bob, username: 'carol', email: 'carol@example.com' } }),
+  logIn: () => ({ payload: bob }),
+  logOut: () => ({}),
+  getMe: () => ({}),
+  changePassword: () => ({ payload: { current_password: password, new_password: 'incorrect donkey charger clip' } }),
+  deleteMe: async ({ app }) => {
+    await asUser(app, 'another', { roles: ['admin'] })
+    return { payload: { password } }
+  },
+  listTokens: () => ({}),
+  createToken: () => ({ payload: { description: 'backup script' } }),
+  revokeTokens: () => ({}),
+  revokeToken: async ({ app, admin }) => ({ url: `/api/v1/tokens/${(await app.accessTokens.issue({ userId: admin.user.id, kind: 'personal', description: 'x' }))?.id}` }),
+  listRoles: () => ({}),
+  createRole: () => ({ payload: { name: 'author', description: 'May write articles.' } }),
+  deleteRole: () => ({ url: '/api/v1/roles/editor' }),
+  grantRole: () => ({ url: '/api/v1/users/bob/roles/editor' }),
+  revokeRole: () => ({ url: '/api/v1/users/bob/roles/editor' }),
+  listEvents: () => ({}),
+  listMyEvents: () => ({}),
+  hello: () => ({}),
+  needLogin: () => ({}),
+  needLoginV1: () => ({}),
+  needAdmin: () => ({}),
+  isLive: () => ({}),
+  isReady: () => ({})
+}
+
+/** A body that is not what the operation asks for; a query, where it has no body. */
+const wrongInput = ({ requestBody, name }: Operation): InjectOptions =>
+  requestBody === undefined ? { query: name.includes('events') ? { kind: 'nonsense' } : { scope: 'nonsense' } } : { payload: { password: 5 } }
+
+const json = { 'content-type': 'application/json' }
+
+/** Signs whatever one likes with the server's own key. */
+function sign (claims: object): string {
+  const input = [{ alg: 'HS256', typ: 'JWT' }, claims].map((part) => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.')
+  return `${input}.${createHmac('sha256', secretKey).update(input).digest('base64url')}`
+}
+
+/** Has the driver fail for a while. */
+async function failing<Result> (code: string, work: () => Promise<Result>): Promise<Result> {
+  const prototype = Object.getPrototypeOf(new Database(':memory:').prepare('select 1'))
+  const { all, get, run } = prototype
+  const fail = () => { throw Object.assign(new Error('a fault of the test'), { code }) }
+  Object.assign(prototype, { all: fail, get: fail, run: fail })
+  try {
+    return await work()
+  } finally {
+    Object.assign(prototype, { all, get, run })
+  }
+}
+
+const slow = { hashParameters: { memoryCost: 65_536, timeCost: 3, parallelism: 1 } }
+
+interface Provocation {
+  env?: Record<string, string>
+  options?: object
+  provoke: (world: World, operation: Operation) => Promise<unknown>
+}
+
+const plain = (provoke: Provocation['provoke']): Provocation => ({ provoke })
+
+/** How each code is provoked. `404 CODE` is for one that is there with several statuses. */
+const provocations: Record<string, Provocation> = {
+  AUTHORIZATION_MISSING: plain(({ call }) => call({ headers: { authorization: undefined } })),
+  TOKEN_INVALID: plain(({ call }) => call({ headers: { authorization: 'x.y.z' } })),
+  TOKEN_EXPIRED: plain(({ call, move }) => {
+    move(172_800)
+    return call()
+  }),
+  TOKEN_CLAIMS_INVALID: plain(({ call }) => {
+    const iat = Math.floor(Date.now() / 1_000)
+    return call({ headers: { authorization: sign({ jti: anId, iat, exp: iat + 100 }) } })
+  }),
+  '400 USER_NOT_FOUND': plain(async ({ app, call }) => {
+    await app.users.deleteAll()
+    return await call()
+  }),
+  TOKEN_REVOKED: plain(async ({ app, admin, call }) => {
+    await app.tokens.revokeAll(admin.user.id)
+    return await call()
+  }),
+  ROLE_REQUIRED: plain(({ bob, call }) => call({ headers: { authorization: bob.token } })),
+  BODY_MALFORMED: plain(({ call }) => call({ headers: json, payload: '{' })),
+  BODY_TOO_LARGE: plain(({ call }) => call({ headers: json, payload: JSON.stringify({ padding: 'x'.repeat(20_000) }) })),
+  MEDIA_TYPE_UNSUPPORTED: plain(({ call }) => call({ headers: { 'content-type': 'text/plain' }, payload: 'bob' })),
+  VALIDATION_FAILED: plain(({ call }, operation) => call(wrongInput(operation))),
+  INTERNAL_SERVER_ERROR: plain(({ call }) => failing('SQLITE_CORRUPT', call)),
+  SERVICE_UNAVAILABLE: plain(({ call }) => failing('SQLITE_BUSY', call)),
+  OVERLOADED: {
+    env: { HASH_CONCURRENCY: '1', HASH_QUEUE: '0' },
+    options: slow,
+    async provoke ({ app, call }) {
+      const busy = app.passwords.hash(password)
+      const refused = await call()
+      await busy
+      return refused
+    }
+  },
+  TOO_MANY_ATTEMPTS: {
+    env: { LOGIN_FAILURES_PER_ADDRESS_MINUTE: '1', SIGNUPS_PER_ADDRESS_HOUR: '1' },
+    async provoke ({ app, call }) {
+      await app.inject({ method: 'POST', url: '/api/v1/login', payload: { ...bob, password: 'wrong' } })
+      await app.inject({ method: 'POST', url: '/api/v1/signup', payload: { ...bob, username: 'dave' } })
+      return await call()
+    }
+  },
+  SIGNUP_CLOSED: { env: { SIGNUP: 'closed' }, provoke: ({ call }) => call() },
+  USERNAME_TAKEN: plain(({ call }) => call({ payload: bob })),
+  EMAIL_TAKEN: plain(async ({ app, call }) => {
+    await asUser(app, 'dave', { email: 'carol@example.com' })
+    return await call()
+  }),
+  USERNAME_UNKNOWN: plain(({ call }) => call({ payload: { ...bob, username: 'nobody' } })),
+  PASSWORD_INCORRECT: plain(({ call }) => call({ payload: { username: 'bob', password: 'wrong', current_password: 'wrong', new_password: 'incorrect donkey charger clip' } })),
+  CREDENTIALS_INCORRECT: { env: { LOGIN_ERRORS: 'uniform' }, provoke: ({ call }) => call({ payload: { ...bob, username: 'nobody' } }) },
+  LAST_ADMIN: plain(async ({ app, call }, { operationId }) => {
+    if (operationId !== 'deleteMe') return await call({ url: '/api/v1/users/admin/roles/admin' })
+    await app.roles.revoke(Number((await app.users.find('another'))?.id), 'admin')
+    return await call()
+  }),
+  TOO_MANY_TOKENS: plain(async ({ app, admin, call }) => {
+    for (let i = 0; i < 99; i++) await app.accessTokens.issue({ userId: admin.user.id, kind: 'personal', description: 'x' })
+    return await call()
+  }),
+  TOKEN_NOT_FOUND: plain(({ call }) => call({ url: `/api/v1/tokens/${anId}` })),
+  ROLE_EXISTS: plain(({ call }) => call({ payload: { name: 'admin', description: 'x' } })),
+  ROLE_NOT_FOUND: plain(({ call }, { name }) => call({ url: name.includes('users') ? '/api/v1/users/bob/roles/nothing' : '/api/v1/roles/nothing' })),
+  ROLE_PROTECTED: plain(({ call }) => call({ url: '/api/v1/roles/admin' })),
+  '404 USER_NOT_FOUND': plain(({ call }) => call({ url: '/api/v1/users/nobody/roles/editor' }))
+}
+
+async function world (t: Test, operation: Operation, { env = {}, options = {} }: Partial<Provocation> = {}): Promise<World> {
+  let shift = 0
+  const app = await build(t, env, { now: () => Date.now() + shift, ...options })
+  const admin = await asUser(app, 'admin', { roles: ['admin', 'editor'], password })
+  const created: World = {
+    app,
+    admin,
+    bob: await asUser(app, 'bob', { password }),
+    call: async () => { throw new Error('not yet') },
+    move: (seconds) => { shift += seconds * 1_000 }
+  }
+  const [method = '', url = ''] = operation.name.split(' ')
+  const usual = await requests[operation.operationId]?.(created)
+  const authorization = operation.security.length > 0 ? { authorization: `Bearer ${admin.token}` } : {}
+  created.call = (changes = {}) => {
+    const headers = Object.entries({ ...authorization, ...changes.headers }).filter(([, value]) => value !== undefined)
+    return app.inject({ method: method as 'GET', url, ...usual, ...changes, headers: Object.fromEntries(headers) })
+  }
+  return created
+}
+
+t.test('every operation has a request here', async (t) => {
+  t.same(Object.keys(requests).sort(), operations.map(({ operationId }) => operationId).sort())
+})
+
+const used = new Set<string>()
+
+for (const operation of operations) {
+  t.test(operation.name, async (t) => {
+    for (const status of Object.keys(operation.responses)) {
+      const codes = status.startsWith('2') ? [''] : codesOf(operation, status)
+      t.ok(codes.length > 0, `${status} says which codes it has`)
+      for (const code of codes) {
+        const name = `${status} ${code}` in provocations ? `${status} ${code}` : code
+        used.add(name)
+        const provocation = code === '' ? plain(({ call }) => call()) : provocations[name]
+        if (provocation === undefined) {
+          t.fail(`${status} ${code} is documented, and nothing here provokes it`)
+          continue
+        }
+        const response = Object(await provocation.provoke(await world(t, operation, provocation), operation))
+        const found = code === '' ? '' : JSON.parse(response.body).code
+        t.equal(`${response.statusCode} ${found}`, `${status} ${code}`, `${status} ${code}`)
+      }
+    }
+  })
+}
+
+t.test('nothing is provoked that is not documented', async (t) => {
+  t.same(Object.keys(provocations).filter((name) => !used.has(name)), [])
+})
+
+t.test('what is not documented is noticed', async (t) => {
+  const answer = (statusCode: number, body: string, type = 'application/json; charset=utf-8') => ({ statusCode, body, headers: { 'content-type': type } })
+  const error = { statusCode: 401, code: 'PASSWORD_INCORRECT', error: 'Unauthorized', message: 'password incorrect' }
+  t.equal(breach('POST', '/api/v1/login?x', answer(401, JSON.stringify(error))), undefined)
+  t.match(breach('POST', '/api/v1/login', answer(401, JSON.stringify({ ...error, code: 'NEW' }))), 'POST /api/v1/login answered 401 NEW, but')
+  t.match(breach('POST', '/api/v1/login', answer(418, JSON.stringify(error))), 'which is not documented')
+  t.match(breach('POST', '/api/v1/login', answer(200, '{"token":5}')), 'must be string')
+  t.match(breach('POST', '/api/v1/login', answer(200, 'token', 'text/plain')), 'as text/plain')
+  t.match(breach('DELETE', '/api/v1/me', answer(204, 'gone')), 'with a body')
+  t.equal(breach('DELETE', '/api/v1/me', answer(204, '')), undefined)
+  t.equal(breach('GET', '/need_login', answer(200, 'if you see this', 'text/plain; charset=utf-8')), undefined)
+  t.equal(breach('GET', '/nothing', answer(200, '')), undefined)
+  t.equal(breach('DELETE', '/api/v1/login', answer(405, '{"code":"METHOD_NOT_ALLOWED"}')), undefined)
+})
+
+t.test('a change that breaks what was released is found, and must be declared', async (t) => {
+  const before = readFileSync(join(import.meta.dirname, '../openapi.yaml'), 'utf8')
+  const changed = (change: (document: Record<string, Record<string, Record<string, any>>>) => void) => { // eslint-disable-line @typescript-eslint/no-explicit-any -- whatever the document has
+    const after = parse(before)
+    change(after)
+    return brokenOperations(before, stringify(after))
+  }
+  t.same(changed(() => {}), [])
+  t.same(changed(({ paths }) => { delete paths?.['/api/v1/logout'] }), ['POST /api/v1/logout'])
+  t.same(changed(({ paths }) => { delete paths?.['/api/v1/login']?.post.responses[404] }), ['POST /api/v1/login'])
+  t.same(changed(({ components }) => {
+    const { properties, required } = components?.schemas?.LoginRequest ?? {}
+    properties.otp = { type: 'string' }
+    required.push('otp')
+  }), ['POST /api/v1/login'])
+  t.same(changed(({ components }) => { delete components?.schemas?.User.properties.email }), ['POST /api/v1/signup'])
+  t.same(changed(({ paths }) => { Object.assign(paths?.['/api/v1/login'] ?? {}, { get: { operationId: 'more', responses: {} } }) }), [], 'more is no breach')
+  t.same(changed(({ paths }) => { Object.assign(paths?.['/api/v1/login']?.post, { description: 'other words' }) }), [])
+
+  const broken = ['POST /api/v1/login', 'POST /api/v1/signup']
+  const changelog = (breaking: string) => `# Changelog\n\n## Unreleased\n\n### Added\n\n- \`POST /api/v1/signup\`\n\n${breaking}## [0.1.0]\n\n### Breaking\n\n- \`POST /api/v1/signup\` was other.\n`
+  t.same(undeclared(broken, changelog('')), broken)
+  t.same(undeclared(broken, changelog('### Breaking\n\n- `POST /api/v1/login` asks for more.\n\n')), ['POST /api/v1/signup'])
+  t.same(undeclared([], changelog('')), [])
+})
