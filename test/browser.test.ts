@@ -1,0 +1,109 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { build as bundle } from 'esbuild'
+import { type Browser, chromium, type Page } from 'playwright-core'
+import t from 'tap'
+import { bob, build } from './helper.js'
+
+const executablePath = [process.env.CHROMIUM_PATH, '/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) => path !== undefined && existsSync(path))
+const skip = executablePath === undefined ? 'no Chromium is installed: name one in CHROMIUM_PATH' : false
+
+let browser: Browser | undefined
+t.before(async () => {
+  if (skip !== false) return
+  browser = await chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'] })
+})
+t.teardown(() => browser?.close())
+
+/** Swagger UI, as somebody uses it who reads and clicks. */
+function docs (page: Page) {
+  const block = (operationId: string) => page.locator(`[id^="operations-"][id$="-${operationId}"]`)
+  return {
+    /** Opens an operation, presses Execute, and reads the answer. */
+    async execute (operationId: string): Promise<{ status: string, body: string }> {
+      const operation = block(operationId)
+      if (!(await operation.getAttribute('class'))?.includes('is-open')) await operation.locator('.opblock-summary-control').click()
+      const clear = operation.getByRole('button', { name: 'Clear', exact: true })
+      if (await clear.isVisible()) await clear.click()
+      await operation.getByRole('button', { name: 'Execute', exact: true }).click()
+      const row = operation.locator('.live-responses-table .response').first()
+      await row.waitFor()
+      const status = (await row.locator('.response-col_status').innerText()).trim().split('\n')[0] ?? ''
+      const body = row.locator('.highlight-code').first()
+      return { status, body: await body.count() > 0 ? (await body.innerText()).replace(/^\s*Download\s*/, '').trim() : '' }
+    },
+    async authorize (token: string): Promise<void> {
+      await page.locator('.scheme-container').getByRole('button', { name: 'Authorize', exact: true }).click()
+      const dialog = page.locator('.modal-ux')
+      await dialog.getByRole('textbox').fill(token)
+      await dialog.getByRole('button', { name: 'Apply credentials' }).click()
+      await dialog.getByRole('button', { name: 'Close', exact: true }).click()
+    }
+  }
+}
+
+t.test('Swagger UI in a browser · sign up, log in, authorize, call, log out', { skip, timeout: 120_000 }, async (t) => {
+  const app = await build(t)
+  const url = await app.listen({ host: '127.0.0.1', port: 0 })
+  const page = await browser?.newPage()
+  if (page === undefined) return
+  page.setDefaultTimeout(20_000)
+  const complaints: string[] = []
+  page.on('console', (message) => { if (['error', 'warning'].includes(message.type())) complaints.push(message.text()) })
+  page.on('pageerror', (error) => { complaints.push(String(error)) })
+  await page.goto(`${url}/docs`)
+  const { execute, authorize } = docs(page)
+  await page.locator('.opblock').first().waitFor()
+  const status = async (operationId: string) => (await execute(operationId)).status
+
+  t.equal(await page.title(), 'Latchkey · API')
+  t.ok(await page.locator('link[rel="icon"]').count() > 0)
+  t.match(await page.locator('.opblock-tag').evaluateAll((tags) => tags.map((tag) => tag.getAttribute('data-tag'))), ['Accounts', 'Sessions', 'Roles', 'Events', 'Greeting', 'Health'], 'in the order in which one needs them')
+
+  t.equal(await status('needLogin'), '400')
+  t.equal(await status('signUp'), '200', 'the example is an account')
+  t.equal(await status('signUp'), '409')
+  const login = await execute('logIn')
+  t.equal(login.status, '200')
+  const { token } = JSON.parse(login.body)
+  await authorize(token)
+  t.match(await execute('needLogin'), { status: '200', body: 'if you see this, that means your token is valid' })
+  await page.reload()
+  await page.locator('.opblock').first().waitFor()
+  t.equal(await status('needLogin'), '200', 'authorization persists over a reload')
+  t.equal(await status('needAdmin'), '403')
+
+  // Every example works as it stands, in the order of the page.
+  await app.roles.grant(1, 'admin')
+  for (const [operationId, expected] of [
+    ['getMe', '200'], ['listTokens', '200'], ['createToken', '201'], ['revokeToken', '404'],
+    ['createRole', '201'], ['listRoles', '200'], ['grantRole', '204'], ['revokeRole', '204'], ['deleteRole', '204'],
+    ['listEvents', '200'], ['listMyEvents', '200'], ['hello', '200'], ['needLoginV1', '200'], ['needAdmin', '200'], ['isLive', '200'], ['isReady', '200'],
+    ['changePassword', '204']
+  ] as const) t.equal(await status(operationId), expected, operationId)
+
+  t.match((await execute('logOut')).body, /logged out/)
+  t.match(await execute('needLogin'), { status: '401', body: /TOKEN_REVOKED/ })
+  t.same(complaints.filter((complaint) => !/status of 4\d\d/.test(complaint)), [], 'nothing on the console, no breach of the policy')
+  await page.close()
+})
+
+t.test('latchkey/client in a browser', { skip, timeout: 60_000 }, async (t) => {
+  const app = await build(t)
+  const url = await app.listen({ host: '127.0.0.1', port: 0 })
+  const { outputFiles: [file] } = await bundle({ entryPoints: [join(import.meta.dirname, '../src/client/index.ts')], bundle: true, format: 'iife', globalName: 'latchkey', platform: 'browser', write: false })
+  const context = await browser?.newContext({ bypassCSP: true })
+  const page = await context?.newPage()
+  await page?.goto(url)
+  await page?.addScriptTag({ content: String(file?.text) })
+  const outcome = await page?.evaluate(async ({ baseUrl, body }) => {
+    const client = Object(globalThis).latchkey.createClient({ baseUrl })
+    await client.POST('/api/v1/signup', { body })
+    await client.login(body)
+    const { data } = await client.GET('/api/v1/me')
+    await client.logout()
+    return [data.username, (await client.GET('/api/v1/me')).error.code]
+  }, { baseUrl: url, body: bob })
+  t.same(outcome, ['bob', 'AUTHORIZATION_MISSING'])
+  await context?.close()
+})
