@@ -5,6 +5,7 @@ import type { Config } from './config.js'
 import latchkey from './index.js'
 import type { HashParameters } from './lib/password-hashes.js'
 import { loggerOptions } from './lib/logger-options.js'
+import { pluginSettingsOf } from './lib/settings.js'
 import { usernameMaxLength } from './lib/usernames.js'
 import drain from './plugins/drain.js'
 import errors, { clientErrorHandler, frameworkErrorHandler, replyWithError } from './plugins/errors.js'
@@ -75,7 +76,7 @@ export async function buildApp (config: Config, options: BuildOptions = {}): Pro
     onHashWait = app.metrics.observeHashWait
   }
   await app.register(latchkey, {
-    ...config,
+    ...pluginSettingsOf(config),
     onHashWait,
     securityScheme: 'bearerAuth',
     now,

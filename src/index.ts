@@ -11,6 +11,8 @@ import roles from './routes/roles/index.js'
 import sessions from './routes/sessions/index.js'
 
 // The types of what is decorated: `app.authenticate`, `request.currentUser` and the others.
+export type * from './database/store.js'
+export type * from './lib/guards.js'
 export type * from './plugins/authenticate.js'
 export type * from './plugins/database.js'
 export type * from './plugins/events.js'

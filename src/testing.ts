@@ -1,5 +1,6 @@
 import Fastify, { type FastifyInstance, type InjectOptions, type LightMyRequestResponse } from 'fastify'
 import latchkey, { type LatchkeyOptions, type User } from './index.js'
+import { roleNameProblem } from './lib/roles.js'
 import { createSecretKey } from './lib/secret-keys.js'
 
 /** A clock that stands until it is moved. */
@@ -40,9 +41,11 @@ export interface TestUser {
 
 /** What a user of a test is. */
 export interface TestUserOptions {
-  /** Made where they do not exist yet. */
+  /** Given in addition to those that the user has; made where they do not exist yet. */
   roles?: string[]
+  /** Of a user who does not exist yet. */
   email?: string
+  /** Of a user who does not exist yet: `correct horse battery staple` by default. */
   password?: string
 }
 
@@ -50,12 +53,16 @@ export interface TestUserOptions {
  * Somebody who is logged in, for any app that has Latchkey in it. Made where they do not
  * exist yet, without HTTP and without meeting any limit.
  *
- * @throws {TypeError} it is no username, or the email is somebody else's
+ * @throws {TypeError} it is no username, a role is none, or the email is somebody else's
  */
 export async function asUser (app: FastifyInstance, username: string, { roles = [], email, password = 'correct horse battery staple' }: TestUserOptions = {}): Promise<TestUser> {
   await app.ready()
+  const wrong = roles.find((name) => roleNameProblem(name) !== undefined)
+  if (wrong !== undefined) throw new TypeError(`the role ${wrong} ${roleNameProblem(wrong)}`)
   const user = await app.users.find(username) ??
-    await app.users.create({ username, email: email ?? null, passwordHash: await app.passwords.hash(password) })
+    await app.users.create({ username, email: email ?? null, passwordHash: await app.passwords.hash(password) }) ??
+    // Two at once made the same.
+    await app.users.find(username)
   if (user === undefined) throw new TypeError(`${username} cannot be made: the email is taken`)
   for (const name of roles) {
     await app.roles.create({ name, description: `Has the role ${name}.` })

@@ -1,8 +1,11 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { build as bundle } from 'esbuild'
+import Fastify from 'fastify'
 import { type Browser, chromium, type Page } from 'playwright-core'
-import t from 'tap'
+import t, { type Test } from 'tap'
+import latchkey from '../src/index.js'
+import { testOptions } from '../src/testing.js'
 import { bob, build } from './helper.js'
 
 const executablePath = [process.env.CHROMIUM_PATH, '/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) => path !== undefined && existsSync(path))
@@ -88,22 +91,27 @@ t.test('Swagger UI in a browser · sign up, log in, authorize, call, log out', {
   await page.close()
 })
 
-t.test('latchkey/client in a browser', { skip, timeout: 60_000 }, async (t) => {
-  const app = await build(t)
+for (const prefix of ['/api/v1', '/auth']) t.test(`latchkey/client in a browser · ${prefix}`, { skip, timeout: 60_000 }, async (t) => { await tryClient(t, prefix) })
+
+async function tryClient (t: Test, prefix: string) {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(latchkey, testOptions({ prefix }))
+  app.get('/', async (request, reply) => reply.type('text/html').send('<!doctype html>'))
   const url = await app.listen({ host: '127.0.0.1', port: 0 })
   const { outputFiles: [file] } = await bundle({ entryPoints: [join(import.meta.dirname, '../src/client/index.ts')], bundle: true, format: 'iife', globalName: 'latchkey', platform: 'browser', write: false })
   const context = await browser?.newContext({ bypassCSP: true })
   const page = await context?.newPage()
   await page?.goto(url)
   await page?.addScriptTag({ content: String(file?.text) })
-  const outcome = await page?.evaluate(async ({ baseUrl, body }) => {
-    const client = Object(globalThis).latchkey.createClient({ baseUrl })
+  const outcome = await page?.evaluate(async ({ baseUrl, body, prefix }) => {
+    const client = Object(globalThis).latchkey.createClient({ baseUrl, prefix })
     await client.POST('/api/v1/signup', { body })
     await client.login(body)
     const { data } = await client.GET('/api/v1/me')
     await client.logout()
     return [data.username, (await client.GET('/api/v1/me')).error.code]
-  }, { baseUrl: url, body: bob })
+  }, { baseUrl: url, body: bob, prefix })
   t.same(outcome, ['bob', 'AUTHORIZATION_MISSING'])
   await context?.close()
-})
+}

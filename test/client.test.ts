@@ -92,6 +92,38 @@ t.test('latchkey/client', async (t) => {
     t.same(sent, ['https://example.com/login/api/v1/login'])
   })
 
+  t.test('wherever it is, it is asked there and nowhere else, and the token goes nowhere else', async (t) => {
+    const sent: Array<[string, string | null]> = []
+    const clientAt = (options: { baseUrl: string, prefix?: string }) => createClient({
+      ...options,
+      token: 'the-token',
+      fetch: async ({ url, headers }) => {
+        sent.push([url, headers.get('authorization')])
+        return new Response('{}', { headers: { 'content-type': 'application/json' } })
+      }
+    })
+    for (const [baseUrl, prefix, url] of [
+      ['https://example.com', undefined, 'https://example.com/api/v1/login'],
+      ['https://example.com/', '/auth', 'https://example.com/auth/login'],
+      ['https://example.com', 'auth', 'https://example.com/auth/login'],
+      ['https://example.com', '/auth/', 'https://example.com/auth/login'],
+      ['https://example.com', '/', 'https://example.com/login'],
+      ['http://example.com:80', '/auth', 'http://example.com/auth/login'],
+      ['https://example.com/a b/', '/auth', 'https://example.com/a%20b/auth/login'],
+      ['https://example.com/x/../y', '/auth', 'https://example.com/y/auth/login'],
+      ['https://üx.de', '/auth', 'https://xn--x-dha.de/auth/login']
+    ] as const) {
+      sent.length = 0
+      await clientAt({ baseUrl, prefix }).login(bob)
+      t.same(sent, [[url, 'Bearer the-token']])
+    }
+    sent.length = 0
+    const client = clientAt({ baseUrl: 'https://example.com', prefix: '/auth' })
+    await client.GET('/api/v1/me', { baseUrl: 'https://elsewhere.example' })
+    await client.GET('/api/v1/me', { headers: { authorization: 'Bearer of-another' } })
+    t.same(sent, [['https://elsewhere.example/api/v1/me', null], ['https://example.com/auth/me', 'Bearer of-another']])
+  })
+
   t.test('is under 10 kB minified, and needs nothing of Node', async (t) => {
     const { outputFiles: [file], metafile } = await bundle({ entryPoints: [join(import.meta.dirname, '../src/client/index.ts')], bundle: true, minify: true, format: 'esm', platform: 'browser', write: false, metafile: true })
     t.comment(`${file?.contents.length} bytes`)
@@ -126,6 +158,8 @@ t.test('latchkey/testing', async (t) => {
     t.equal((await (await asUser('bob')).inject('/editors')).statusCode, 200)
     await t.rejects(asUser('carol', { email: 'BOB@example.com' }), { name: 'TypeError', message: 'carol cannot be made: the email is taken' })
     await t.rejects(asUser('c c'), TypeError)
+    await t.rejects(asUser('dave', { roles: ['Bad Role'] }), { name: 'TypeError', message: /^the role Bad Role may only contain/ })
+    t.same((await Promise.all([asUser('erin'), asUser('erin')])).map(({ user }) => user.username), ['erin', 'erin'], 'two at once')
   })
 
   t.test('an app of one\'s own, with options of one\'s own', async (t) => {

@@ -221,6 +221,9 @@ t.test('what is not documented is noticed', async (t) => {
   t.match(breach('POST', '/api/v1/login', answer(200, '{"token":5}')), 'must be string')
   t.match(breach('POST', '/api/v1/login', answer(200, 'token', 'text/plain')), 'as text/plain')
   t.match(breach('DELETE', '/api/v1/me', answer(204, 'gone')), 'with a body')
+  t.match(breach('POST', '/api/v1/login', answer(401, JSON.stringify({ ...error, statusCode: 999 }))), 'says another status')
+  t.match(breach('POST', '/api/v1/login', answer(401, JSON.stringify({ ...error, passwordHash: 'x' }))), 'unevaluated')
+  t.match(breach('POST', '/api/v1/login', answer(429, JSON.stringify({ ...error, statusCode: 429, code: 'TOO_MANY_ATTEMPTS' }))), 'without Retry-After')
   t.equal(breach('DELETE', '/api/v1/me', answer(204, '')), undefined)
   t.equal(breach('GET', '/need_login', answer(200, 'if you see this', 'text/plain; charset=utf-8')), undefined)
   t.equal(breach('GET', '/nothing', answer(200, '')), undefined)
@@ -245,6 +248,14 @@ t.test('a change that breaks what was released is found, and must be declared', 
   t.same(changed(({ components }) => { delete components?.schemas?.User.properties.email }), ['POST /api/v1/signup'])
   t.same(changed(({ paths }) => { Object.assign(paths?.['/api/v1/login'] ?? {}, { get: { operationId: 'more', responses: {} } }) }), [], 'more is no breach')
   t.same(changed(({ paths }) => { Object.assign(paths?.['/api/v1/login']?.post, { description: 'other words' }) }), [])
+
+  t.match(changed(({ components }) => { Object.assign(components?.schemas?.User.properties.id, { type: 'string' }) }), ['POST /api/v1/signup'])
+  t.match(changed(({ components }) => { Object.assign(components?.schemas?.User.properties.id, { type: ['integer', 'null'] }) }), ['POST /api/v1/signup'])
+  t.match(changed(({ components }) => { Object.assign(components?.schemas?.User.properties.created_at, { format: 'date' }) }), ['POST /api/v1/signup'])
+  t.same(changed(({ paths }) => { paths?.['/api/v1/login']?.post.responses[404].content['application/json'].schema.allOf[1].properties.code.enum.splice(0, 1, 'OTHER') }), ['POST /api/v1/login'])
+  t.same(changed(({ components }) => { Object.assign(components?.schemas?.LoginRequest, { additionalProperties: false }) }), ['POST /api/v1/login'])
+  t.ok(changed(({ components }) => { Object.assign(components?.securitySchemes?.bearerAuth, { type: 'apiKey', in: 'header', name: 'x' }) }).length > 10)
+  t.same(changed(({ components }) => { Object.assign(components?.schemas?.User.properties, { nickname: { type: 'string' } }) }), [], 'nor is one more member')
 
   const broken = ['POST /api/v1/login', 'POST /api/v1/signup']
   const changelog = (breaking: string) => `# Changelog\n\n## Unreleased\n\n### Added\n\n- \`POST /api/v1/signup\`\n\n${breaking}## [0.1.0]\n\n### Breaking\n\n- \`POST /api/v1/signup\` was other.\n`

@@ -7,6 +7,7 @@ import { parse } from 'yaml'
 
 /** A response of an operation, as the document has it. */
 interface DocumentedResponse {
+  headers?: Record<string, object>
   content?: Record<string, { schema: { allOf?: Array<{ properties?: { code?: { enum?: string[] } } }> } }>
 }
 
@@ -44,7 +45,8 @@ function validatorOf (operation: Operation, status: number): ValidateFunction {
   const [path, method] = [operation.name.replace(/^\w+ /, ''), operation.name.replace(/ .*/, '').toLowerCase()]
   const pointer = ['paths', path, method, 'responses', String(status), 'content', 'application/json', 'schema']
     .map((part) => encodeURIComponent(part.replaceAll('~', '~0').replaceAll('/', '~1'))).join('/')
-  const validate = validators.get(pointer) ?? ajv.compile({ $ref: `contract#/${pointer}` })
+  // A member that is not documented is one too many.
+  const validate = validators.get(pointer) ?? ajv.compile({ $ref: `contract#/${pointer}`, unevaluatedProperties: false })
   validators.set(pointer, validate)
   return validate
 }
@@ -67,6 +69,8 @@ export function breach (method: string, url: string, { statusCode, headers, body
   if (documented.content === undefined) return body === '' ? undefined : `${where} with a body`
   if (documented.content[type] === undefined) return `${where} as ${type}`
   if (!isJson) return undefined
+  if (statusCode >= 400 && JSON.parse(body).statusCode !== statusCode) return `${where}, and says another status`
+  if ((documented.headers?.['retry-after'] !== undefined) && !/^[1-9]\d*$/.test(String(headers['retry-after']))) return `${where} without Retry-After`
   const validate = validatorOf(operation, statusCode)
   return validate(JSON.parse(body)) ? undefined : `${where}, but ${ajv.errorsText(validate.errors)}: ${body}`
 }

@@ -30,12 +30,17 @@ t.test('options that cannot be stop the boot', async (t) => {
     [{ secretKey: 'undefined' }, 'latchkey: secretKey must be a secret'],
     [{ secretKeyPrevious: 'short' }, 'latchkey: secretKeyPrevious must be'],
     [{ databaseUrl: 'mysql://localhost' }, 'latchkey: databaseUrl must be like'],
+    [{ databaseUrl: undefined, secretKey: undefined }, 'latchkey: databaseUrl is not set; secretKey is not set'],
+    [{ prefix: 'auth' }, 'latchkey: prefix must begin with a slash'],
+    [{ prefix: '/auth/' }, 'latchkey: prefix must begin with a slash'],
+    [{ now: Object(5), hashParameters: Object({ memoryCost: 'x' }) }, /hashParameters must have .*; now must be a function/],
+    [Object({ tokenTTLSeconds: 5, corsOrigin: [] }), 'latchkey: tokenTTLSeconds is no option; corsOrigin is no option'],
     [{ tokenTtlSeconds: 0 }, 'latchkey: tokenTtlSeconds must be an integer from 1 to 31536000'],
     [{ tokenTtlSeconds: 1.5 }, 'latchkey: tokenTtlSeconds'],
     [{ hashQueue: -1, loginFailuresPerAccount: 1e9, signup: Object('maybe'), passwordMinLength: 4 }, /^latchkey: passwordMinLength must be .*; hashQueue must be .*; loginFailuresPerAccount must be .*; signup must be open or closed$/]
   ] as const) {
     const app = host(t)
-    app.register(latchkey, { ...options, ...wrong })
+    app.register(latchkey, Object({ ...options, ...wrong }))
     await t.rejects(async () => app.ready(), { name: 'TypeError', message })
   }
 })

@@ -64,7 +64,17 @@ export function isLatchkeyError (error: unknown): error is LatchkeyError {
  */
 export function createClient ({ baseUrl, token, prefix = ownPrefix, fetch }: ClientOptions): LatchkeyClient {
   const base = baseUrl.replace(/\/+$/, '')
-  const client = createOpenApiClient<paths>({ baseUrl: base, ...(fetch === undefined ? {} : { fetch }) })
+  const trimmed = prefix.replace(/^\/+|\/+$/g, '')
+  const place = base + (trimmed === '' ? '' : `/${trimmed}`)
+
+  // Before the request is made: one that is made of another has a stream for its body, which browsers refuse to send.
+  class Placed extends Request {
+    constructor (url: string | URL | Request, init?: RequestInit) {
+      super(typeof url === 'string' && url.startsWith(`${base}${ownPrefix}/`) ? place + url.slice(base.length + ownPrefix.length) : url, init)
+    }
+  }
+
+  const client = createOpenApiClient<paths>({ baseUrl: base, Request: Placed, ...(fetch === undefined ? {} : { fetch }) })
   const latchkey: LatchkeyClient = Object.assign(client, {
     token,
     async login (credentials: Schemas['LoginRequest']) {
@@ -82,10 +92,11 @@ export function createClient ({ baseUrl, token, prefix = ownPrefix, fetch }: Cli
     }
   })
   client.use({
-    onRequest ({ request, schemaPath }) {
-      if (latchkey.token !== undefined) request.headers.set('authorization', `Bearer ${latchkey.token}`)
-      if (prefix === ownPrefix || !schemaPath.startsWith(ownPrefix)) return request
-      return new Request(base + prefix + request.url.slice(base.length + ownPrefix.length), request)
+    onRequest ({ request, options }) {
+      // A call that goes elsewhere, or as somebody else, has a token of its own or none.
+      const isOurs = options.baseUrl === base && !request.headers.has('authorization')
+      if (isOurs && latchkey.token !== undefined) request.headers.set('authorization', `Bearer ${latchkey.token}`)
+      return request
     }
   })
   return latchkey

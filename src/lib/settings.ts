@@ -1,5 +1,5 @@
 import { isIP } from 'node:net'
-import { FormatRegistry, type TObject, Type } from '@sinclair/typebox'
+import { FormatRegistry, type Static, type TObject, Type } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
 import { attemptLimitMax, defaultAttemptLimits } from './attempt-limits.js'
 import { tokenMaxLifetimeSeconds } from './claims.js'
@@ -71,7 +71,21 @@ export const Settings = Type.Object({
   logLevel: Type.Union((['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const).map((level) => Type.Literal(level)), { default: 'info', description: 'must be fatal, error, warn, info, debug, trace or silent' })
 })
 
-const PluginOptions = Type.Partial(Type.Object(pluginSettings))
+/** What an app that embeds Latchkey can say, and what it must say. */
+const PluginOptions = Type.Object({
+  ...Type.Partial(Type.Object(pluginSettings)).properties,
+  databaseUrl: pluginSettings.databaseUrl,
+  secretKey: pluginSettings.secretKey,
+  prefix: Type.Optional(Type.String({ pattern: '^(?:/.*[^/])?$', description: 'must begin with a slash and end without one' })),
+  securityScheme: Type.Optional(Type.String({ description: 'must be the name of a security scheme' })),
+  databaseKeepsReserve: Type.Optional(Type.Boolean({ description: 'must be true or false' })),
+  hashParameters: Type.Optional(Type.Object({ memoryCost: Type.Integer({ minimum: 8 }), timeCost: Type.Integer({ minimum: 1 }), parallelism: Type.Integer({ minimum: 1 }) }, { description: 'must have memoryCost, timeCost and parallelism' })),
+  onHashWait: Type.Optional(Type.Function([], Type.Unknown(), { description: 'must be a function' })),
+  now: Type.Optional(Type.Function([], Type.Number(), { description: 'must be a function that answers the time' })),
+  // What every plugin of Fastify can be told where it is registered.
+  logLevel: Type.Optional(Type.Unknown({ description: '' })),
+  logSerializers: Type.Optional(Type.Unknown({ description: '' }))
+}, { additionalProperties: false })
 
 /** What is wrong with settings, one sentence each, in the order of the documentation. Values are not repeated. */
 export function problemsOf (schema: TObject, settings: object, nameOf = (name: string) => name): string[] {
@@ -81,9 +95,15 @@ export function problemsOf (schema: TObject, settings: object, nameOf = (name: s
     .map(([name, { description }]) => `${nameOf(name)} ${name in settings ? description : 'is not set'}`)
 }
 
+/** Of all settings those that an app that embeds Latchkey has as well. */
+export function pluginSettingsOf (settings: Static<typeof Settings>) {
+  return Value.Parse(Type.Object(pluginSettings, { additionalProperties: false }), settings)
+}
+
 /** @throws {TypeError} with everything that is wrong */
 export function checkOptions (options: object): void {
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
-  const problems = problemsOf(PluginOptions, given)
+  const unknown = Object.keys(given).filter((name) => !(name in PluginOptions.properties)).map((name) => `${name} is no option`)
+  const problems = [...problemsOf(PluginOptions, given), ...unknown]
   if (problems.length > 0) throw new TypeError(`latchkey: ${problems.join('; ')}`)
 }
