@@ -13,7 +13,8 @@ interface Contract {
 
 /** The components that something uses, also by way of others. */
 function componentsOf ({ components }: Pick<Contract, 'components'>, something: unknown, found = new Set<string>()): Set<string> {
-  for (const [, name = ''] of JSON.stringify(something).matchAll(/#\/components\/schemas\/(\w+)/g)) {
+  for (const [reference] of JSON.stringify(something).matchAll(/(?<=#\/components\/schemas\/)\w+/g)) {
+    const name = String(reference)
     if (found.has(name)) continue
     found.add(name)
     componentsOf({ components }, components.schemas[name], found)
@@ -33,14 +34,15 @@ export function brokenOperations (before: string, after: string): string[] {
   const broken = new Set<string>()
   for (const { type, action, path: parts } of apiDiff(old, parse(after))) {
     const path = parts.map(String)
-    const [section, url, method = 'any'] = path
+    const [section, url] = path
+    const method = String(path[2])
     if (type === 'annotation') continue
     if (section === 'paths' && (type === 'breaking' || isBreachOfItsOwn(path, action))) broken.add(`${method.toUpperCase()} ${url}`)
     if (section !== 'components') continue
     // What a component breaks, it breaks wherever it is used.
     for (const [where, item] of Object.entries(old.paths)) {
       for (const [verb, operation] of Object.entries(item)) {
-        const isHit = url === 'securitySchemes' ? (operation.security ?? []).length > 0 : type === 'breaking' && componentsOf(old, operation).has(method)
+        const isHit = url === 'securitySchemes' ? Object.keys(Object(operation.security)).length > 0 : type === 'breaking' && componentsOf(old, operation).has(method)
         if (isHit) broken.add(`${verb.toUpperCase()} ${where}`)
       }
     }

@@ -256,10 +256,14 @@ t.test('a change that breaks what was released is found, and must be declared', 
   t.same(changed(({ components }) => { Object.assign(components?.schemas?.LoginRequest, { additionalProperties: false }) }), ['POST /api/v1/login'])
   t.ok(changed(({ components }) => { Object.assign(components?.securitySchemes?.bearerAuth, { type: 'apiKey', in: 'header', name: 'x' }) }).length > 10)
   t.same(changed(({ components }) => { Object.assign(components?.schemas?.User.properties, { nickname: { type: 'string' } }) }), [], 'nor is one more member')
+  t.same(changed(({ paths }) => { paths?.['/api/v1/events']?.get.parameters.push({ name: 'since', in: 'query', schema: { type: 'string' } }) }), [], 'nor one more parameter')
+  t.same(changed(({ paths }) => { paths?.['/api/v1/login']?.post.responses[401].content['application/json'].schema.allOf[1].properties.code.enum.pop() }), [], 'nor a code that is never sent any more')
+  t.match(changed(({ components }) => { components?.schemas?.User.properties.email.type.push('integer') }), ['POST /api/v1/signup'])
 
   const broken = ['POST /api/v1/login', 'POST /api/v1/signup']
   const changelog = (breaking: string) => `# Changelog\n\n## Unreleased\n\n### Added\n\n- \`POST /api/v1/signup\`\n\n${breaking}## [0.1.0]\n\n### Breaking\n\n- \`POST /api/v1/signup\` was other.\n`
   t.same(undeclared(broken, changelog('')), broken)
   t.same(undeclared(broken, changelog('### Breaking\n\n- `POST /api/v1/login` asks for more.\n\n')), ['POST /api/v1/signup'])
   t.same(undeclared([], changelog('')), [])
+  t.same(undeclared(broken, '# Changelog\n'), broken)
 })
