@@ -4,6 +4,7 @@ import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
+import { listening } from './listening.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'latchkey-generators-'))
 const document = resolve('openapi.yaml')
@@ -75,13 +76,7 @@ try {
   }
   run(bin('tsc'), [])
 
-  let printed = ''
-  let url
-  for await (const text of server.stdout.setEncoding('utf8')) {
-    printed += text
-    url = /listens at (http:\S+)/.exec(printed)?.[1]
-    if (url !== undefined) break
-  }
+  const url = await listening(server)
   await fetch(`${url}/api/v1/signup`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ username: 'bob', password: 'correct horse battery staple' }) })
   for (const name of Object.keys(generators)) {
     const answer = run(process.execPath, ['--import', import.meta.resolve('tsx'), '--import', `data:text/javascript,globalThis.baseUrl='${url}'`, fileOf(name)]).trim()

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { publint } from 'publint'
 import { formatMessage } from 'publint/utils'
+import { listening } from './listening.js'
 
 const attw = '@arethetypeswrong/cli@0.18.5'
 
@@ -21,17 +22,9 @@ function check (isTrue, message) {
 async function withProgram (args, env, use) {
   const child = spawn(process.execPath, args, { cwd: folder, env: { PATH: process.env.PATH, PORT: '0', ...env }, stdio: ['ignore', 'pipe', 'inherit'] })
   try {
-    let printed = ''
-    for await (const text of child.stdout.setEncoding('utf8')) {
-      printed += text
-      const url = /(?:listens|listening) at (http:\/\/[\d.:]+)/.exec(printed)?.[1]
-      if (url === undefined) continue
-      await use(url)
-      child.kill('SIGTERM')
-      await once(child, 'exit')
-      return
-    }
-    throw new Error(`it ended before it listened: ${printed}`)
+    await use(await listening(child))
+    child.kill('SIGTERM')
+    await once(child, 'exit')
   } finally {
     child.kill('SIGKILL')
   }

@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
+import { listening } from './listening.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'latchkey-smoke-'))
 const server = spawn(process.execPath, [resolve('dist/server.js')], {
@@ -11,17 +12,6 @@ const server = spawn(process.execPath, [resolve('dist/server.js')], {
   env: { PATH: process.env.PATH, PORT: '0' },
   stdio: ['ignore', 'pipe', 'inherit']
 })
-
-/** Resolves with the address that the server prints. */
-async function listening () {
-  let printed = ''
-  for await (const text of server.stdout.setEncoding('utf8')) {
-    printed += text
-    const url = /listens at (http:\S+)/.exec(printed)?.[1]
-    if (url !== undefined) return url
-  }
-  throw new Error(`the server ended before it listened: ${printed}`)
-}
 
 async function call (url, options) {
   const response = await fetch(url, options)
@@ -31,7 +21,7 @@ async function call (url, options) {
 }
 
 try {
-  const url = await listening()
+  const url = await listening(server)
   const post = { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ username: 'bob', password: 'correct horse battery staple' }) }
   await call(`${url}/api/v1/signup`, post)
   const { token } = JSON.parse(await call(`${url}/api/v1/login`, post))

@@ -69,15 +69,12 @@ export async function buildApp (config: Config, options: BuildOptions = {}): Pro
   if (config.corsOrigin.length > 0) await app.register(cors, { origin: config.corsOrigin, methods: ['GET', 'HEAD', 'POST', 'PUT', 'DELETE'], exposedHeaders: ['retry-after', 'www-authenticate'], strictPreflight: false })
   await app.register(notFound)
   await app.register(openapi)
-  let onHashWait: ((waitedMs: number) => void) | undefined
   if (config.metricsPort !== undefined) {
     const { default: metrics } = await import('./plugins/metrics.js')
     await app.register(metrics, { host: config.metricsHost, port: config.metricsPort })
-    onHashWait = app.metrics.observeHashWait
   }
   await app.register(latchkey, {
     ...pluginSettingsOf(config),
-    onHashWait,
     securityScheme: 'bearerAuth',
     now,
     hashParameters

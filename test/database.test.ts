@@ -1,5 +1,4 @@
-import fs, { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { syncBuiltinESMExports } from 'node:module'
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import Database from 'better-sqlite3'
@@ -10,7 +9,7 @@ import { isConflict, isForeignKeyViolation, isUnavailable } from '../src/databas
 import { causeOf } from '../src/lib/causes.js'
 import { openStore } from '../src/database/open.js'
 import type { Store } from '../src/database/store.js'
-import { bob, build, logIn, signUp, temporaryFolder } from './helper.js'
+import { bob, build, fillDisks, logIn, signUp, temporaryFolder } from './helper.js'
 
 const mode = (path: string) => statSync(path).mode & 0o777
 const pragma = async (store: Store, name: string) => Object.values(await store.db.get<object>(sql.raw(`pragma ${name}`)))[0]
@@ -226,15 +225,9 @@ t.test('the reserve · whoever cannot have one does without', async (t) => {
 })
 
 t.test('a disk that is nearly full · signup 503, login 200', async (t) => {
-  const { statfsSync } = fs
-  t.teardown(() => {
-    Object.assign(fs, { statfsSync })
-    syncBuiltinESMExports()
-  })
   const app = await build(t, { DATABASE_URL: `sqlite:///${join(temporaryFolder(t), 'latchkey.sqlite')}` })
   await signUp(app)
-  Object.assign(fs, { statfsSync: () => ({ bavail: 1_000, bsize: 4_096 }) })
-  syncBuiltinESMExports()
+  fillDisks(t)
   const refused = await signUp(app, { ...bob, username: 'alice' })
   t.match(refused.json(), { statusCode: 503, code: 'SERVICE_UNAVAILABLE', message: 'Service Unavailable' })
   t.equal(refused.headers['retry-after'], '1')

@@ -1,6 +1,4 @@
 import { once } from 'node:events'
-import fs from 'node:fs'
-import { syncBuiltinESMExports } from 'node:module'
 import { createServer } from 'node:net'
 import { PassThrough } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -14,7 +12,7 @@ import type { AuditEvent } from '../src/plugins/events.js'
 import { asUser, testOptions } from '../src/testing.js'
 import { commandLine } from './command-line.js'
 import { databases } from './databases.js'
-import { bob, build as buildServer, buildOn, logIn, needLogin, signUp, startServer, temporaryFolder, tokenOf } from './helper.js'
+import { bob, build as buildServer, buildOn, fillDisks, logIn, needLogin, signUp, startServer, temporaryFolder, tokenOf } from './helper.js'
 
 const next = 'incorrect donkey charger clip'
 
@@ -346,15 +344,9 @@ t.test('nothing taken back is nothing to note', async (t) => {
 })
 
 t.test('on a disk that is nearly full only what matters is written', async (t) => {
-  const { statfsSync } = fs
-  t.teardown(() => {
-    Object.assign(fs, { statfsSync })
-    syncBuiltinESMExports()
-  })
   const app = await buildServer(t, { DATABASE_URL: `sqlite:///${temporaryFolder(t)}/latchkey.sqlite` })
   await signUp(app)
-  Object.assign(fs, { statfsSync: () => ({ bavail: 1_000, bsize: 4_096 }) })
-  syncBuiltinESMExports()
+  fillDisks(t)
   await logIn(app, { ...bob, password: 'wrong' })
   await app.events.list({}, 1)
   await logIn(app, { ...bob, password: 'wrong' })

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
+import fs, { mkdtempSync, rmSync } from 'node:fs'
+import { syncBuiltinESMExports } from 'node:module'
 import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -134,3 +135,14 @@ export async function open (url: string, bytes: string): Promise<{ socket: Socke
 
 /** What comes before the body of a login. */
 export const loginHead = (length: number) => `POST /api/v1/login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ${length}\r\n\r\n`
+
+/** Has every disk look nearly full, until the test ends. */
+export function fillDisks (t: Test): void {
+  const { statfsSync } = fs
+  const set = (looked: object) => {
+    Object.assign(fs, looked)
+    syncBuiltinESMExports()
+  }
+  t.teardown(() => set({ statfsSync }))
+  set({ statfsSync: () => ({ bavail: 1_000, bsize: 4_096 }) })
+}

@@ -365,6 +365,8 @@ t.test('networkOf', async (t: Test) => {
   ] as const) t.equal(networkOf(address), network, address)
   t.equal(networkOf(undefined), 'unknown')
   t.equal(printableAddress('fe80::1%eth0'), 'fe80::1%eth0')
+  t.equal(printableAddress('203.0.113.7:5678'), '203.0.113.7')
+  t.equal(printableAddress('fe80::1%\u009b31m'), 'fe80::1')
   for (const address of ['\u009b31m', 'x'.repeat(200), '<script>', undefined]) t.equal(printableAddress(address), 'unknown')
 })
 

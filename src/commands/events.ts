@@ -1,9 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { type Command, InvalidArgumentError, Option } from 'commander'
-import { eventKinds, eventRecord, isEventKind } from '../lib/events.js'
+import { type Command, Option } from 'commander'
+import { eventKinds, eventRecord } from '../lib/events.js'
 import type { AuditEvent, EventFilter } from '../plugins/events.js'
 import { findUser, withCore } from './core.js'
-import { say, type Terminal } from './terminal.js'
+import { integerUpTo, say, type Terminal } from './terminal.js'
 
 /** How often `--follow` looks. */
 const pollMs = 1_000
@@ -20,12 +20,6 @@ interface EventOptions {
   json?: boolean
 }
 
-function count (text: string): number {
-  const value = /^\d{1,6}$/.test(text) ? Number(text) : 0
-  if (value < 1) throw new InvalidArgumentError('It must be an integer from 1 to 999999.')
-  return value
-}
-
 /** One line for people; the user's id stands for a user who is gone. */
 function line ({ time, kind, outcome, source, userId, username, actorId, detail, address }: AuditEvent): string {
   const user = username ?? (userId === null ? '-' : `#${userId}`)
@@ -38,14 +32,14 @@ export function eventCommands (program: Command, terminal: Terminal): void {
   program.command('events').description('the audit trail: who logged in, who failed to, who changed what')
     .option('--user <name>', 'only of this user')
     .addOption(new Option('--kind <kind>', 'only of this kind').choices(eventKinds))
-    .option('--limit <number>', 'how many of the newest', count, 50)
+    .option('--limit <number>', 'how many of the newest', integerUpTo(999_999), 50)
     .option('--follow', 'go on with what happens, until interrupted')
     .option('--json', 'print records, one a line')
-    .action(async ({ user, kind = '', limit, follow = false, json = false }: EventOptions) => {
+    .action(async ({ user, kind, limit, follow = false, json = false }: EventOptions) => {
       await withCore(terminal, { database: true }, async (core) => {
         const filter: EventFilter = {
           userId: user === undefined ? undefined : (await findUser(core, user)).id,
-          kind: isEventKind(kind) ? kind : undefined
+          kind
         }
         const show = (event: AuditEvent) => say(terminal, json ? JSON.stringify(eventRecord(event)) : line(event))
         const newest = (await core.events.list(filter, limit)).reverse()

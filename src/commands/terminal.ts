@@ -1,5 +1,6 @@
 import type { Readable, Writable } from 'node:stream'
 import { text } from 'node:stream/consumers'
+import { InvalidArgumentError } from 'commander'
 import { read } from 'read'
 
 /** Where a command runs: what it is told and where it speaks. */
@@ -15,6 +16,15 @@ export interface Terminal {
 /** A command that could not do what it was asked; `message` is one line. */
 export class CommandError extends Error {
   override name = 'CommandError'
+}
+
+/** Makes a parser of options that are integers from 1 on. */
+export function integerUpTo (max: number): (text: string) => number {
+  return (text) => {
+    const value = /^\d{1,10}$/.test(text) ? Number(text) : 0
+    if (value < 1 || value > max) throw new InvalidArgumentError(`It must be an integer from 1 to ${max}.`)
+    return value
+  }
 }
 
 /** @throws {CommandError} there is a problem with what was given */

@@ -1,15 +1,9 @@
-import { type Command, InvalidArgumentError } from 'commander'
+import type { Command } from 'commander'
 import { tokenMaxLifetimeSeconds } from '../lib/claims.js'
 import { descriptionProblem } from '../lib/descriptions.js'
 import { personalTokenLifetimeSeconds, personalTokensPerUser } from '../lib/token-limits.js'
 import { findUser, withCore } from './core.js'
-import { CommandError, print, refuse, type Terminal } from './terminal.js'
-
-function seconds (text: string): number {
-  const value = /^\d{1,10}$/.test(text) ? Number(text) : 0
-  if (value < 1 || value > tokenMaxLifetimeSeconds) throw new InvalidArgumentError(`It must be an integer from 1 to ${tokenMaxLifetimeSeconds}.`)
-  return value
-}
+import { CommandError, integerUpTo, print, refuse, type Terminal } from './terminal.js'
 
 /** `latchkey token …` */
 export function tokenCommands (program: Command, terminal: Terminal): void {
@@ -17,7 +11,7 @@ export function tokenCommands (program: Command, terminal: Terminal): void {
 
   token.command('create').argument('<user>', 'the username').description('make a personal access token, and print it')
     .requiredOption('--description <text>', 'what it is for')
-    .option('--expires-in <seconds>', 'its life, in seconds', seconds, personalTokenLifetimeSeconds)
+    .option('--expires-in <seconds>', 'its life, in seconds', integerUpTo(tokenMaxLifetimeSeconds), personalTokenLifetimeSeconds)
     .option('--json', 'print a record')
     .action(async (username: string, options: { description: string, expiresIn: number, json?: boolean }) => {
       const { description, expiresIn: lifetimeSeconds } = options

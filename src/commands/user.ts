@@ -92,7 +92,7 @@ export function userCommands (program: Command, terminal: Terminal): void {
         await core.users.setHash(found.id, passwordHash)
         await core.tokens.revokeAll(found.id)
         await core.loginFailures.forgetNetworks(found.id)
-        await core.loginFailures.forget(found.username.toLowerCase())
+        await core.loginFailures.forget(found.username)
         core.events.note({ kind: 'password_change', userId: found.id })
         say(terminal, `user ${found.username} has another password, and is logged out everywhere`)
       })
@@ -112,7 +112,7 @@ export function userCommands (program: Command, terminal: Terminal): void {
     .action(async (username: string) => {
       await withCore(terminal, { database: true }, async (core) => {
         const found = await findUser(core, username)
-        const hasFailures = await core.loginFailures.forget(found.username.toLowerCase())
+        const hasFailures = await core.loginFailures.forget(found.username)
         if (hasFailures) core.events.note({ kind: 'unlock', userId: found.id })
         say(terminal, hasFailures ? `the failed logins of user ${found.username} are forgotten` : `user ${found.username} has no failed logins`)
       })

@@ -33,11 +33,6 @@ export type EventOutcome = typeof eventOutcomes[number]
 /** For how many days events are kept where nothing else is said. */
 export const defaultAuditRetentionDays = 30
 
-/** Whether text names a kind. */
-export function isEventKind (text: string): text is EventKind {
-  return Object.hasOwn(eventMessages, text)
-}
-
 /** An event as it is shown. */
 export function eventRecord ({ id, time, kind, outcome, source, userId, username, actorId, detail, address, userAgent, requestId }: AuditEvent) {
   return { id, time: time.toISOString(), kind, outcome, source, user_id: userId, username, actor_id: actorId, detail, address, user_agent: userAgent, request_id: requestId }

@@ -5,7 +5,13 @@ import ipaddr from 'ipaddr.js'
 const unreadable = 'unknown'
 
 /** Some proxies add the port of the client: `192.0.2.1:5678`, `[2001:db8::1]:5678`. */
-const withPort = /^(?:\[([^\]]+)\](?::\d+)?|([\d.]+):\d+)$/i
+const withPort = /^(?:\[([^\]]+)\](?::\d+)?|([\d.]+):\d+)$/
+
+/** An address without its port and its zone, which says by which of our interfaces it came (RFC 4007, section 11), nothing of the other side. */
+function bare (address: string): string {
+  const [, v6 = address, v4 = v6] = withPort.exec(address) ?? []
+  return v4.replace(/%.*$/s, '')
+}
 
 /**
  * The network that an address belongs to, as whoever holds it can choose among its
@@ -16,9 +22,7 @@ const withPort = /^(?:\[([^\]]+)\](?::\d+)?|([\d.]+):\d+)$/i
  * @param address as the peer or a trusted proxy gives it
  */
 export function networkOf (address = ''): string {
-  const [, v6 = address, v4 = v6] = withPort.exec(address) ?? []
-  // The zone says which of our interfaces it came by (RFC 4007, section 11), nothing of the other side.
-  const plain = v4.replace(/%.*$/s, '')
+  const plain = bare(address)
   if (isIP(plain) === 0) return unreadable
   const parsed = ipaddr.process(plain)
   if (!(parsed instanceof ipaddr.IPv6)) return parsed.toString()
@@ -29,5 +33,7 @@ export function networkOf (address = ''): string {
 
 /** An address as it can be written down: what is none may be anything, whoever sent it. */
 export function printableAddress (address = ''): string {
-  return networkOf(address) === unreadable ? unreadable : address
+  if (isIP(address) !== 0) return address
+  const plain = bare(address)
+  return isIP(plain) === 0 ? unreadable : plain
 }

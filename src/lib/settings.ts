@@ -80,7 +80,6 @@ const PluginOptions = Type.Object({
   securityScheme: Type.Optional(Type.String({ description: 'must be the name of a security scheme' })),
   databaseKeepsReserve: Type.Optional(Type.Boolean({ description: 'must be true or false' })),
   hashParameters: Type.Optional(Type.Object({ memoryCost: Type.Integer({ minimum: 8 }), timeCost: Type.Integer({ minimum: 1 }), parallelism: Type.Integer({ minimum: 1 }) }, { description: 'must have memoryCost, timeCost and parallelism' })),
-  onHashWait: Type.Optional(Type.Function([], Type.Unknown(), { description: 'must be a function' })),
   now: Type.Optional(Type.Function([], Type.Number(), { description: 'must be a function that answers the time' })),
   // What every plugin of Fastify can be told where it is registered.
   logLevel: Type.Optional(Type.Unknown({ description: '' })),

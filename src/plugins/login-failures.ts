@@ -5,6 +5,8 @@ import { isForeignKeyViolation } from '../database/faults.js'
 import type { Store } from '../database/store.js'
 import { longestWaitSeconds } from '../lib/attempt-limits.js'
 import { rowsPerSweep, sweep } from '../lib/chores.js'
+import { canonicalUsername } from '../lib/usernames.js'
+import type { User } from './users.js'
 
 /** Failures are forgotten when there was none for a day: less than a guesser gets by waiting. */
 const failuresLifetimeMs = 86_400_000
@@ -55,6 +57,7 @@ function loginFailuresRepository (store: Store, now: () => number) {
     const { usernameKey, network } = scopeOf(attempt)
     return and(eq(loginFailures.usernameKey, usernameKey), eq(loginFailures.network, network))
   }
+  const isNamed = (username: string) => eq(loginFailures.usernameKey, String(canonicalUsername(username)))
   const isIn = (userId: number, network: string) => and(eq(knownNetworks.userId, userId), eq(knownNetworks.network, network))
 
   // One statement, so that of many attempts at once each counts, and none is made while attempts have to wait.
@@ -76,6 +79,9 @@ function loginFailuresRepository (store: Store, now: () => number) {
     .returning({ failures: loginFailures.failures }))
 
   return {
+    /** Whose failures an attempt is counted with. */
+    scopeOf,
+
     /**
      * Counts an attempt as a failure, unless it comes while attempts have to wait.
      *
@@ -124,9 +130,9 @@ function loginFailuresRepository (store: Store, now: () => number) {
     },
 
     /** Forgets what was tried with a name before it had an owner, and remembers where the owner is. */
-    async welcome (usernameKey: string, userId: number, network: string): Promise<void> {
+    async welcome ({ id: userId, username }: Pick<User, 'id' | 'username'>, network: string): Promise<void> {
       await store.batch([
-        db.delete(loginFailures).where(eq(loginFailures.usernameKey, usernameKey)),
+        db.delete(loginFailures).where(isNamed(username)),
         db.insert(knownNetworks).values({ userId, network, lastLoginAt: new Date(now()) }).onConflictDoNothing()
       ])
     },
@@ -138,8 +144,8 @@ function loginFailuresRepository (store: Store, now: () => number) {
     },
 
     /** Forgets all failures for a username; false when there were none. */
-    async forget (usernameKey: string): Promise<boolean> {
-      const rows = await db.delete(loginFailures).where(eq(loginFailures.usernameKey, usernameKey)).returning({ network: loginFailures.network })
+    async forget (username: string): Promise<boolean> {
+      const rows = await db.delete(loginFailures).where(isNamed(username)).returning({ network: loginFailures.network })
       return rows.length > 0
     },
 

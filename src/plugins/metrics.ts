@@ -22,8 +22,6 @@ declare module 'fastify' {
 /** What is measured. */
 export interface Metrics {
   registry: Registry
-  /** Notes how long a password waited to be hashed, in milliseconds. */
-  observeHashWait: (waitedMs: number) => void
   /** The server that answers `GET /metrics`. */
   listener: FastifyInstance
 }
@@ -36,15 +34,15 @@ const scrapeTimeoutMs = 5_000
 const eventLoopPrecisionMs = 10
 
 /** What others count already, as a counter that is brought up to date at every scrape. */
-function counterOf<Label extends string> (registry: Registry, name: string, help: string, label: Label, values: () => Record<string, number>): void {
-  const counter = new Counter({
+function counterOf<Label extends string> (registry: Registry, name: string, help: string, labelNames: Label[], add: (counter: Counter<Label>) => void): void {
+  const counter: Counter<Label> = new Counter({
     name,
     help,
-    labelNames: [label],
+    labelNames,
     registers: [registry],
     collect () {
       counter.reset()
-      for (const [value, count] of Object.entries(values())) counter.labels(value).inc(count)
+      add(counter)
     }
   })
 }
@@ -75,26 +73,21 @@ const plugin: FastifyPluginAsync<MetricsOptions> = async (app, { host, port }) =
     app.events.onNote(({ kind, outcome = 'success' }) => {
       if (kind === 'login' || kind === 'login_failure') logins.labels(outcome).inc()
     })
+    app.passwords.onWait((waitedMs) => wait.observe(waitedMs / 1_000))
   })
-  counterOf(registry, 'latchkey_attempts_refused_total', 'Requests that were refused with 429, by the limit that they met.', 'limit', () => ({ ...app.throttle.counts }))
+  counterOf(registry, 'latchkey_attempts_refused_total', 'Requests that were refused with 429, by the limit that they met.', ['limit'], (counter) => {
+    for (const [limit, count] of Object.entries(app.throttle.counts)) counter.labels(limit).inc(count)
+  })
 
   const wait = new Histogram({ name: 'latchkey_hash_wait_seconds', help: 'How long passwords waited to be hashed.', buckets: durationBuckets, registers })
   const running = new Gauge({ name: 'latchkey_hash_running', help: 'Passwords that are being hashed.', registers, collect: () => { running.set(app.passwords.load().running) } })
   const queued = new Gauge({ name: 'latchkey_hash_queued', help: 'Passwords that wait to be hashed.', registers, collect: () => { queued.set(app.passwords.load().queued) } })
-  counterOf(registry, 'latchkey_hash_refused_total', 'Passwords that were not hashed, by reason: the queue was full, they waited too long, their client had left.', 'reason', () => {
+  counterOf(registry, 'latchkey_hash_refused_total', 'Passwords that were not hashed, by reason: the queue was full, they waited too long, their client had left.', ['reason'], (counter) => {
     const { full, late, abandoned } = app.passwords.load()
-    return { full, late, abandoned }
+    for (const [reason, count] of Object.entries({ full, late, abandoned })) counter.labels(reason).inc(count)
   })
   const unwritten = new Gauge({ name: 'latchkey_events_waiting', help: 'Events of the audit trail that are yet to be written.', registers, collect: () => { unwritten.set(app.events.counts().waiting) } })
-  const lost = new Counter({
-    name: 'latchkey_events_lost_total',
-    help: 'Events of the audit trail that were lost, because the database did not take them for too long.',
-    registers,
-    collect () {
-      lost.reset()
-      lost.inc(app.events.counts().lost)
-    }
-  })
+  counterOf(registry, 'latchkey_events_lost_total', 'Events of the audit trail that were lost, because the database did not take them for too long.', [], (counter) => counter.inc(app.events.counts().lost))
 
   const listener = Fastify({ logger: { ...loggerOptions, level: 'silent' }, requestTimeout: scrapeTimeoutMs, connectionTimeout: scrapeTimeoutMs, forceCloseConnections: true })
   listener.setNotFoundHandler((request, reply) => reply.code(404).type('text/plain').send('Not Found'))
@@ -104,7 +97,7 @@ const plugin: FastifyPluginAsync<MetricsOptions> = async (app, { host, port }) =
   })
   app.addHook('onClose', () => listener.close())
 
-  app.decorate('metrics', { registry, observeHashWait: (waitedMs: number) => wait.observe(waitedMs / 1_000), listener })
+  app.decorate('metrics', { registry, listener })
 }
 
 export default fp(plugin, { name: 'latchkey-metrics', fastify: '5.x' })

@@ -26,6 +26,8 @@ export interface Passwords {
   needsRehash: (storedHash: string, password: string) => boolean
   /** Makes a hook (onRequest) that refuses what would find no room, before its body is read. */
   refuseWhenFull: (share: 'login' | 'signup') => () => Promise<void>
+  /** Has a function called with the time that each hash waited, in milliseconds, from now on. */
+  onWait: (listener: (waitedMs: number) => void) => void
   /** What has happened at the gate so far, and what is there now. */
   load: () => HashGateCounts & { running: number, queued: number }
 }
@@ -39,8 +41,6 @@ export interface PasswordsOptions {
   hashQueue?: number
   /** How long one waits, in milliseconds: 3,000 by default. */
   hashDeadlineMs?: number
-  /** Called with the time that each hash had to wait, in milliseconds. */
-  onHashWait?: (waitedMs: number) => void
 }
 
 declare module 'fastify' {
@@ -57,8 +57,9 @@ function decoyHash ({ memoryCost, timeCost, parallelism }: HashParameters): stri
   return `$argon2id$v=19$m=${memoryCost},t=${timeCost},p=${parallelism}$${salt}$${digest}`
 }
 
-const plugin: FastifyPluginAsync<PasswordsOptions> = async (app, { hashParameters = recommendedParameters, hashConcurrency = defaultHashConcurrency, hashQueue = defaultHashQueue, hashDeadlineMs = defaultHashDeadlineMs, onHashWait }) => {
-  const gate = hashGate({ concurrency: hashConcurrency, queueLength: hashQueue, deadlineMs: hashDeadlineMs, onPass: onHashWait })
+const plugin: FastifyPluginAsync<PasswordsOptions> = async (app, { hashParameters = recommendedParameters, hashConcurrency = defaultHashConcurrency, hashQueue = defaultHashQueue, hashDeadlineMs = defaultHashDeadlineMs }) => {
+  let listener = (_waitedMs: number) => {}
+  const gate = hashGate({ concurrency: hashConcurrency, queueLength: hashQueue, deadlineMs: hashDeadlineMs, onPass: (waitedMs) => listener(waitedMs) })
   const options = { algorithm: argon2id, ...hashParameters }
 
   // For users that do not exist: a hash of nothing anybody knows, with the parameters of the real ones.
@@ -90,6 +91,10 @@ const plugin: FastifyPluginAsync<PasswordsOptions> = async (app, { hashParameter
     },
 
     refuseWhenFull: (share) => async () => gate.refuseWhenFull(share),
+
+    onWait (next) {
+      listener = next
+    },
 
     load: () => ({ ...gate.counts, ...gate.load() })
   }

@@ -62,7 +62,7 @@ declare module 'fastify' {
 }
 
 /** Whether something could not be made because it is taken. */
-const isConflict = (error: unknown) => Object(error).statusCode === 409
+const isTaken = (error: unknown) => Object(error).statusCode === 409
 
 /** What the plugin is told. */
 export interface ThrottleOptions extends AttemptLimits {
@@ -131,7 +131,7 @@ const plugin: FastifyPluginAsync<ThrottleOptions> = async (app, { now, hashDeadl
 
   async function guessForAccount (request: FastifyRequest, attempt: Attempt, userId: number | undefined, check: () => Promise<boolean>): Promise<boolean> {
     const since = performance.now()
-    const key = `${attempt.usernameKey} ${attempt.lastLoginAt === null ? '' : attempt.network}`
+    const key = Object.values(app.loginFailures.scopeOf(attempt)).join(' ')
     for (;;) {
       // One after the other: whoever is refused then sees all that are under way.
       const { checking, ended, waitMs } = await inTurn(key, async () => {
@@ -176,11 +176,11 @@ const plugin: FastifyPluginAsync<ThrottleOptions> = async (app, { now, hashDeadl
       return attemptFrom('login', request, guess, (isCorrect) => isCorrect, (error) => error instanceof TooManyAttempts, userId)
     },
 
-    signUp: (request, make) => attemptFrom('signup', request, () => attemptFrom('refusal', request, make, () => true, isConflict), () => false),
+    signUp: (request, make) => attemptFrom('signup', request, () => attemptFrom('refusal', request, make, () => true, isTaken), () => false),
 
-    async welcome (request, { id, username }) {
+    async welcome (request, user) {
       if (loginFailuresPerAccount === 0) return
-      await beside(app, { work: () => app.loginFailures.welcome(username.toLowerCase(), id, networkOf(request.ip)), failure: 'where a new user is could not be remembered' })()
+      await beside(app, { work: () => app.loginFailures.welcome(user, networkOf(request.ip)), failure: 'where a new user is could not be remembered' })()
     }
   }
   app.decorate('throttle', throttle)

@@ -3,6 +3,7 @@ import { ClientGone, Overloaded, ServiceUnavailable, TooManyAttempts } from '../
 import { clientGone } from '../../lib/client-gone.js'
 import { takeTurns } from '../../lib/take-turns.js'
 import { ref } from '../../lib/ref.js'
+import { canonicalUsername } from '../../lib/usernames.js'
 import { EmailTaken, SignupClosed, UsernameTaken } from './errors.js'
 import { refusePersonalPassword } from './personal-password.js'
 import { SignupRequest, SignupResponse } from './schemas.js'
@@ -32,7 +33,7 @@ const signup: FastifyPluginAsyncTypebox<{ signup: 'open' | 'closed' }> = async (
     const { username, email = null, password } = request.body
     if (app.store.isNearlyFull()) throw new ServiceUnavailable({ cause: new Error('the disk is nearly full: what is left is for those who have an account') })
     refusePersonalPassword('password', password, { username, email })
-    const user = await app.throttle.signUp(request, () => inTurn(username.toLowerCase(), async () => {
+    const user = await app.throttle.signUp(request, () => inTurn(String(canonicalUsername(username)), async () => {
       // The indexes decide; but what is taken already is not worth a hash.
       if (await app.users.find(username) !== undefined) throw new UsernameTaken()
       if (email !== null && await app.users.isEmailTaken(email)) throw new EmailTaken()
