@@ -1,10 +1,11 @@
-import { randomUUID } from 'node:crypto'
 import cors from '@fastify/cors'
 import Fastify, { type FastifyInstance } from 'fastify'
 import type { Config } from './config.js'
 import latchkey from './index.js'
 import type { HashParameters } from './lib/password-hashes.js'
 import { loggerOptions } from './lib/logger-options.js'
+import { requestIds } from './lib/request-ids.js'
+import { RequestLog } from './lib/request-log.js'
 import { pluginSettingsOf } from './lib/settings.js'
 import { usernameMaxLength } from './lib/usernames.js'
 import drain from './plugins/drain.js'
@@ -47,9 +48,10 @@ export async function buildApp (config: Config, options: BuildOptions = {}): Pro
   const { logStream, now, hashParameters } = options
   const app = Fastify({
     logger: { ...loggerOptions, level: config.logLevel, stream: logStream },
+    logController: new RequestLog(),
     trustProxy: config.trustProxy,
     // Unique beyond this process: the audit trail refers to the log by it.
-    genReqId: () => randomUUID(),
+    genReqId: requestIds(),
     routerOptions: { maxParamLength: paramMaxLength },
     pluginTimeout: pluginTimeoutMs,
     requestTimeout: requestTimeoutMs,

@@ -59,7 +59,10 @@ const latchkey: FastifyPluginAsync<LatchkeyOptions> = async (app, options) => {
     await scope.register(validation, { passwordPolicy: { minLength, blocklist: passwordBlocklist === 'on' } })
     scope.addHook('onRoute', (route) => { route.bodyLimit = bodyLimitBytes })
     // What is answered here carries tokens and people (RFC 9111, section 5.2.2.5).
-    scope.addHook('onRequest', async (request, reply) => { reply.header('cache-control', 'no-store') })
+    scope.addHook('onRequest', (request, reply, done) => {
+      reply.header('cache-control', 'no-store')
+      done()
+    })
 
     await scope.register(accounts, { signup })
     await scope.register(sessions, { loginErrors })

@@ -9,10 +9,13 @@ const drainDeadlineMs = 6_000
 /** After this the process ends, whatever still hangs. */
 const exitDeadlineMs = 7_000
 
+const sink = logSink(process.stdout.fd)
+process.on('exit', sink.flush)
+
 async function serve (): Promise<void> {
   const { config, isSecretKeyNew } = loadEnvironment(process.env)
   // People read colours, programs read JSON.
-  const logStream = process.stdout.isTTY ? (await import('pino-pretty')).default({ sync: true }) : logSink(process.stdout.fd)
+  const logStream = process.stdout.isTTY ? (await import('pino-pretty')).default({ sync: true }) : sink
   const app = await buildApp(config, { logStream })
   if (isSecretKeyNew) {
     const others = config.databaseUrl.startsWith('sqlite:') ? '' : ': every other server on this database needs the same'

@@ -222,4 +222,4 @@ const postgres: TestDatabase = {
 }
 
 /** What must hold on every database is tested on each. */
-export const databases = [sqlite, postgres]
+export const databases = [sqlite, postgres] as const

@@ -316,7 +316,7 @@ t.test('those that mostly wait', { jobs: 3, timeout: 240_000 }, async (t) => {
   })
 
   t.test('SIGTERM · answers the logins in flight, and ends within 10 s although a client hangs', together, async (t) => {
-    const server = startServer(t, temporaryFolder(t), unlimited)
+    const server = startServer(t, temporaryFolder(t), { ...unlimited, LOG_LEVEL: 'debug' })
     const url = await server.listening
     const ask = clientOf(t, url)
     await signUp(ask)

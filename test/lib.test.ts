@@ -147,22 +147,50 @@ t.test('a logged path holds no query, and nothing of a whole URL but its path', 
 t.test('a log target that takes nothing stops nobody, and gets the next line when it can', async (t) => {
   const closed = openSync(join(temporaryFolder(t), 'log'), 'w')
   closeSync(closed)
-  logSink(closed).write('lost\n')
+  const lost = logSink(closed)
+  lost.write('lost\n')
+  lost.flush()
 
   // A pipe that nobody reads takes 64 KiB; afterwards lines are dropped, not waited for.
   const reader = spawn('sleep', ['30'], { stdio: ['pipe', 'ignore', 'ignore'] })
   const { fd } = Object(reader.stdin)._handle
   const before = performance.now()
-  for (let i = 0; i < 30; i++) logSink(fd).write(`${'x'.repeat(10_000)}\n`)
+  const full = logSink(fd)
+  for (let i = 0; i < 30; i++) full.write(`${'x'.repeat(10_000)}\n`)
+  full.flush()
   t.ok(performance.now() - before < 5_000)
   reader.kill('SIGKILL')
   await once(reader, 'exit')
 
   const file = join(temporaryFolder(t), 'log')
   const fileFd = openSync(file, 'w')
-  logSink(fileFd).write('kept\n')
+  const sink = logSink(fileFd)
+  sink.write('one\n')
+  sink.write('two\n')
+  t.equal(readFileSync(file, 'utf8'), '', 'lines of one turn are written at its end')
+  await new Promise((resolve) => setImmediate(resolve))
+  t.equal(readFileSync(file, 'utf8'), 'one\ntwo\n')
+  sink.write(`${'x'.repeat(20_000)}\n`)
+  t.equal(readFileSync(file, 'utf8').length, 20_009, 'or when there are many')
   closeSync(fileFd)
-  t.equal(readFileSync(file, 'utf8'), 'kept\n')
+})
+
+t.test('a log line that was cut short does not run into the next one', async (t) => {
+  const reader = spawn('sh', ['-c', 'sleep 0.3; cat'], { stdio: ['pipe', 'pipe', 'ignore'] })
+  const { fd } = Object(reader.stdin)._handle
+  const sink = logSink(fd)
+  sink.write(`${'x'.repeat(2_000_000)}\n`)
+  let read = ''
+  for await (const piece of reader.stdout.setEncoding('utf8')) {
+    read += piece
+    if (!reader.stdin.writableEnded) {
+      sink.write('{"whole":true}\n')
+      sink.flush()
+      reader.stdin.end()
+    }
+  }
+  t.match(read.split('\n'), [/^x+$/, '{"whole":true}', ''])
+  t.ok(read.length < 2_000_000)
 })
 
 t.test('ref · needs an $id', async (t) => {

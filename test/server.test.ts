@@ -36,7 +36,7 @@ t.test('the first start · makes data and .env for nobody else, says so, and a r
 })
 
 t.test('SIGTERM · answers what is in flight with Connection: close, takes nothing new, and ends with 0', { buffered: true }, async (t) => {
-  const server = startServer(t, temporaryFolder(t))
+  const server = startServer(t, temporaryFolder(t), { LOG_LEVEL: 'debug' })
   const url = await server.listening
   await post(`${url}/api/v1/signup`, bob)
   const body = JSON.stringify(bob)
@@ -93,7 +93,7 @@ t.test('a close that hangs · ends the process with 1 within 10 s', { buffered: 
 
 t.test('an exception that nobody caught · is logged, and ends the process with 1 after the same drain', { buffered: true }, async (t) => {
   for (const mishap of ['throw new Error("a mishap")', 'Promise.reject(new Error("a mishap"))']) {
-    const server = startServer(t, temporaryFolder(t), {}, `process.on('SIGUSR2', () => { ${mishap} })`)
+    const server = startServer(t, temporaryFolder(t), { LOG_LEVEL: 'debug' }, `process.on('SIGUSR2', () => { ${mishap} })`)
     const url = await server.listening
     await post(`${url}/api/v1/signup`, bob)
     const body = JSON.stringify(bob)

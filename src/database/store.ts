@@ -1,3 +1,4 @@
+import type { Column, SQL } from 'drizzle-orm'
 import type { BaseSQLiteDatabase } from 'drizzle-orm/sqlite-core'
 import type * as tables from './sqlite/schema.js'
 
@@ -20,6 +21,14 @@ export interface Query {
   toSQL: () => { sql: string, params: unknown[] }
 }
 
+/** A query for one row that many requests ask, each with its own values for the placeholders. */
+export interface LookupQuery<Row> extends Query {
+  prepare: () => { all: (values: Record<string, unknown>) => Promise<Row[]> }
+}
+
+/** A look-up, prepared: the row; `undefined` when there is none. */
+export type Lookup<Row> = (values: object) => Promise<Row | undefined>
+
 /**
  * The port to the database. Queries are written once, against these types and with
  * the builders that every dialect shares; `await` every one of them. There is no
@@ -30,6 +39,13 @@ export interface Store {
   tables: typeof tables
   /** Prepares a query that is asked often. `name` is its own: no other query has it. */
   prepare: <Prepared>(name: string, query: { prepare: () => Prepared }) => Prepared
+  /**
+   * Prepares a query for the row that most requests ask for: it costs as little as the database lets it.
+   *
+   * @param name its own: no other query has it
+   * @param columns what it selects, in this order
+   */
+  prepareLookup: <Row>(name: string, columns: Record<string, Column | SQL>, query: LookupQuery<Row>) => Lookup<Row>
   /**
    * Runs queries in their order in one transaction: all of them or, when one fails, none.
    * Each sees what was committed before it began. No results: ask afterwards.

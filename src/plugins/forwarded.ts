@@ -8,7 +8,7 @@ const names = ['x-forwarded-for', 'x-real-ip', 'forwarded']
 const plugin: FastifyPluginAsync = async (app) => {
   let isSaid = false
   app.addHook('onRequest', (request, reply, done) => {
-    if (!isSaid && names.some((name) => name in request.headers)) {
+    if (!isSaid && names.some((name) => request.headers[name] !== undefined)) {
       isSaid = true
       request.log.warn({ address: request.ip }, 'a request says whom it was forwarded for, which is not believed: if a proxy of yours has this address, name it in TRUST_PROXY')
     }

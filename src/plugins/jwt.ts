@@ -2,8 +2,9 @@ import { randomUUID } from 'node:crypto'
 import fastifyJwt, { type FastifyJWTOptions, type JWT } from '@fastify/jwt'
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
-import { judgeTimes, type TokenClaims } from '../lib/claims.js'
-import { TokenExpired, TokenInvalid } from '../lib/errors.js'
+import { LRUCache } from 'lru-cache'
+import { isTokenId, isUserId, judgeTimes, noTokenId, type TokenClaims } from '../lib/claims.js'
+import { TokenClaimsInvalid, TokenExpired, TokenInvalid } from '../lib/errors.js'
 import type { NewToken } from './tokens.js'
 
 /** Issuing and verifying access tokens. */
@@ -15,14 +16,21 @@ export interface AccessTokens {
    */
   issue: (token: Pick<NewToken, 'userId' | 'kind' | 'description'> & { lifetimeSeconds?: number }) => Promise<IssuedToken | undefined>
   /**
-   * Verifies everything that a token says by itself: form, algorithm, signature, times.
+   * Verifies everything that a token says by itself: form, algorithm, signature, times, claims.
    * Whether its user and its row live is the database's to say.
    *
-   * @returns the claims, whose `user_id` and `jti` are yet to be looked at
    * @throws {TokenInvalid} for whatever is wrong with it
    * @throws {TokenExpired} its time has passed
+   * @throws {TokenClaimsInvalid} it names no user
    */
-  verify: (token: string) => Partial<Record<keyof TokenClaims, unknown>>
+  verify: (token: string) => VerifiedToken
+}
+
+/** What a token says that was verified. */
+export interface VerifiedToken {
+  userId: number
+  /** The `jti` claim, or an id that no row has in place of one that no row can have. */
+  tokenId: string
 }
 
 /** A token as its owner gets it, once. */
@@ -58,7 +66,15 @@ const headerMembers = new Set(['alg', 'typ'])
 
 // The 32 bytes of HMAC-SHA-256 in base64url: 43 characters, of which the last has two bits
 // to spare. Only the canonical form passes (RFC 4648, section 3.5): a token has one spelling.
-const canonicalSignature = /\.[\w-]{42}[AEIMQUYcgkosw048]$/
+// Before it the two other parts of a JWS Compact Serialization (RFC 7515, section 7.1).
+const ourForm = /^[\w-]+\.[\w-]+\.[\w-]{42}[AEIMQUYcgkosw048]$/
+
+/**
+ * How many tokens are remembered whose signature was verified: enough for those that are in
+ * use at once, and at most a few MiB. A longer one than ours is verified each time.
+ */
+const verifiedTokensMax = 10_000
+const verifiedTokenMaxLength = 512
 
 function hasOurHeader (token: string): boolean {
   const header: unknown = JSON.parse(Buffer.from(token.slice(0, token.indexOf('.')), 'base64url').toString())
@@ -87,16 +103,21 @@ const plugin: FastifyPluginAsync<JwtOptions> = async (app, { secretKey, secretKe
     return Object(isolatedScope.jwt)[namespace]
   }
   const current = await isolated(secretKey)
-  const previous = secretKeyPrevious === undefined ? undefined : await isolated(secretKeyPrevious)
+  const keys = secretKeyPrevious === undefined ? [current] : [current, await isolated(secretKeyPrevious)]
+
+  // What a signature has made true for good. The times are judged anew each time, and what is
+  // refused is not kept; the row is the database's to know.
+  const verified = new LRUCache<string, VerifiedToken & { payload: object }>({ max: verifiedTokensMax })
 
   function verifySignature (token: string): object {
-    if (!canonicalSignature.test(token) || !hasOurHeader(token)) throw new TokenInvalid()
-    if (previous === undefined) return current.verify<object>(token)
-    try {
-      return current.verify<object>(token)
-    } catch {
-      return previous.verify<object>(token)
+    for (const key of keys) {
+      try {
+        if (ourForm.test(token) && hasOurHeader(token)) return key.verify<object>(token)
+      } catch {
+        // Whatever verification throws means that this is no token of ours: never a 500.
+      }
     }
+    throw new TokenInvalid()
   }
 
   app.decorate('accessTokens', {
@@ -113,17 +134,19 @@ const plugin: FastifyPluginAsync<JwtOptions> = async (app, { secretKey, secretKe
     },
 
     verify (token) {
-      let payload: object
-      try {
-        payload = verifySignature(token)
-      } catch {
-        // Whatever verification throws means that this is no token of ours: never a 500.
-        throw new TokenInvalid()
-      }
+      const known = verified.get(token)
+      const payload: { user_id?: unknown, jti?: unknown } = known?.payload ?? verifySignature(token)
       const verdict = judgeTimes(payload, now() / 1_000)
-      if (verdict === 'expired') throw new TokenExpired()
-      if (verdict === 'invalid') throw new TokenInvalid()
-      return payload
+      if (verdict !== 'valid') {
+        verified.delete(token)
+        throw verdict === 'expired' ? new TokenExpired() : new TokenInvalid()
+      }
+      if (known !== undefined) return known
+      const { user_id: userId, jti } = payload
+      if (!isUserId(userId)) throw new TokenClaimsInvalid()
+      const found = { payload, userId, tokenId: isTokenId(jti) ? jti : noTokenId }
+      if (token.length <= verifiedTokenMaxLength) verified.set(token, found)
+      return found
     }
   } satisfies AccessTokens)
 }

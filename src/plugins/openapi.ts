@@ -4,6 +4,7 @@ import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
+import { pageHeaders } from '../lib/security-headers.js'
 
 // What Swagger UI needs and no more: its own files, inline styles of its widgets, data:
 // images of its icons. The server's own policy allows a page nothing at all.
@@ -79,6 +80,12 @@ const plugin: FastifyPluginAsync = async (app) => {
   await app.register(swaggerUi, {
     routePrefix: '/docs',
     staticCSP: docsPolicy,
+    uiHooks: {
+      onRequest (request, reply, next) {
+        reply.headers(pageHeaders)
+        next()
+      }
+    },
     logo: { type: 'image/svg+xml', content: logo },
     theme: {
       title: 'Latchkey · API',

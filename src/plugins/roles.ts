@@ -29,7 +29,6 @@ declare module 'fastify' {
 function rolesRepository (store: Store) {
   const { db, tables: { roles, userRoles } } = store
   const isThis = (userId: number, roleName: string) => and(eq(userRoles.userId, userId), eq(userRoles.roleName, roleName))
-
   return {
     /** All roles, by name. */
     async list (): Promise<Role[]> {
@@ -105,9 +104,9 @@ const plugin: FastifyPluginAsync = async (app) => {
   app.decorate('requireRole', (...names: string[]) => {
     if (names.length === 0) throw new TypeError('requireRole needs the name of at least one role')
     const guard: Guard = async (request) => {
-      if (request.currentTokenId === '') await app.authenticate(request)
-      const roles = await app.roles.ofUser(request.currentUser.id).catch((error) => { throw asExpectedError(error) })
-      if (!roles.some((role) => names.includes(role))) throw new RoleRequired()
+      if (request.currentTokenId === '') await app.authenticateWithRoles(request)
+      request.currentRoles ??= await app.roles.ofUser(request.currentUser.id).catch((error) => { throw asExpectedError(error) })
+      if (!request.currentRoles.some((role) => names.includes(role))) throw new RoleRequired()
     }
     return asGuard(guard, [...refusalsOf({ preHandler: app.authenticate }), RoleRequired])
   })

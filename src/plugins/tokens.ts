@@ -23,10 +23,9 @@ export type NewToken = Pick<TokenRow, 'userId' | 'kind' | 'description' | 'creat
 /** A living token, as its owner sees it. */
 export type Token = Pick<TokenRow, 'id' | 'description' | 'createdAt' | 'expiresAt' | 'lastUsedAt'>
 
-/** The user that a token names, and whether the token's row lives. */
-export interface TokenOwner {
-  user: User
-  isLiving: boolean
+/** The user that a token names, and what is known of the token: nothing, where its row is gone. */
+export interface TokenOwner extends Omit<User, 'id'> {
+  tokenId: string | null
   lastUsedAt: Date | null
 }
 
@@ -37,16 +36,15 @@ declare module 'fastify' {
   }
 }
 
-function tokensRepository ({ db, prepare, tables: { tokens, users } }: Store, now: () => number) {
-  // The query of every guarded request: one statement, two look-ups by primary key.
-  const owner = prepare('token_owner', db
-    .select({
-      user: { id: users.id, username: users.username, email: users.email, createdAt: users.createdAt },
-      token: { id: tokens.id, lastUsedAt: tokens.lastUsedAt }
-    })
-    .from(users)
-    .leftJoin(tokens, and(eq(tokens.id, sql.placeholder('id')), eq(tokens.userId, users.id)))
-    .where(eq(users.id, sql.placeholder('userId'))))
+function tokensRepository ({ db, prepareLookup, tables: { tokens, userRoles, users } }: Store, now: () => number) {
+  // The queries of guarded requests: each one statement, look-ups by primary key.
+  const owner = { username: users.username, email: users.email, createdAt: users.createdAt, tokenId: tokens.id, lastUsedAt: tokens.lastUsedAt }
+  const isTheOne = eq(users.id, sql.placeholder('userId'))
+  const isTheirs = and(eq(tokens.id, sql.placeholder('tokenId')), eq(tokens.userId, users.id))
+  const byToken = prepareLookup('token_owner', owner, db.select(owner).from(users).leftJoin(tokens, isTheirs).where(isTheOne))
+  const namesOfRoles = db.select({ names: sql`string_agg(${userRoles.roleName}, ' ')` }).from(userRoles).where(eq(userRoles.userId, users.id))
+  const ownerAndRoles = { ...owner, roleNames: sql<string | null>`(${namesOfRoles})` }
+  const byTokenWithRoles = prepareLookup('token_owner_roles', ownerAndRoles, db.select(ownerAndRoles).from(users).leftJoin(tokens, isTheirs).where(isTheOne))
 
   /** Uses that are not written yet: they never hold a request up. */
   const uses = new Map<string, Date>()
@@ -79,10 +77,10 @@ function tokensRepository ({ db, prepare, tables: { tokens, users } }: Store, no
     },
 
     /** Looks a token's user and row up; `undefined` when the user is gone. */
-    async findOwner (userId: number, id: string): Promise<TokenOwner | undefined> {
-      const [row] = await owner.execute({ userId, id })
-      return row && { user: row.user, isLiving: row.token !== null, lastUsedAt: row.token?.lastUsedAt ?? null }
-    },
+    findOwner: (ids: { userId: number, tokenId: string }): Promise<TokenOwner | undefined> => byToken(ids),
+
+    /** The same, with the names of the user's roles, in any order and with spaces between them; null for none. */
+    findOwnerWithRoles: (ids: { userId: number, tokenId: string }): Promise<TokenOwner & { roleNames: string | null } | undefined> => byTokenWithRoles(ids),
 
     /** A user's living tokens, newest first. */
     async list (userId: number): Promise<Token[]> {

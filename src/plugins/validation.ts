@@ -68,7 +68,10 @@ const plugin: FastifyPluginAsync<{ passwordPolicy?: PasswordPolicy }> = async (a
   app.addHook('onRegister', useOwnCompilers)
 
   // No body, and no word of its type, is a body with every field missing.
-  app.addHook('preValidation', async (request) => { request.body ??= {} })
+  app.addHook('preValidation', (request, reply, done) => {
+    request.body ??= {}
+    done()
+  })
 
   app.setSchemaErrorFormatter((errors) => new ValidationFailed(problems(errors)))
 

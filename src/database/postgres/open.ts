@@ -118,6 +118,13 @@ export async function openPostgres (url: string, { mustExist = false, poolSize =
     tables: Object(tables),
     // Under their names the server keeps them prepared, once a connection.
     prepare: (name, query) => Reflect.apply(query.prepare, query, [name]),
+    prepareLookup (name, columns, query) {
+      const prepared = Reflect.apply(query.prepare, query, [name])
+      return async (values) => {
+        const [row] = await prepared.execute(values)
+        return row
+      }
+    },
     batch: (queries) => runBatch(pool, queries),
     async lastUserId () {
       const { rows: [row] } = await pool.query('select case when is_called then last_value else 0 end as id from latchkey.users_id_seq')

@@ -6,7 +6,9 @@ import { drizzle } from 'drizzle-orm/better-sqlite3'
 import { migrate } from 'drizzle-orm/better-sqlite3/migrator'
 import { causeOf } from '../../lib/causes.js'
 import { type Query, type Store, StoreError, type StoreOptions } from '../store.js'
+import { prepareLookup } from './lookups.js'
 import { limitedPatience } from './patience.js'
+import { readsTogether } from './reads.js'
 import { isDiskFull, keepReserve, noReserve, type Reserve, retryWhenFull } from './reserve.js'
 import * as tables from './schema.js'
 import { aroundWrites } from './writes.js'
@@ -111,10 +113,12 @@ export async function openSqlite (url: string, { mustExist = false, keepsReserve
     const opened = client
     // The one cast: sync results are awaited like async ones, so queries fit every dialect.
     const port = db as unknown as Store['db']
+    const together = readsTogether(client)
     return {
       db: port,
       tables,
       prepare: (name, query) => query.prepare(),
+      prepareLookup: (name, columns, query) => prepareLookup(opened, together, columns, query),
       batch: async (queries) => untilFull(() => runBatch(opened, queries)),
       lastUserId: async () => Number(opened.prepare(`select coalesce(max(seq), 0) ${userSequence}`).pluck().get()),
       skipUserIds: (upTo) => [

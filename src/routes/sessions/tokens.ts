@@ -39,8 +39,8 @@ const tokens: FastifyPluginAsyncTypebox = async (app) => {
     const issued = await app.accessTokens.issue({ userId, kind: 'personal', description, lifetimeSeconds })
     if (issued === undefined) throw new UserNotFound()
     // Whoever revokes all tokens must not miss one that is just being made: what asked must still live.
-    const owner = await app.tokens.findOwner(userId, currentTokenId)
-    if (owner?.isLiving !== true) {
+    const owner = await app.tokens.findOwner({ userId, tokenId: currentTokenId })
+    if (owner === undefined || owner.tokenId === null) {
       await app.tokens.revoke(userId, issued.id)
       throw new TokenRevoked()
     }
