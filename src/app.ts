@@ -3,11 +3,13 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import type { Config } from './config.js'
 import latchkey from './index.js'
 import type { HashParameters } from './lib/password-hashes.js'
+import { lazyCompilers } from './lib/lazy-compilers.js'
 import { loggerOptions } from './lib/logger-options.js'
 import { requestIds } from './lib/request-ids.js'
 import { RequestLog } from './lib/request-log.js'
 import { pluginSettingsOf } from './lib/settings.js'
 import { usernameMaxLength } from './lib/usernames.js'
+import docs from './plugins/docs.js'
 import drain from './plugins/drain.js'
 import errors, { clientErrorHandler, frameworkErrorHandler, replyWithError } from './plugins/errors.js'
 import forwarded from './plugins/forwarded.js'
@@ -49,6 +51,7 @@ export async function buildApp (config: Config, options: BuildOptions = {}): Pro
   const app = Fastify({
     logger: { ...loggerOptions, level: config.logLevel, stream: logStream },
     logController: new RequestLog(),
+    schemaController: { compilersFactory: lazyCompilers },
     trustProxy: config.trustProxy,
     // Unique beyond this process: the audit trail refers to the log by it.
     genReqId: requestIds(),
@@ -71,6 +74,7 @@ export async function buildApp (config: Config, options: BuildOptions = {}): Pro
   if (config.corsOrigin.length > 0) await app.register(cors, { origin: config.corsOrigin, methods: ['GET', 'HEAD', 'POST', 'PUT', 'DELETE'], exposedHeaders: ['retry-after', 'www-authenticate'], strictPreflight: false })
   await app.register(notFound)
   await app.register(openapi)
+  await app.register(docs)
   if (config.metricsPort !== undefined) {
     const { default: metrics } = await import('./plugins/metrics.js')
     await app.register(metrics, { host: config.metricsHost, port: config.metricsPort })

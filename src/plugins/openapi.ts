@@ -1,34 +1,16 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import swagger from '@fastify/swagger'
-import swaggerUi from '@fastify/swagger-ui'
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
-import { pageHeaders } from '../lib/security-headers.js'
-
-// What Swagger UI needs and no more: its own files, inline styles of its widgets, data:
-// images of its icons. The server's own policy allows a page nothing at all.
-const docsPolicy = {
-  'default-src': "'none'",
-  'base-uri': "'none'",
-  'connect-src': "'self'",
-  'font-src': "'self'",
-  'form-action': "'none'",
-  'frame-ancestors': "'none'",
-  'img-src': ["'self'", 'data:'],
-  'script-src': "'self'",
-  'style-src': ["'self'", "'unsafe-inline'"]
-}
 
 /**
- * The contract, made from the routes that are registered after it: `/openapi.yaml`,
- * `/openapi.json`, and Swagger UI on `/docs`. Nothing in it depends on a setting.
+ * The contract, made from the routes that are registered after it: `/openapi.yaml`
+ * and `/openapi.json`. Nothing in it depends on a setting.
  *
  * @see https://github.com/fastify/fastify-swagger
- * @see https://github.com/fastify/fastify-swagger-ui
  */
 const plugin: FastifyPluginAsync = async (app) => {
-  const logo = readFileSync(join(import.meta.dirname, '../data/logo.svg'), 'utf8')
   const { version } = JSON.parse(readFileSync(join(import.meta.dirname, '../../package.json'), 'utf8'))
   await app.register(swagger, {
     convertConstToEnum: false,
@@ -76,29 +58,6 @@ const plugin: FastifyPluginAsync = async (app) => {
   app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger())
   app.get('/openapi.yaml', { schema: { hide: true } }, async (request, reply) =>
     reply.type('application/yaml; charset=utf-8').send(app.swagger({ yaml: true })))
-
-  await app.register(swaggerUi, {
-    routePrefix: '/docs',
-    staticCSP: docsPolicy,
-    uiHooks: {
-      onRequest (request, reply, next) {
-        reply.headers(pageHeaders)
-        next()
-      }
-    },
-    logo: { type: 'image/svg+xml', content: logo },
-    theme: {
-      title: 'Latchkey · API',
-      favicon: [{ filename: 'favicon.svg', rel: 'icon', type: 'image/svg+xml', sizes: 'any', content: logo }]
-    },
-    uiConfig: {
-      persistAuthorization: true,
-      tryItOutEnabled: true,
-      displayRequestDuration: true,
-      docExpansion: 'list',
-      validatorUrl: null
-    }
-  })
 }
 
 export default fp(plugin, { name: 'latchkey-openapi', fastify: '5.x' })

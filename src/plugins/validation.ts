@@ -1,16 +1,14 @@
 import { isUtf8 } from 'node:buffer'
-import ajvCompiler, { type Ajv, type BuildCompilerFromPool } from '@fastify/ajv-compiler'
-import { SerializerSelector } from '@fastify/fast-json-stringify-compiler'
+import type { Ajv, BuildCompilerFromPool } from '@fastify/ajv-compiler'
 import type { FastifyInstance, FastifyPluginAsync, FastifySchemaValidationError } from 'fastify'
 import fp from 'fastify-plugin'
 import { BodyMalformed, type FieldProblem, ValidationFailed } from '../lib/errors.js'
 import { descriptionProblem } from '../lib/descriptions.js'
 import { emailProblem } from '../lib/emails.js'
 import { defaultPasswordPolicy, newPasswordProblem, passwordProblem, type PasswordPolicy } from '../lib/password-rules.js'
+import { lazySerializers, lazyValidator, loadValidatorCompiler } from '../lib/lazy-compilers.js'
 import { roleNameProblem } from '../lib/roles.js'
 import { usernameProblem } from '../lib/usernames.js'
-
-const buildSerializer = SerializerSelector()
 
 /**
  * Makes this scope strict about what it is sent: bodies are JSON in UTF-8, never
@@ -40,8 +38,9 @@ const plugin: FastifyPluginAsync<{ passwordPolicy?: PasswordPolicy }> = async (a
   })
 
   const buildValidator: BuildCompilerFromPool = (schemas) => {
-    const build = ajvCompiler()
-    const shared = { removeAdditional: false, useDefaults: true, allErrors: true, verbose: true, allowUnionTypes: true }
+    const build = loadValidatorCompiler()
+    // That the schemas are schemas is a test's to say.
+    const shared = { removeAdditional: false, useDefaults: true, allErrors: true, verbose: true, allowUnionTypes: true, meta: false, validateSchema: false }
     // Last, because the compiler brings formats of the same names.
     const onCreate = (ajv: Ajv) => { for (const [name, format] of formats) ajv.addFormat(name, format) }
     // Everything but a body arrives as text and has to be coerced.
@@ -54,15 +53,12 @@ const plugin: FastifyPluginAsync<{ passwordPolicy?: PasswordPolicy }> = async (a
   // on every scope of ours, each with the schemas that are visible there.
   const useOwnCompilers = (scope: FastifyInstance) => {
     let validator: ReturnType<typeof buildValidator> | undefined
-    let serializer: ReturnType<typeof buildSerializer> | undefined
-    scope.setValidatorCompiler((route) => (validator ??= buildValidator(Object(scope.getSchemas())))(route))
-    scope.setSerializerCompiler((route) => {
-      // Bodies of failures are shaped in one place and have no member too many; to compile a
-      // serializer for each status of each route would be most of the start.
-      if (Number(route.httpStatus) >= 400) return JSON.stringify
-      serializer ??= buildSerializer(scope.getSchemas(), {})
-      return serializer({ ...route, httpStatus: String(route.httpStatus) })
-    })
+    scope.setValidatorCompiler((route) => lazyValidator(() => {
+      validator ??= buildValidator(Object(scope.getSchemas()))
+      return Object(validator(route))
+    }))
+    const serializers = lazySerializers(() => scope.getSchemas())
+    scope.setSerializerCompiler((route) => serializers({ ...route, httpStatus: String(route.httpStatus) }))
   }
   useOwnCompilers(app)
   app.addHook('onRegister', useOwnCompilers)

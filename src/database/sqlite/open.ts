@@ -17,6 +17,9 @@ import { aroundWrites } from './writes.js'
 const migrationWaitMs = 5_000
 const migrationRetryMs = 50
 
+/** What SQLite's `user_version` is between a migration and the check that its rows are whole. */
+const uncheckedVersion = 1
+
 /** The file that a `sqlite://` URL names, in SQLAlchemy's spelling: the path follows the third slash. */
 function fileOf (url: string): string {
   const path = url.slice('sqlite://'.length).replace(/^\//, '')
@@ -29,10 +32,15 @@ function prepareFile (file: string): void {
   closeSync(openSync(file, 'a', 0o600))
 }
 
-/** The database of another program is left as it is: the migrator notes its work down in a table, and that one has none. */
-function refuseForeignTables (client: Database.Database): void {
+/**
+ * How many migrations it has had. The database of another program is left as it is: the
+ * migrator notes its work down in a table, and that one has none.
+ */
+function countMigrations (client: Database.Database): number {
   const tableNames = client.prepare("select name from sqlite_schema where type = 'table' and name not like 'sqlite\\_%' escape '\\'").pluck().all()
-  if (tableNames.length > 0 && !tableNames.includes('__drizzle_migrations')) throw new Error('it has the tables of another program')
+  if (tableNames.length === 0) return 0
+  if (!tableNames.includes('__drizzle_migrations')) throw new Error('it has the tables of another program')
+  return Number(client.prepare('select count(*) from __drizzle_migrations').pluck().get())
 }
 
 /**
@@ -43,9 +51,10 @@ function refuseForeignTables (client: Database.Database): void {
 async function prepare (client: Database.Database, reserve: Reserve): Promise<void> {
   const giveUpAt = Date.now() + migrationWaitMs
   let hasFailedBefore = false
+  let before = 0
   for (;;) {
     try {
-      refuseForeignTables(client)
+      before = countMigrations(client)
       client.pragma('journal_mode = WAL')
       client.pragma('synchronous = FULL')
       // A migration that rebuilds a table inside the migrator's transaction would let
@@ -63,8 +72,12 @@ async function prepare (client: Database.Database, reserve: Reserve): Promise<vo
       await delay(migrationRetryMs)
     }
   }
+  // The check reads every row: a start that migrates nothing need not, unless it failed before.
+  if (countMigrations(client) !== before) client.pragma(`user_version = ${uncheckedVersion}`)
+  if (client.pragma('user_version', { simple: true }) !== uncheckedVersion) return
   const orphans = client.pragma('foreign_key_check')
   if (Array.isArray(orphans) && orphans.length > 0) throw new Error('rows refer to rows that do not exist')
+  client.pragma('user_version = 0')
 }
 
 /** Runs queries in one transaction: at once, so that nothing else of this process comes between. */
