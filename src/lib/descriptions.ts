@@ -2,6 +2,7 @@
 export const descriptionMaxLength = 200
 
 const invisible = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u
+const everyInvisible = new RegExp(invisible, 'gu')
 
 /** What is wrong with a description, as the end of a sentence that starts with the field's name. */
 export function descriptionProblem (description: string): string | undefined {
@@ -12,5 +13,5 @@ export function descriptionProblem (description: string): string | undefined {
 
 /** The description of a login's token: the start of the User-Agent header (RFC 9110, section 10.1.5), without what nobody can see. */
 export function describeUserAgent (userAgent = ''): string {
-  return [...userAgent.replaceAll(new RegExp(invisible, 'gu'), '')].slice(0, descriptionMaxLength).join('')
+  return [...userAgent.replaceAll(everyInvisible, '')].slice(0, descriptionMaxLength).join('')
 }

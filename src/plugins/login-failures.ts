@@ -77,6 +77,8 @@ function loginFailuresRepository (store: Store, now: () => number) {
       setWhere: lte(loginFailures.waitsUntilMs, given('now'))
     })
     .returning({ failures: loginFailures.failures }))
+  const clearing = store.prepare('clear_failures', db.delete(loginFailures)
+    .where(and(eq(loginFailures.usernameKey, sql.placeholder('usernameKey')), eq(loginFailures.network, sql.placeholder('network')))))
 
   return {
     /** Whose failures an attempt is counted with. */
@@ -110,16 +112,15 @@ function loginFailuresRepository (store: Store, now: () => number) {
     /** Forgets the failures, after a success, and remembers where the user was. */
     async clear (attempt: Attempt, userId: number): Promise<void> {
       const { network, lastLoginAt } = attempt
-      const clearing = db.delete(loginFailures).where(isOf(attempt))
       if (lastLoginAt !== null && now() - lastLoginAt.getTime() < knownGrainMs) {
-        await clearing
+        await clearing.execute(scopeOf(attempt))
         return
       }
       const newest = db.select({ network: knownNetworks.network }).from(knownNetworks).where(eq(knownNetworks.userId, userId)).orderBy(desc(knownNetworks.lastLoginAt)).limit(knownPerUser)
       const present = { lastLoginAt: new Date(now()) }
       try {
         await store.batch([
-          clearing,
+          db.delete(loginFailures).where(isOf(attempt)),
           db.insert(knownNetworks).values({ userId, network, ...present }).onConflictDoUpdate({ target: [knownNetworks.userId, knownNetworks.network], set: present }),
           db.delete(knownNetworks).where(and(eq(knownNetworks.userId, userId), notInArray(knownNetworks.network, newest)))
         ])

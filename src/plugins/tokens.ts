@@ -36,7 +36,7 @@ declare module 'fastify' {
   }
 }
 
-function tokensRepository ({ db, prepareLookup, tables: { tokens, userRoles, users } }: Store, now: () => number) {
+function tokensRepository ({ batch, db, prepare, prepareLookup, tables: { tokens, userRoles, users } }: Store, now: () => number) {
   // The queries of guarded requests: each one statement, look-ups by primary key.
   const owner = { username: users.username, email: users.email, createdAt: users.createdAt, tokenId: tokens.id, lastUsedAt: tokens.lastUsedAt }
   const isTheOne = eq(users.id, sql.placeholder('userId'))
@@ -45,6 +45,25 @@ function tokensRepository ({ db, prepareLookup, tables: { tokens, userRoles, use
   const namesOfRoles = db.select({ names: sql`string_agg(${userRoles.roleName}, ' ')` }).from(userRoles).where(eq(userRoles.userId, users.id))
   const ownerAndRoles = { ...owner, roleNames: sql<string | null>`(${namesOfRoles})` }
   const byTokenWithRoles = prepareLookup('token_owner_roles', ownerAndRoles, db.select(ownerAndRoles).from(users).leftJoin(tokens, isTheirs).where(isTheOne))
+
+  const login = prepare('login_token', db.insert(tokens).values({
+    id: sql.placeholder('id'),
+    userId: sql.placeholder('userId'),
+    kind: 'login',
+    description: sql.placeholder('description'),
+    createdAt: sql.placeholder('createdAt'),
+    expiresAt: sql.placeholder('expiresAt')
+  }))
+
+  const isWhose = eq(tokens.userId, sql.placeholder('userId'))
+  const staying = db
+    .select({ id: tokens.id })
+    .from(tokens)
+    .where(and(isWhose, gt(tokens.expiresAt, sql.param(sql.placeholder('now'), tokens.expiresAt))))
+    // What must stay comes first: the spared, the personal, the newest.
+    .orderBy(desc(inArray(tokens.id, [sql.placeholder('spared'), sql.placeholder('sparedToo')])), desc(tokens.kind), desc(tokens.createdAt))
+    .limit(tokensPerUser)
+  const making = prepare('make_room', db.delete(tokens).where(and(isWhose, eq(tokens.kind, 'login'), notInArray(tokens.id, staying))))
 
   /** Uses that are not written yet: they never hold a request up. */
   const uses = new Map<string, Date>()
@@ -56,7 +75,9 @@ function tokensRepository ({ db, prepareLookup, tables: { tokens, userRoles, use
     async create (token: NewToken): Promise<string | undefined> {
       const id = randomUUID()
       try {
-        await db.insert(tokens).values({ ...token, id })
+        // A login is repeated after a power cut; what was shown once cannot be.
+        if (token.kind === 'personal') await batch([db.insert(tokens).values({ ...token, id })])
+        else await login.execute({ ...token, id })
         return id
       } catch (error) {
         if (isForeignKeyViolation(error)) return undefined
@@ -65,15 +86,8 @@ function tokensRepository ({ db, prepareLookup, tables: { tokens, userRoles, use
     },
 
     /** Takes a user's oldest logins back until there are no more than `tokensPerUser` tokens; those in `spared` stay. */
-    async makeRoom (userId: number, spared: string[]): Promise<void> {
-      const staying = db
-        .select({ id: tokens.id })
-        .from(tokens)
-        .where(and(eq(tokens.userId, userId), isLiving()))
-        // What must stay comes first: the spared, the personal, the newest.
-        .orderBy(desc(inArray(tokens.id, spared)), desc(tokens.kind), desc(tokens.createdAt))
-        .limit(tokensPerUser)
-      await db.delete(tokens).where(and(eq(tokens.userId, userId), eq(tokens.kind, 'login'), notInArray(tokens.id, staying)))
+    async makeRoom (userId: number, spared: [string, string?]): Promise<void> {
+      await making.execute({ userId, now: new Date(now()), spared: spared[0], sparedToo: spared[1] ?? spared[0] })
     },
 
     /** Looks a token's user and row up; `undefined` when the user is gone. */

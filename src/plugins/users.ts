@@ -28,11 +28,14 @@ declare module 'fastify' {
 function usersRepository (store: Store, now: () => number) {
   const { db, tables: { knownNetworks, users, userRoles } } = store
   const account = { id: users.id, username: users.username, email: users.email, createdAt: users.createdAt }
-  const byUsername = store.prepare('credentials', db
-    .select({ id: users.id, passwordHash: users.passwordHash, lastLoginAt: knownNetworks.lastLoginAt })
+  const credentials = { id: users.id, passwordHash: users.passwordHash, lastLoginAt: knownNetworks.lastLoginAt }
+  const byUsername = store.prepareLookup('credentials', credentials, db
+    .select(credentials)
     .from(users)
     .leftJoin(knownNetworks, and(eq(knownNetworks.userId, users.id), eq(knownNetworks.network, sql.placeholder('network'))))
     .where(eq(users.usernameKey, sql.placeholder('usernameKey'))))
+  const hash = { passwordHash: users.passwordHash }
+  const hashOf = store.prepareLookup('password_hash', hash, db.select(hash).from(users).where(eq(users.id, sql.placeholder('id'))))
 
   return {
     /** Makes an account; `undefined` when the username or the email is taken. */
@@ -60,14 +63,12 @@ function usersRepository (store: Store, now: () => number) {
     async findCredentials (username: string, network = ''): Promise<Credentials | undefined> {
       const usernameKey = canonicalUsername(username)
       if (usernameKey === undefined) return undefined
-      const [credentials] = await byUsername.execute({ usernameKey, network })
-      return credentials
+      return await byUsername({ usernameKey, network })
     },
 
     /** The hash of a user's password; `undefined` when the user is gone. */
     async findHash (id: number): Promise<string | undefined> {
-      const [credentials] = await db.select({ passwordHash: users.passwordHash }).from(users).where(eq(users.id, id))
-      return credentials?.passwordHash
+      return (await hashOf({ id }))?.passwordHash
     },
 
     /** Replaces a hash that was just verified; false when it is another by now. */

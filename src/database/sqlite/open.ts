@@ -11,7 +11,7 @@ import { limitedPatience } from './patience.js'
 import { readsTogether } from './reads.js'
 import { isDiskFull, keepReserve, noReserve, type Reserve, retryWhenFull } from './reserve.js'
 import * as tables from './schema.js'
-import { aroundWrites } from './writes.js'
+import { aroundWrites, type Writer } from './writes.js'
 
 /** How long a start may wait for another process that migrates the same file. */
 const migrationWaitMs = 5_000
@@ -96,6 +96,20 @@ function runBatch (client: Database.Database, queries: Query[]): void {
   }
 }
 
+/** A connection to a database that is ready, for writes that need not wait for the disk. */
+function openLight (file: string): Database.Database {
+  const client = new Database(file)
+  client.pragma('synchronous = NORMAL')
+  client.pragma('foreign_keys = ON')
+  return client
+}
+
+/** How a connection writes: patiently, but not too patiently, and for a while on a disk that is full. */
+function writerTo (client: Database.Database, reserve: Reserve): Writer {
+  const [patiently, untilFull] = [limitedPatience(client), retryWhenFull(client, reserve)]
+  return { client, around: (write) => untilFull(() => patiently(write)) }
+}
+
 /** SQLite's own account of the ids that AUTOINCREMENT gave. @see https://www.sqlite.org/autoinc.html */
 const userSequence = "from sqlite_sequence where name = 'users'"
 
@@ -111,14 +125,16 @@ export async function openSqlite (url: string, { mustExist = false, keepsReserve
   const inMemory = file === ':memory:'
   if (mustExist && !inMemory && !existsSync(file)) throw new StoreError(`there is no database ${file}`)
   let client: Database.Database | undefined
+  let light: Database.Database | undefined
   let reserve: Reserve = noReserve
   try {
     if (!inMemory) prepareFile(file)
     client = new Database(file, { timeout: migrationRetryMs })
     if (keepsReserve && !inMemory) reserve = keepReserve(file)
     await prepare(client, reserve)
-    const [patiently, untilFull] = [limitedPatience(client), retryWhenFull(client, reserve)]
-    aroundWrites(client, (write) => untilFull(() => patiently(write)))
+    if (!inMemory) light = openLight(file)
+    const untilFull = retryWhenFull(client, reserve)
+    aroundWrites(writerTo(client, reserve), light && writerTo(light, reserve))
     const db = drizzle(client, { schema: tables })
     // Only now is the file known to be ours to restrict. SQLite gives -wal and -shm its mode,
     // but they may be older than that.
@@ -150,11 +166,13 @@ export async function openSqlite (url: string, { mustExist = false, keepsReserve
       isNearlyFull: reserve.isNearlyFull,
       close: async () => {
         reserve.close()
+        light?.close()
         opened.close()
       }
     }
   } catch (error) {
     reserve.close()
+    light?.close()
     client?.close()
     throw new StoreError(`cannot open the database ${file}: ${Object(error).message}`, { cause: error })
   }
