@@ -127,8 +127,7 @@ t.test('openStore', async (t) => {
     const other = new Database(file)
     other.pragma('foreign_keys = OFF')
     other.exec("insert into tokens (id, user_id, description, created_at, expires_at) values ('x', 42, '', 0, 0)")
-    // As it was before the last migration.
-    for (const table of ['events', 'known_networks', 'login_failures']) other.exec(`drop table ${table}`)
+    // The last migration is done once more: it makes a table anew from what is in it.
     other.exec('delete from __drizzle_migrations where created_at = (select max(created_at) from __drizzle_migrations)')
     for (let start = 1; start <= 2; start++) await t.rejects(openStore(`sqlite:///${file}`), { name: 'StoreError', message: /rows refer to rows that do not exist/ })
     other.exec('delete from tokens')

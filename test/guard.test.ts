@@ -231,6 +231,6 @@ t.test('SQLite · what was committed before somebody asked is seen, and nothing 
   const answers = [find(), find()]
   await db.delete(tables.tokens)
   answers.push(find(), find())
-  for (const owner of await Promise.all(answers)) t.match(owner, { username: 'bob', tokenId: null })
+  for (const owner of await Promise.all(answers)) t.match(owner, { username: 'bob', tokenUserId: null })
   t.equal(await tokens.findOwner({ userId: 2, tokenId }), undefined)
 })

@@ -62,8 +62,8 @@ const plugin: FastifyPluginAsync<{ securityScheme?: string }> = async (app, { se
   app.decorateRequest('currentTokenId', '')
   app.decorateRequest('currentRoles', null, [])
 
-  /** Answers what is known of the token's owner, where it lives, and notes who is asking. */
-  async function identify<Owner extends TokenOwner> (request: FastifyRequest, find: (ids: VerifiedToken) => Promise<Owner | undefined>): Promise<Owner> {
+  /** Finds out who is asking, where their token lives. */
+  async function identify<Owner extends TokenOwner> (request: FastifyRequest, find: (ids: VerifiedToken) => Promise<Owner | undefined>, note?: (owner: Owner) => void): Promise<void> {
     const { authorization } = request.headers
     if (authorization === undefined) throw new AuthorizationMissing()
     if (!hasOneAuthorization(request.raw.rawHeaders)) throw new TokenInvalid()
@@ -77,20 +77,19 @@ const plugin: FastifyPluginAsync<{ securityScheme?: string }> = async (app, { se
       throw asExpectedError(error)
     }
     if (owner === undefined) throw new UserNotFound()
-    if (owner.tokenId === null) throw new TokenRevoked()
+    if (owner.tokenUserId === null) throw new TokenRevoked()
     const { username, email, createdAt, lastUsedAt } = owner
     app.tokens.markUsed(token.tokenId, lastUsedAt)
     request.currentUser = { id: token.userId, username, email, createdAt }
     request.currentTokenId = token.tokenId
-    return owner
+    note?.(owner)
   }
 
   const { findOwner, findOwnerWithRoles } = app.tokens
-  app.decorate('authenticate', asGuard(async (request) => { await identify(request, findOwner) }, authenticateErrors))
-  app.decorate('authenticateWithRoles', asGuard(async (request) => {
-    const { roleNames } = await identify(request, findOwnerWithRoles)
+  app.decorate('authenticate', asGuard((request) => identify(request, findOwner), authenticateErrors))
+  app.decorate('authenticateWithRoles', asGuard((request) => identify(request, findOwnerWithRoles, ({ roleNames }) => {
     request.currentRoles = roleNames === null ? [] : roleNames.split(' ').sort()
-  }, authenticateErrors))
+  }), authenticateErrors))
 
   // A guarded route cannot be undocumented: what is enforced is what is written down.
   app.addHook('onRoute', (route) => {

@@ -23,9 +23,9 @@ export type NewToken = Pick<TokenRow, 'userId' | 'kind' | 'description' | 'creat
 /** A living token, as its owner sees it. */
 export type Token = Pick<TokenRow, 'id' | 'description' | 'createdAt' | 'expiresAt' | 'lastUsedAt'>
 
-/** The user that a token names, and what is known of the token: nothing, where its row is gone. */
+/** The user that a token names, and what is known of the token: `tokenUserId` is null where its row is gone. */
 export interface TokenOwner extends Omit<User, 'id'> {
-  tokenId: string | null
+  tokenUserId: number | null
   lastUsedAt: Date | null
 }
 
@@ -38,7 +38,7 @@ declare module 'fastify' {
 
 function tokensRepository ({ batch, db, prepare, prepareLookup, tables: { tokens, userRoles, users } }: Store, now: () => number) {
   // The queries of guarded requests: each one statement, look-ups by primary key.
-  const owner = { username: users.username, email: users.email, createdAt: users.createdAt, tokenId: tokens.id, lastUsedAt: tokens.lastUsedAt }
+  const owner = { username: users.username, email: users.email, createdAt: users.createdAt, tokenUserId: tokens.userId, lastUsedAt: tokens.lastUsedAt }
   const isTheOne = eq(users.id, sql.placeholder('userId'))
   const isTheirs = and(eq(tokens.id, sql.placeholder('tokenId')), eq(tokens.userId, users.id))
   const byToken = prepareLookup('token_owner', owner, db.select(owner).from(users).leftJoin(tokens, isTheirs).where(isTheOne))

@@ -1,5 +1,5 @@
 import type Database from 'better-sqlite3'
-import { Column, fillPlaceholders, is, type SQL } from 'drizzle-orm'
+import { Column, is, Placeholder, type SQL } from 'drizzle-orm'
 import type { Lookup, LookupQuery } from '../store.js'
 import type { Together } from './reads.js'
 
@@ -20,10 +20,14 @@ function rowMaker<Row> (columns: Record<string, Column | SQL>): (values: unknown
 /** Prepares a look-up: the same query, whose row is read together with those of others and made with less ado. */
 export function prepareLookup<Row> (client: Database.Database, together: Together, columns: Record<string, Column | SQL>, query: LookupQuery<Row>): Lookup<Row> {
   const { sql, params } = query.toSQL()
+  const names = params.map((param) => {
+    if (!is(param, Placeholder)) throw new TypeError('a look-up has nothing but placeholders')
+    return param.name
+  })
   const statement = client.prepare<unknown[], unknown[]>(sql).raw()
   const makeRow = rowMaker<Row>(columns)
   return (values) => together(() => {
-    const row = statement.get(...fillPlaceholders(params, Object(values)))
+    const row = statement.get(names.map((name) => Reflect.get(values, name)))
     return row && makeRow(row)
   })
 }

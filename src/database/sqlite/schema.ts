@@ -19,7 +19,7 @@ export const users = sqliteTable('users', {
 
 /**
  * The living tokens. `id` is the `jti` claim (RFC 7519, section 4.1.7); the token
- * itself is never stored. A token whose row is gone is refused.
+ * itself is never stored. A token whose row is gone is refused. The table has no rowid.
  */
 export const tokens = sqliteTable('tokens', {
   id: text('id').primaryKey(),

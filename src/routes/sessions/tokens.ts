@@ -40,7 +40,7 @@ const tokens: FastifyPluginAsyncTypebox = async (app) => {
     if (issued === undefined) throw new UserNotFound()
     // Whoever revokes all tokens must not miss one that is just being made: what asked must still live.
     const owner = await app.tokens.findOwner({ userId, tokenId: currentTokenId })
-    if (owner === undefined || owner.tokenId === null) {
+    if (owner === undefined || owner.tokenUserId === null) {
       await app.tokens.revoke(userId, issued.id)
       throw new TokenRevoked()
     }

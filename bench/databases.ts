@@ -1,0 +1,106 @@
+import { chmodSync, copyFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setImmediate } from 'node:timers/promises'
+import Database from 'better-sqlite3'
+import pg from 'pg'
+import { temporaryFolder } from './lifetimes.js'
+import { createdAtMs, passwordHash, secretKey, signToken, type TokenRow, tokenTtlSeconds } from './people.js'
+import { runProgram, type ServerProcess, startServer } from './processes.js'
+
+/** A database of Latchkey with users 1, 2, 3 … in it, each of whom has a living token. */
+export interface SeededDatabase {
+  name: string
+  url: string
+  /** Tokens of users spread evenly over all of them, at most `count`. */
+  tokens: (count: number) => Promise<string[]>
+}
+
+/** Few enough that a signal which comes meanwhile is soon heard. */
+const batchSize = 20_000
+const expiresAtMs = createdAtMs + tokenTtlSeconds * 1_000
+
+const migrate = (url: string) => runProgram('dist/cli.js', ['migrate'], { DATABASE_URL: url, SECRET_KEY: secretKey })
+
+/** A random UUID, as SQLite can make one (RFC 9562, section 5.4). */
+const uuid = "lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-4' || substr(hex(randomblob(2)), 2) || '-8' || substr(hex(randomblob(2)), 2) || '-' || hex(randomblob(6)))"
+
+const stepOf = (users: number, count: number) => Math.max(1, Math.floor(users / count))
+
+/** The file that the URL of a seeded SQLite database names. */
+export const fileOf = (url: string) => url.replace('sqlite:///', '')
+
+/** Makes a SQLite database; in WAL mode, with the log written back. */
+export async function seedSqlite (users: number): Promise<SeededDatabase> {
+  const file = join(temporaryFolder(), 'latchkey.sqlite')
+  const url = `sqlite:///${file}`
+  await migrate(url)
+  const client = new Database(file)
+  client.pragma('synchronous = OFF')
+  client.pragma('cache_size = -262144')
+  // A number of JavaScript arrives as a real one, and would stay one in the names.
+  const addUsers = client.prepare(`with recursive n (id) as (select cast(@first as integer) union all select id + 1 from n where id < @last)
+    insert into users (id, username, username_key, password_hash, created_at, updated_at)
+    select id, 'user' || id, 'user' || id, @passwordHash, @createdAtMs, @createdAtMs from n`)
+  const addTokens = client.prepare(`insert into tokens (id, user_id, kind, description, created_at, expires_at)
+    select ${uuid}, id, 'login', 'autocannon', @createdAtMs, @expiresAtMs from users where id between @first and @last`)
+  for (let first = 1; first <= users; first += batchSize) {
+    const last = Math.min(users, first + batchSize - 1)
+    client.transaction(() => {
+      addUsers.run({ first, last, passwordHash, createdAtMs })
+      addTokens.run({ first, last, createdAtMs, expiresAtMs })
+    })()
+    await setImmediate()
+  }
+  client.pragma('wal_checkpoint(TRUNCATE)')
+  client.close()
+  return {
+    name: 'SQLite',
+    url,
+    async tokens (count) {
+      const client = new Database(file, { readonly: true })
+      const rows = client.prepare<[number, number], TokenRow>('select id, user_id as userId from tokens where (user_id - 1) % ? = 0 order by user_id limit ?').all(stepOf(users, count), count)
+      client.close()
+      return rows.map(signToken)
+    }
+  }
+}
+
+/** The same users in a file for another server, which may do with it what it wants. */
+export function copySqlite ({ url }: SeededDatabase): string {
+  const copy = join(temporaryFolder(), 'users.sqlite')
+  copyFileSync(fileOf(url), copy)
+  chmodSync(copy, 0o600)
+  return copy
+}
+
+/** Makes the same of an empty PostgreSQL database. */
+export async function seedPostgres (url: string, users: number): Promise<SeededDatabase> {
+  await migrate(url)
+  const query = async (sql: string, values: unknown[]) => {
+    const client = new pg.Client({ connectionString: url })
+    await client.connect()
+    try {
+      return await client.query<TokenRow>(sql, values)
+    } finally {
+      await client.end()
+    }
+  }
+  await query(`insert into latchkey.users (username, username_key, password_hash, created_at, updated_at)
+    select 'user' || id, 'user' || id, $1, $2, $2 from generate_series(1, $3::int) as id order by id`, [passwordHash, new Date(createdAtMs), users])
+  await query(`insert into latchkey.tokens (id, user_id, kind, description, created_at, expires_at)
+    select gen_random_uuid(), id, 'login', 'autocannon', $1, $2 from latchkey.users`, [new Date(createdAtMs), new Date(expiresAtMs)])
+  await query('analyze', [])
+  return {
+    name: 'PostgreSQL',
+    url,
+    async tokens (count) {
+      const { rows } = await query('select id, user_id::int as "userId" from latchkey.tokens where (user_id - 1) % $1 = 0 order by user_id limit $2', [stepOf(users, count), count])
+      return rows.map(signToken)
+    }
+  }
+}
+
+/** Starts Latchkey on a database, as an operator would; without the logs of requests, which other servers do not write either. */
+export function startLatchkey ({ url }: SeededDatabase, env: Record<string, string> = {}): Promise<ServerProcess> {
+  return startServer('dist/server.js', { DATABASE_URL: url, SECRET_KEY: secretKey, LOG_LEVEL: 'warn', ...env })
+}

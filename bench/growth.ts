@@ -1,0 +1,67 @@
+import { dirname } from 'node:path'
+import { fileOf, type SeededDatabase, seedSqlite, startLatchkey } from './databases.js'
+import { removeFolder } from './lifetimes.js'
+import { type Figures, type Load, medianFigures, runWindow, withTokens } from './load.js'
+import { loginConnections } from './logins.js'
+import { logins } from './people.js'
+import type { ServerProcess } from './processes.js'
+import { progress } from './progress.js'
+import type { Scale } from './scale.js'
+import { inRounds } from './statistics.js'
+
+/** How many users, spread evenly over all there are, come back and log in. */
+const visitors = 1_000
+
+/** What a database with so many users makes of them. */
+export interface GrowthFigures {
+  users: number
+  guarded: Figures
+  logins: Figures
+  /** Requests per second over those of the smallest database. */
+  guardedRatio: number
+  loginRatio: number
+}
+
+/** Measures whether many users make Latchkey on SQLite slower than few. */
+export async function measureGrowth ({ growth, rounds, windowSeconds, loginSeconds, warmUpSeconds }: Scale): Promise<GrowthFigures[]> {
+  const databases: SeededDatabase[] = []
+  const servers: ServerProcess[] = []
+  const guarded: Load[] = []
+  const logging: Load[] = []
+  for (const users of growth) {
+    progress(`growth: making ${users} users`)
+    const database = await seedSqlite(users)
+    const server = await startLatchkey(database)
+    databases.push(database)
+    servers.push(server)
+    const count = Math.min(users, visitors)
+    guarded.push({ server, path: '/need_login', connections: 64, requests: withTokens(await database.tokens(count)) })
+    const ids = Array.from({ length: count }, (_, i) => 1 + i * Math.floor(users / count))
+    logging.push({ server, path: '/api/v1/login', connections: loginConnections, requests: logins(ids) })
+  }
+
+  const measure = async (loads: Load[], seconds: number, what: string): Promise<Figures[]> => {
+    const results = await inRounds(loads, rounds, async (load, round) => {
+      progress(`round ${round + 1} of ${rounds}: growth, ${what}, ${growth[loads.indexOf(load)]} users`)
+      if (round === 0 && warmUpSeconds > 0) await runWindow(load, warmUpSeconds)
+      return await runWindow(load, seconds)
+    })
+    return results.map(({ measurements }) => medianFigures(measurements))
+  }
+  const guardedFigures = await measure(guarded, windowSeconds, 'token checks')
+  const loginFigures = await measure(logging, loginSeconds, 'logins')
+  for (const server of servers) await server.stop()
+  for (const { url } of databases) removeFolder(dirname(fileOf(url)))
+
+  return growth.flatMap((users, i) => {
+    const [guarded, logins, fewGuarded, fewLogins] = [guardedFigures[i], loginFigures[i], guardedFigures[0], loginFigures[0]]
+    if (guarded === undefined || logins === undefined || fewGuarded === undefined || fewLogins === undefined) return []
+    return [{
+      users,
+      guarded,
+      logins,
+      guardedRatio: guarded.requestsPerSecond / fewGuarded.requestsPerSecond,
+      loginRatio: logins.requestsPerSecond / fewLogins.requestsPerSecond
+    }]
+  })
+}

@@ -1,0 +1,123 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { closeSync, openSync, readFileSync } from 'node:fs'
+import { get } from 'node:http'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { endWithUs, temporaryFolder } from './lifetimes.js'
+
+const root = join(import.meta.dirname, '..')
+const pollMs = 2
+const startDeadlineMs = 20_000
+const stopDeadlineMs = 5_000
+
+/** A server that answers. */
+export interface ServerProcess {
+  /** Without a slash at the end. */
+  url: string
+  pid: number
+  /** From the spawn to the first answer, in milliseconds. */
+  startMs: number
+  stop: () => Promise<void>
+}
+
+/** A port of the loopback interface that nobody listens at. */
+export async function freePort (): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = Object(server.address())
+  server.close()
+  return port
+}
+
+function answers (url: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    get(url, { agent: false }, (response) => {
+      response.resume()
+      resolve(response.statusCode === 200)
+    }).on('error', () => resolve(false))
+  })
+}
+
+const hasEnded = (child: ChildProcess) => child.exitCode !== null || child.signalCode !== null
+
+async function stop (child: ChildProcess): Promise<void> {
+  if (hasEnded(child)) return
+  const ended = once(child, 'exit')
+  child.kill('SIGTERM')
+  const timer = setTimeout(() => child.kill('SIGKILL'), stopDeadlineMs)
+  await ended
+  clearTimeout(timer)
+}
+
+/**
+ * Starts a server as a process of its own and waits until it answers `GET /`.
+ *
+ * @param script relative to the project
+ * @param env all of its environment, besides HOST and PORT; what it prints goes to a file
+ */
+export async function startServer (script: string, env: Record<string, string> = {}): Promise<ServerProcess> {
+  const folder = temporaryFolder()
+  const outputFile = join(folder, 'output.log')
+  const url = `http://127.0.0.1:${await freePort()}`
+  const output = openSync(outputFile, 'a')
+  const before = performance.now()
+  const child = spawn(process.execPath, [join(root, script)], {
+    cwd: folder,
+    env: { PATH: process.env.PATH, HOST: '127.0.0.1', PORT: new URL(url).port, ...env },
+    stdio: ['ignore', output, output]
+  })
+  endWithUs(child)
+  closeSync(output)
+  while (!(await answers(url))) {
+    if (hasEnded(child) || performance.now() - before > startDeadlineMs) throw new Error(`${script} does not start: ${readFileSync(outputFile, 'utf8')}`)
+    await delay(pollMs)
+  }
+  return { url, pid: Number(child.pid), startMs: performance.now() - before, stop: () => stop(child) }
+}
+
+/**
+ * Runs a program to its end, and answers what it printed.
+ *
+ * @param script relative to the project
+ */
+export async function runProgram (script: string, args: string[], env: Record<string, string> = {}): Promise<string> {
+  const execArgv = script.endsWith('.ts') ? ['--import', import.meta.resolve('tsx')] : []
+  const child = spawn(process.execPath, [...execArgv, join(root, script), ...args], {
+    cwd: temporaryFolder(),
+    env: { PATH: process.env.PATH, ...env },
+    stdio: ['ignore', 'pipe', 'inherit']
+  })
+  endWithUs(child)
+  let printed = ''
+  child.stdout.setEncoding('utf8').on('data', (text) => { printed += text })
+  const [code] = await once(child, 'close')
+  if (code !== 0) throw new Error(`${script} ended with ${code}: ${printed}`)
+  return printed
+}
+
+function readProcess (pid: number, file: string): string | undefined {
+  try {
+    return readFileSync(`/proc/${pid}/${file}`, 'utf8')
+  } catch {
+    // Only Linux says it there.
+    return undefined
+  }
+}
+
+/** The processor time that a process has used, in microseconds, to 10,000; `undefined` where the system does not say. */
+export function cpuMicroseconds (pid: number): number | undefined {
+  const stat = readProcess(pid, 'stat')
+  if (stat === undefined) return undefined
+  // The name in front may have spaces in it; after it come the fields from the third on, of
+  // which the 14th and the 15th count ticks of 10 ms (proc_pid_stat(5)).
+  const [user, system] = stat.slice(stat.lastIndexOf(')') + 2).split(' ').slice(11, 13)
+  return (Number(user) + Number(system)) * 10_000
+}
+
+/** The memory that a process has in use (resident set size), in MiB; `undefined` where the system does not say. */
+export function residentMebibytes (pid: number): number | undefined {
+  const status = readProcess(pid, 'status')
+  return status === undefined ? undefined : Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) / 1_024
+}

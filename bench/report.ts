@@ -1,0 +1,94 @@
+import type { Circumstances } from './circumstances.js'
+import { hashAlone, hashServed } from './logins.js'
+import { checksPerSecond } from './storm.js'
+import type { Results, Target } from './targets.js'
+
+const none = '–'
+const fixed = (digits: number, unit = '') => (value: number | undefined) =>
+  value === undefined || Number.isNaN(value) ? none : value.toLocaleString('en', { minimumFractionDigits: digits, maximumFractionDigits: digits }) + unit
+const ratio = fixed(2)
+const whole = fixed(0)
+const tenths = fixed(1)
+
+/** A Markdown table whose columns line up; the first holds words, the others figures. */
+function table (head: string[], rows: string[][]): string {
+  const widths = head.map((title, column) => Math.max(...[head, ...rows].map((row) => String(row[column]).length), 3))
+  const line = (cells: string[]) => `| ${cells.map((cell, column) => column === 0 ? cell.padEnd(Number(widths[column])) : cell.padStart(Number(widths[column]))).join(' | ')} |`
+  const rule = `| ${widths.map((width, column) => column === 0 ? '-'.repeat(width) : `${'-'.repeat(width - 1)}:`).join(' | ')} |`
+  return [line(head), rule, ...rows.map(line)].join('\n')
+}
+
+const plural = (count: number, noun: string) => `${whole(count)} ${noun}${count === 1 ? '' : 's'}`
+
+const verdict = (isMet: boolean | undefined) => isMet === undefined ? 'not measured' : isMet ? 'met' : 'not met'
+
+function targetTable (targets: Target[]): string {
+  return table(['against its target', 'measured', 'target', ''], targets.map(({ what, value, unit, atLeast, atMost, isMet }) => {
+    const show = unit === 'ms' ? fixed(1, ' ms') : ratio
+    return [what, show(value), atLeast === undefined ? `≤ ${atMost} ${unit}`.trim() : `≥ ${atLeast} ${unit}`.trim(), verdict(isMet)]
+  }))
+}
+
+function throughputTable ({ throughput }: Results): string {
+  const rows = throughput.map(({ server, route, connections, tokens, ratio: value, requestsPerSecond, p99Ms, cpuMicroseconds }) => {
+    const busy = cpuMicroseconds === undefined ? undefined : cpuMicroseconds * requestsPerSecond / 10_000
+    const what = `${server}: ${route}, ${plural(connections, 'connection')}${tokens === 0 ? '' : `, ${plural(tokens, 'token')}`}`
+    return [what, ratio(value), whole(requestsPerSecond), fixed(2)(p99Ms), tenths(cpuMicroseconds), fixed(0, ' %')(busy)]
+  })
+  return table(['throughput', 'over Fastify', 'requests/s', 'p99 ms', 'CPU µs', 'busy'], rows)
+}
+
+function loginTable ({ logins }: Results): string {
+  const rows = logins.map(({ name, ratio: value, requestsPerSecond, p99Ms, cpuMicroseconds }) =>
+    [[hashAlone, hashServed].includes(name) ? name : `POST /api/v1/login, ${name}`, ratio(value), tenths(requestsPerSecond), whole(p99Ms), whole(cpuMicroseconds)])
+  return table(['logins', 'over the hash', 'a second', 'p99 ms', 'CPU µs'], rows)
+}
+
+function stormTable ({ storms }: Results): string {
+  const rows = storms.map(({ database, ratio: value, requestsPerSecond, stormP99Ms, calmP99Ms, loginsOfferedPerSecond, accepted, refused, slowestAcceptedMs }) =>
+    [database, ratio(value), whole(requestsPerSecond), fixed(2)(stormP99Ms), fixed(2)(calmP99Ms), whole(loginsOfferedPerSecond), whole(accepted), whole(refused), whole(slowestAcceptedMs)])
+  return table([`/need_login, ${whole(checksPerSecond)} a second`, 'storm over calm', 'requests/s', 'p99 ms', 'calm p99 ms', 'logins/s offered', 'accepted', '503', 'slowest ms'], rows)
+}
+
+function growthTable ({ growth }: Results): string {
+  const smallest = plural(Number(growth[0]?.users), 'user')
+  const rows = [
+    ...growth.map(({ users, guarded, guardedRatio }) => [`/need_login, ${plural(users, 'user')}`, ratio(guardedRatio), whole(guarded.requestsPerSecond), fixed(2)(guarded.p99Ms), tenths(guarded.cpuMicroseconds)]),
+    ...growth.map(({ users, logins, loginRatio }) => [`POST /api/v1/login, ${plural(users, 'user')}`, ratio(loginRatio), tenths(logins.requestsPerSecond), whole(logins.p99Ms), whole(logins.cpuMicroseconds)])
+  ]
+  return table(['growth, SQLite', `over ${smallest}`, 'requests/s', 'p99 ms', 'CPU µs'], rows)
+}
+
+function startTable ({ starts }: Results): string {
+  const [bare] = starts
+  const over = (value: number | undefined, reference: number | undefined) => ratio(value === undefined || reference === undefined ? undefined : value / reference)
+  const rows = starts.map(({ server, startMs, idleMebibytes, loadedMebibytes }) => [server,
+    over(startMs, bare?.startMs), over(idleMebibytes, bare?.idleMebibytes), over(loadedMebibytes, bare?.loadedMebibytes),
+    whole(startMs), whole(idleMebibytes), whole(loadedMebibytes)])
+  return table(['start and memory', 'start', 'idle', 'loaded', 'start ms', 'idle MiB', 'loaded MiB'], rows)
+}
+
+/** All figures for people, the ratios first. */
+export function report ({ date, node, platform, processors, model, isSmoke }: Circumstances, targets: Target[], results: Results): string {
+  return `Latchkey beside others · ${date} · Node ${node} · ${platform} · ${plural(processors, 'processor')}: ${model}${isSmoke ? '\n\nToo short to be read: these figures only show that they can be measured.' : ''}
+
+${targetTable(targets)}
+
+${throughputTable(results)}
+
+"over Fastify" is against bare Fastify that answers the same, with as many connections. CPU is the
+server's own, for each request, without that of PostgreSQL; "busy" is how much of a processor that
+makes: with 64 connections much less than 100 % means that the server waited for autocannon, or
+for its database.
+
+${loginTable(results)}
+
+How many people can log in in a second is a choice of the hash, not of the server: that is what the
+hash is for.
+
+${stormTable(results)}
+
+${growthTable(results)}
+
+${startTable(results)}`
+}

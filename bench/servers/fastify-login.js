@@ -1,0 +1,27 @@
+// Bare Fastify that verifies one password, some at once, and does nothing else: no database, no
+// token, no limit. What HTTP leaves of the hash, with whoever asks on the same processors.
+import { verify } from '@node-rs/argon2'
+import Fastify from 'fastify'
+
+const { HASH, CONCURRENCY, PORT } = process.env
+
+const answer = { token: 'x'.repeat(240), token_type: 'Bearer', expires_in: 172_800 }
+const waiting = []
+let running = 0
+
+async function verifyInTurn (password) {
+  if (running >= Number(CONCURRENCY)) await new Promise((resolve) => waiting.push(resolve))
+  else running++
+  try {
+    return await verify(HASH, password)
+  } finally {
+    const next = waiting.shift()
+    if (next === undefined) running--
+    else next()
+  }
+}
+
+const app = Fastify()
+app.get('/', async () => 'ready')
+app.post('/api/v1/login', async (request, reply) => await verifyInTurn(request.body.password) ? answer : reply.code(401).send())
+await app.listen({ host: '127.0.0.1', port: Number(PORT) })

@@ -1,0 +1,12 @@
+// The least that a service with a database is: what starting it costs, and what it keeps in memory.
+import Database from 'better-sqlite3'
+import Fastify from 'fastify'
+
+const db = new Database(process.env.DATABASE_FILE)
+db.pragma('journal_mode = WAL')
+const findUser = db.prepare('SELECT id, username, email, created_at FROM users WHERE id = ?')
+
+const fastify = Fastify()
+fastify.get('/', async () => 'Hello, World!')
+fastify.get('/user', async () => findUser.get(1))
+await fastify.listen({ port: Number(process.env.PORT), host: process.env.HOST })

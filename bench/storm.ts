@@ -1,0 +1,77 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { type SeededDatabase, startLatchkey } from './databases.js'
+import { type Load, runWindow, withTokens } from './load.js'
+import { accounts, type LoginFigures } from './logins.js'
+import { logins } from './people.js'
+import { runProgram } from './processes.js'
+import { progress } from './progress.js'
+import type { Scale } from './scale.js'
+
+/** How many token checks are asked for in a second, over how many connections. */
+export const checksPerSecond = 1_000
+const connections = 8
+/** How many more logins come than can be done. */
+const overload = 3
+/** How long the process that makes the storm takes to start, at most. */
+const stormStartMs = 1_000
+
+/** How those who log in fare. */
+export interface StormCounts {
+  /** 200 */
+  accepted: number
+  /** 503 */
+  refused: number
+  /** Anything else. */
+  others: number
+  slowestAcceptedMs: number
+}
+
+/** Token checks without and with a storm of logins beside them. */
+export interface StormFigures extends StormCounts {
+  database: string
+  /** p99 with the storm over p99 without it. */
+  ratio: number
+  calmP99Ms: number
+  stormP99Ms: number
+  /** How many token checks were answered in a second of the storm. */
+  requestsPerSecond: number
+  loginsOfferedPerSecond: number
+}
+
+/** Measures how token checks fare while three times more people log in than can. */
+export async function measureStorms (databases: SeededDatabase[], capacities: LoginFigures[], { calmSeconds, stormSeconds, settleSeconds }: Scale): Promise<StormFigures[]> {
+  const figures: StormFigures[] = []
+  for (const database of databases) {
+    const capacity = Number(capacities.find(({ name }) => name === database.name)?.requestsPerSecond)
+    // The limits of each address stay on: everybody comes from another one.
+    const server = await startLatchkey(database, { TRUST_PROXY: '127.0.0.1' })
+    const load: Load = { server, path: '/need_login', connections, requests: withTokens(await database.tokens(1)), perSecond: checksPerSecond, settleSeconds }
+    progress(`token checks, ${database.name}, calm`)
+    const calm = await runWindow(load, calmSeconds)
+
+    progress(`token checks, ${database.name}, with ${Math.round(overload * capacity)} logins a second beside them`)
+    const beginAtMs = Date.now() + stormStartMs
+    const storming = runProgram('bench/login-storm.ts', [], {
+      URL: server.url,
+      REQUESTS: JSON.stringify(logins(Array.from({ length: accounts }, (_, i) => i + 1))),
+      PER_SECOND: String(overload * capacity),
+      SECONDS: String(stormSeconds),
+      BEGIN_AT_MS: String(beginAtMs)
+    })
+    const checking = delay(beginAtMs - Date.now()).then(() => runWindow(load, stormSeconds))
+    const [printed, stormy] = await Promise.all([storming, checking])
+    const counts: StormCounts = JSON.parse(printed)
+    if (counts.others > 0) throw new Error(`${counts.others} logins were answered neither 200 nor 503`)
+    figures.push({
+      database: database.name,
+      ratio: stormy.p99Ms / calm.p99Ms,
+      calmP99Ms: calm.p99Ms,
+      stormP99Ms: stormy.p99Ms,
+      requestsPerSecond: stormy.requestsPerSecond,
+      loginsOfferedPerSecond: overload * capacity,
+      ...counts
+    })
+    await server.stop()
+  }
+  return figures
+}

@@ -1,0 +1,105 @@
+import { copySqlite, type SeededDatabase, startLatchkey } from './databases.js'
+import { type Figures, type Load, medianFigures, runWindow, withTokens } from './load.js'
+import { secretKey } from './people.js'
+import { startServer, type ServerProcess } from './processes.js'
+import { progress } from './progress.js'
+import type { Scale } from './scale.js'
+
+/** How a route of a server does under load. */
+export interface ThroughputCell extends Figures {
+  server: string
+  route: string
+  connections: number
+  /** How many different tokens its requests bring, in turn. */
+  tokens: number
+  /** Its requests per second over those of bare Fastify that answers the same, with as many connections. */
+  ratio: number
+}
+
+interface Cell extends Load {
+  name: string
+  tokens: number
+}
+
+const connectionCounts = [64, 1]
+/** How many people come back in turn, where it is not always the same one. */
+const tokenCount = 5_000
+
+/** What the bare framework is called. */
+export const bareFastify = 'Fastify'
+/** What the guard that the READMEs lead to is called. */
+export const textbook = 'Fastify, @fastify/jwt, drizzle'
+const http = 'node:http'
+const express = 'Express, jsonwebtoken, better-sqlite3'
+
+/** What Latchkey on a database is called. */
+export const latchkeyOn = (database: string) => `Latchkey, ${database}`
+
+async function accountOf ({ url }: ServerProcess, token: string | undefined): Promise<string> {
+  const response = await fetch(`${url}/api/v1/me`, { headers: { authorization: `Bearer ${token}` } })
+  if (!response.ok) throw new Error(`GET /api/v1/me answers ${response.status}`)
+  return await response.text()
+}
+
+/** Starts all that is compared. */
+async function startAll (databases: SeededDatabase[]): Promise<{ cells: Cell[], stop: () => Promise<unknown> }> {
+  const [sqlite] = databases
+  if (sqlite === undefined) throw new Error('there is no database')
+  const many = await sqlite.tokens(tokenCount)
+  const copy = () => ({ DATABASE_FILE: copySqlite(sqlite), SECRET_KEY: secretKey })
+  const [logging, httpServer, textbookServer, expressServer] = await Promise.all([
+    startLatchkey(sqlite, { LOG_LEVEL: 'info' }),
+    startServer('bench/servers/http-hello.js'),
+    startServer('bench/servers/textbook.js', copy()),
+    startServer('bench/servers/express.js', copy())
+  ])
+  const latchkeys = await Promise.all(databases.map(async (database) => ({ name: latchkeyOn(database.name), server: await startLatchkey(database), many: await database.tokens(tokenCount) })))
+  const fastifyServer = await startServer('bench/servers/fastify-hello.js', { ACCOUNT: await accountOf(logging, many[0]) })
+
+  const cells = connectionCounts.flatMap((connections): Cell[] => {
+    const open = (name: string, server: ServerProcess, path: string): Cell => ({ name, server, path, connections, tokens: 0, requests: [{}] })
+    const guarded = (name: string, server: ServerProcess, path: string, tokens: string[]): Cell => ({ name, server, path, connections, tokens: tokens.length, requests: withTokens(tokens) })
+    const one = many.slice(0, 1)
+    return [
+      open(http, httpServer, '/'),
+      open(bareFastify, fastifyServer, '/'),
+      open(bareFastify, fastifyServer, '/json'),
+      guarded(express, expressServer, '/need_login', one),
+      guarded(textbook, textbookServer, '/need_login', one),
+      ...connections === 1 ? [] : [guarded(textbook, textbookServer, '/need_login', many)],
+      ...latchkeys.flatMap(({ name, server, many }) => [
+        open(name, server, '/'),
+        ...['/need_login', '/api/v1/me'].flatMap((path) => [guarded(name, server, path, many.slice(0, 1)), guarded(name, server, path, many)])
+      ]),
+      ...connections === 1 ? [] : [guarded(`${latchkeyOn(sqlite.name)}, requests logged`, logging, '/need_login', one)]
+    ]
+  })
+  const servers = [logging, httpServer, textbookServer, expressServer, fastifyServer, ...latchkeys.map(({ server }) => server)]
+  return { cells, stop: () => Promise.all(servers.map((server) => server.stop())) }
+}
+
+/**
+ * Measures what the platform, the framework, a textbook guard, a peer and Latchkey answer in a
+ * second. Each round has processes of its own: what is compiled how, and lies where, is a matter
+ * of luck that lasts as long as a process, and makes a difference of a tenth.
+ */
+export async function measureThroughput (databases: SeededDatabase[], { rounds, windowSeconds, singleSeconds, warmUpSeconds }: Scale): Promise<ThroughputCell[]> {
+  const results: Array<{ cell: Cell, measurements: Figures[] }> = []
+  for (let round = 1; round <= rounds; round++) {
+    const { cells, stop } = await startAll(databases)
+    for (const [i, cell] of cells.entries()) {
+      progress(`round ${round} of ${rounds}: ${cell.name}: ${cell.path}, connections: ${cell.connections}, tokens: ${cell.tokens}`)
+      if (warmUpSeconds > 0) await runWindow(cell, warmUpSeconds)
+      const { measurements } = results[i] ??= { cell, measurements: [] }
+      measurements.push(await runWindow(cell, cell.connections === 1 ? singleSeconds : windowSeconds))
+    }
+    await stop()
+  }
+
+  const measured = results.map(({ cell: { name, path, connections, tokens }, measurements }) => ({ server: name, route: path, connections, tokens, ...medianFigures(measurements) }))
+  return measured.map((cell) => {
+    const route = ['/json', '/api/v1/me'].includes(cell.route) ? '/json' : '/'
+    const bare = measured.find(({ server, route: bareRoute, connections }) => server === bareFastify && bareRoute === route && connections === cell.connections)
+    return { ...cell, ratio: cell.requestsPerSecond / Number(bare?.requestsPerSecond) }
+  })
+}
