@@ -15,7 +15,7 @@ import errors, { clientErrorHandler, frameworkErrorHandler, replyWithError } fro
 import forwarded from './plugins/forwarded.js'
 import notFound from './plugins/not-found.js'
 import openapi from './plugins/openapi.js'
-import requestLog from './plugins/request-log.js'
+import requestLog, { WithoutRequests } from './plugins/request-log.js'
 import securityHeaders from './plugins/security-headers.js'
 import greeting from './routes/greeting/index.js'
 import health from './routes/health/index.js'
@@ -54,6 +54,7 @@ export async function buildApp (config: Config, options: BuildOptions = {}): Pro
     // With a logger of its own Fastify listens for the end of every answer, if only to say
     // nothing; who wants a line for each has a hook for it.
     childLoggerFactory: (none, bindings, options) => log.child(bindings, options),
+    logController: new WithoutRequests(),
     schemaController: { compilersFactory: lazyCompilers },
     trustProxy: config.trustProxy,
     // Unique beyond this process: the audit trail refers to the log by it.

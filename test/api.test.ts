@@ -280,6 +280,20 @@ for (const database of databases) {
         t.match((await logIn(app)).json(), { statusCode: 404, code: 'USERNAME_UNKNOWN' })
       })
 
+      t.test('logs one line for each request, when it is answered; with debug also when it comes; with warn none', async (t) => {
+        for (const [level, messages] of [['info', ['request completed']], ['debug', ['incoming request', 'request completed']], ['warn', []]] as const) {
+          const lines: string[] = []
+          const app = await build(t, { LOG_LEVEL: level }, { logStream: { write: (line) => { lines.push(line) } } })
+          await app.inject('/need_login?token=secret')
+          await app.inject('/nothing')
+          const logged = lines.map((line) => JSON.parse(line))
+          t.same(logged.map(({ msg }) => msg), [...messages, ...messages])
+          for (const line of logged) t.match(line, { level: Number, time: Number, reqId: /^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/, req: { method: 'GET', path: /^\/(?:need_login|nothing)$/, address: '127.0.0.1' } })
+          t.match(logged.filter(({ res }) => res !== undefined).map(({ res, responseTime }) => [res.statusCode, typeof responseTime]), level === 'warn' ? [] : [[400, 'number'], [404, 'number']])
+          t.equal(new Set(logged.map(({ reqId }) => reqId)).size, level === 'warn' ? 0 : 2, 'each request has an id of its own')
+        }
+      })
+
       t.test('logs every outcome with user id and address, and no secret; a newline forges no line', async (t) => {
         const lines: string[] = []
         const app = await build(t, { LOG_LEVEL: 'trace' }, { logStream: { write: (line) => { lines.push(line) } } })

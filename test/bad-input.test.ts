@@ -426,7 +426,26 @@ t.test('HTTP', async (t) => {
       t.match(headers, { 'x-content-type-options': 'nosniff', 'referrer-policy': 'no-referrer', 'content-security-policy': /default-src 'none'/, 'x-frame-options': String }, url)
       t.notOk('x-powered-by' in headers || 'server' in headers || 'strict-transport-security' in headers)
       t.notOk('access-control-allow-origin' in headers, 'no CORS unless it is asked for')
+      // What only means something to a page is on pages only.
+      t.equal('cross-origin-opener-policy' in headers, url.startsWith('/docs'), url)
     }
+  })
+
+  t.test('the docs page is there for HEAD and for many at once, and closes with the server', async (t) => {
+    const app = await build(t)
+    const answers = await Promise.all(Array.from({ length: 5 }, () => app.inject('/docs')))
+    for (const { statusCode, headers } of answers) {
+      t.equal(statusCode, 200)
+      t.match(headers, { 'content-type': /^text\/html/, 'content-security-policy': /script-src 'self'/ })
+    }
+    t.match(await app.inject({ method: 'HEAD', url: '/docs' }), { statusCode: 200, body: '' })
+    t.equal((await app.inject({ method: 'POST', url: '/docs' })).statusCode, 405)
+    t.match((await app.inject('/docs/static/%00')).json(), { code: /ROUTE_NOT_FOUND|REQUEST_MALFORMED/ })
+    const url = await app.listen({ port: 0 })
+    const { host } = new URL(url)
+    const answer = await raw(app, `GET /docs HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`)
+    t.equal(statusOf(answer), 200)
+    await app.close()
   })
 })
 

@@ -1,6 +1,9 @@
 import { createHmac, randomUUID } from 'node:crypto'
-import type { FastifyInstance } from 'fastify'
+import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
+import latchkey from '../src/index.js'
+import { refusalsOf } from '../src/lib/guards.js'
+import { asUser, testOptions } from '../src/testing.js'
 import { databases } from './databases.js'
 import { bob, buildOn, logIn, needLogin, secretKey, tokenOf } from './helper.js'
 
@@ -109,6 +112,22 @@ for (const database of databases) {
       await app.roles.revoke(1, 'admin')
       t.equal((await app.inject({ url: '/admin', headers: { authorization: token } })).statusCode, 403)
       t.match(await me(), { roles: ['editor', 'reader'] })
+    })
+
+    t.test('authenticateWithRoles guards a route of another app, says who is asking and what they are, and is documented', async (t) => {
+      const app = Fastify()
+      t.teardown(() => app.close())
+      await app.register(latchkey, { ...testOptions(), databaseUrl: await database.create(t) })
+      app.get('/mine', { preHandler: app.authenticateWithRoles }, async ({ currentUser, currentRoles }) => ({ currentUser, currentRoles }))
+      app.get('/open', async ({ currentRoles }) => ({ currentRoles }))
+      app.get('/plain', { preHandler: app.authenticate }, async ({ currentRoles }) => ({ currentRoles }))
+      const { token: authorization } = await asUser(app, 'bob', { roles: ['editor', 'author'] })
+      const headers = { authorization }
+      t.match((await app.inject({ url: '/mine', headers })).json(), { currentUser: { id: 1, username: 'bob' }, currentRoles: ['author', 'editor'] })
+      for (const url of ['/open', '/plain']) t.same((await app.inject({ url, headers })).json(), { currentRoles: null })
+      t.match((await app.inject('/mine')).json(), { code: 'AUTHORIZATION_MISSING' })
+      t.match((await app.inject({ url: '/mine', headers: { authorization: 'x.y.z' } })).json(), { code: 'TOKEN_INVALID' })
+      t.same(refusalsOf({ preHandler: app.authenticateWithRoles }), refusalsOf({ preHandler: app.authenticate }))
     })
 
     t.test('roles come with the same query', async (t) => {

@@ -4,6 +4,8 @@ import { printableAddress } from './networks.js'
 
 /** The path of a request's target, which may be a whole URL (RFC 9112, section 3.2.2) with a user and a password in it. */
 function pathOf (target: string): string {
+  // As nearly all of them are.
+  if (target.startsWith('/') && !/[?#]/.test(target)) return target
   return target.replace(/[?#].*$/s, '').replace(/^[a-z][a-z\d+.-]*:\/\/[^/]*/i, '')
 }
 

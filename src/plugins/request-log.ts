@@ -1,5 +1,11 @@
-import type { FastifyPluginAsync } from 'fastify'
+import Fastify, { type FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
+
+/** Fastify's log without its two lines for each request: its `logController`. */
+export class WithoutRequests extends Fastify.LogController {
+  override incomingRequest (): void {}
+  override requestCompleted (): void {}
+}
 
 /** One line for each request, when it is answered; with the level debug another one when it comes. */
 const plugin: FastifyPluginAsync = async (app) => {
