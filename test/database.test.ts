@@ -2,7 +2,7 @@ import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, write
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import Database from 'better-sqlite3'
-import { DrizzleQueryError, sql } from 'drizzle-orm'
+import { DrizzleQueryError, eq, sql } from 'drizzle-orm'
 import { getTableConfig } from 'drizzle-orm/sqlite-core'
 import t from 'tap'
 import { isConflict, isForeignKeyViolation, isUnavailable } from '../src/database/faults.js'
@@ -119,6 +119,16 @@ t.test('openStore', async (t) => {
     drizzles.exec('create table tokens (id integer); create table __drizzle_migrations (id integer, hash text, created_at numeric)')
     drizzles.close()
     await t.rejects(openStore(`sqlite:///${stranger}`), { name: 'StoreError', message: /table `tokens` already exists/ })
+  })
+
+  t.test('a look-up has nothing but placeholders in it', async (t) => {
+    const store = await openStore('sqlite://')
+    t.teardown(() => store.close())
+    const { db, tables: { users } } = store
+    const columns = { username: users.username }
+    t.throws(() => store.prepareLookup('fixed', columns, db.select(columns).from(users).where(eq(users.id, 1))), TypeError)
+    const find = store.prepareLookup('by_id', columns, db.select(columns).from(users).where(eq(users.id, sql.placeholder('id'))))
+    t.equal(await find({ id: 1 }), undefined)
   })
 
   t.test('rows that refer to nothing are found after a migration', async (t) => {

@@ -4,7 +4,7 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import latchkey from '../src/index.js'
 import { testOptions } from '../src/testing.js'
-import { bob, logIn, signUp, tokenOf } from './helper.js'
+import { bob, build, logIn, signUp, tokenOf } from './helper.js'
 
 /** An app of somebody else. */
 function host (t: Test): FastifyInstance {
@@ -159,4 +159,17 @@ t.test('what the host has for itself stays: error handler, not-found handler, li
   await app.roles.grant(1, 'editor')
   t.equal((await app.inject({ url: '/mine', headers: { authorization: token } })).body, 'bob')
   t.match((await signUp(app, { username: '' })).json(), { statusCode: 422, code: 'VALIDATION_FAILED' }, 'and ours are answered as ever')
+})
+
+t.test('the server validates and serializes routes that are added to it, by Fastify\'s own rules', async (t) => {
+  const app = await build(t)
+  app.get('/double', {
+    schema: {
+      hide: true,
+      querystring: { type: 'object', properties: { number: { type: 'integer' } }, required: ['number'] },
+      response: { 200: { type: 'object', properties: { double: { type: 'integer' } } } }
+    }
+  }, async ({ query }) => ({ double: 2 * Object(query).number, secret: 'not in the schema' }))
+  t.same((await app.inject('/double?number=21')).json(), { double: 42 })
+  for (let i = 0; i < 2; i++) t.equal((await app.inject('/double?number=x')).statusCode, 400)
 })

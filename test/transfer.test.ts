@@ -297,7 +297,7 @@ t.test('files', async (t) => {
   t.match(await keyless.latchkey(['import', withoutTokens]), { code: 0, err: 'there was no SECRET_KEY: a new one was made and kept in .env\n' })
 
   refused(t, await commandLine(t).latchkey(['export']), /there is no database/)
-  await app.store.db.run('drop table user_roles')
+  await app.store.db.run('drop table roles')
   const partial = join(folder, 'partial.ndjson')
   t.match(await latchkey(['export', partial]), { code: 1 })
   t.notOk(existsSync(partial), 'of a file that cannot be finished nothing is left')

@@ -55,21 +55,16 @@ async function buildPage (app: FastifyInstance): Promise<FastifyInstance> {
  */
 const plugin: FastifyPluginAsync = async (app) => {
   let page: Promise<FastifyInstance> | undefined
-  let isDraining = false
   for (const url of ['/docs', '/docs/*']) {
     app.get(url, { schema: { hide: true } }, async (request, reply) => {
       page ??= buildPage(app)
       const { routing } = await page
-      const headers = { ...reply.getHeaders(), ...pageHeaders, ...isDraining && { connection: 'close' } }
-      for (const [name, value] of Object.entries(headers)) reply.raw.setHeader(name, String(value))
+      for (const [name, value] of Object.entries({ ...reply.getHeaders(), ...pageHeaders })) reply.raw.setHeader(name, String(value))
       reply.hijack()
       routing(request.raw, reply.raw)
     })
   }
-  app.addHook('preClose', async () => {
-    isDraining = true
-    await (await page)?.close()
-  })
+  app.addHook('preClose', async () => { await (await page)?.close() })
 }
 
 export default fp(plugin, { name: 'latchkey-docs', fastify: '5.x', dependencies: ['latchkey-openapi'] })

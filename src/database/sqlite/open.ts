@@ -125,20 +125,19 @@ export async function openSqlite (url: string, { mustExist = false, keepsReserve
   const inMemory = file === ':memory:'
   if (mustExist && !inMemory && !existsSync(file)) throw new StoreError(`there is no database ${file}`)
   let client: Database.Database | undefined
-  let light: Database.Database | undefined
   let reserve: Reserve = noReserve
   try {
     if (!inMemory) prepareFile(file)
     client = new Database(file, { timeout: migrationRetryMs })
     if (keepsReserve && !inMemory) reserve = keepReserve(file)
     await prepare(client, reserve)
-    if (!inMemory) light = openLight(file)
-    const untilFull = retryWhenFull(client, reserve)
-    aroundWrites(writerTo(client, reserve), light && writerTo(light, reserve))
-    const db = drizzle(client, { schema: tables })
     // Only now is the file known to be ours to restrict. SQLite gives -wal and -shm its mode,
     // but they may be older than that.
     for (const path of ['', '-wal', '-shm'].map((suffix) => file + suffix)) if (existsSync(path)) chmodSync(path, 0o600)
+    const light = inMemory ? undefined : openLight(file)
+    const untilFull = retryWhenFull(client, reserve)
+    aroundWrites(writerTo(client, reserve), light && writerTo(light, reserve))
+    const db = drizzle(client, { schema: tables })
     const opened = client
     // The one cast: sync results are awaited like async ones, so queries fit every dialect.
     const port = db as unknown as Store['db']
@@ -172,7 +171,6 @@ export async function openSqlite (url: string, { mustExist = false, keepsReserve
     }
   } catch (error) {
     reserve.close()
-    light?.close()
     client?.close()
     throw new StoreError(`cannot open the database ${file}: ${Object(error).message}`, { cause: error })
   }
