@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import cors from '@fastify/cors'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { pino } from 'pino'
@@ -6,7 +7,6 @@ import latchkey from './index.js'
 import type { HashParameters } from './lib/password-hashes.js'
 import { lazyCompilers } from './lib/lazy-compilers.js'
 import { loggerOptions } from './lib/logger-options.js'
-import { requestIds } from './lib/request-ids.js'
 import { pluginSettingsOf } from './lib/settings.js'
 import { usernameMaxLength } from './lib/usernames.js'
 import docs from './plugins/docs.js'
@@ -58,7 +58,7 @@ export async function buildApp (config: Config, options: BuildOptions = {}): Pro
     schemaController: { compilersFactory: lazyCompilers },
     trustProxy: config.trustProxy,
     // Unique beyond this process: the audit trail refers to the log by it.
-    genReqId: requestIds(),
+    genReqId: () => randomUUID(),
     routerOptions: { maxParamLength: paramMaxLength },
     pluginTimeout: pluginTimeoutMs,
     requestTimeout: requestTimeoutMs,

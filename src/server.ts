@@ -10,7 +10,7 @@ const drainDeadlineMs = 6_000
 const exitDeadlineMs = 7_000
 
 const sink = logSink(process.stdout.fd)
-process.on('exit', sink.flush)
+process.on('exit', sink.flushSync)
 
 async function serve (): Promise<void> {
   const { config, isSecretKeyNew } = loadEnvironment(process.env)

@@ -1,4 +1,5 @@
 import { createHmac } from 'node:crypto'
+import { connect } from 'node:net'
 import Fastify from 'fastify'
 import t from 'tap'
 import { buildApp } from '../src/app.js'
@@ -288,10 +289,40 @@ for (const database of databases) {
           await app.inject('/nothing')
           const logged = lines.map((line) => JSON.parse(line))
           t.same(logged.map(({ msg }) => msg), [...messages, ...messages])
-          for (const line of logged) t.match(line, { level: Number, time: Number, reqId: /^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/, req: { method: 'GET', path: /^\/(?:need_login|nothing)$/, address: '127.0.0.1' } })
+          for (const line of logged) t.match(line, { level: Number, time: Number, reqId: /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/, req: { method: 'GET', path: /^\/(?:need_login|nothing)$/, address: '127.0.0.1' } })
           t.match(logged.filter(({ res }) => res !== undefined).map(({ res, responseTime }) => [res.statusCode, typeof responseTime]), level === 'warn' ? [] : [[400, 'number'], [404, 'number']])
           t.equal(new Set(logged.map(({ reqId }) => reqId)).size, level === 'warn' ? 0 : 2, 'each request has an id of its own')
         }
+      })
+
+      t.test('logs what cannot be routed, and whose client has left', async (t) => {
+        const lines: string[] = []
+        const app = await build(t, { LOG_LEVEL: 'info' }, { logStream: { write: (line) => { lines.push(line) } } })
+        await app.inject('/%zz?secret')
+        await app.inject({ method: 'DELETE', url: `/api/v1/roles/${'a'.repeat(300)}` })
+        const { hostname, port } = new URL(await app.listen({ port: 0 }))
+        const socket = connect(Number(port), hostname)
+        socket.write('POST /api/v1/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{')
+        await new Promise((resolve) => socket.once('connect', () => setTimeout(resolve, 50)))
+        socket.destroy()
+        while (!lines.some((line) => line.includes('request aborted'))) await new Promise((resolve) => setTimeout(resolve, 5))
+        const logged = lines.map((line) => JSON.parse(line)).filter(({ req }) => req !== undefined)
+        t.match(logged, [
+          { msg: 'request completed', req: { method: 'GET', path: '/%zz', address: '127.0.0.1' }, res: { statusCode: 404 } },
+          { msg: 'request completed', req: { method: 'DELETE' }, res: { statusCode: 404 } },
+          { msg: 'request aborted', req: { method: 'POST', path: '/api/v1/login' } }
+        ])
+        t.notMatch(lines.join(''), 'secret')
+      })
+
+      t.test('logs an answer that breaks', async (t) => {
+        const lines: string[] = []
+        const app = await build(t, { LOG_LEVEL: 'info' }, { logStream: { write: (line) => { lines.push(line) } } })
+        app.addHook('onResponse', async () => { throw new Error('a mishap') })
+        app.get('/broken', { schema: { hide: true } }, async () => 'x')
+        await app.inject('/broken')
+        await new Promise((resolve) => setImmediate(resolve))
+        t.match(lines.map((line) => JSON.parse(line)), [{ msg: 'request completed' }, { level: 50, msg: 'request errored', err: { message: 'a mishap' } }])
       })
 
       t.test('logs every outcome with user id and address, and no secret; a newline forges no line', async (t) => {

@@ -431,6 +431,18 @@ t.test('HTTP', async (t) => {
     }
   })
 
+  t.test('a docs page that could not be made is made when the next one asks, and the server closes', async (t) => {
+    const app = await build(t)
+    await app.ready()
+    const { swagger } = app
+    Object.assign(app, { swagger: () => { throw new Error('too many open files') } })
+    for (let i = 0; i < 2; i++) t.match((await app.inject('/docs')).json(), { statusCode: 500, code: 'INTERNAL_SERVER_ERROR', message: 'Internal Server Error' })
+    const failed = await build(t)
+    Object.assign(app, { swagger })
+    t.equal((await app.inject('/docs')).statusCode, 200)
+    await failed.close()
+  })
+
   t.test('the docs page is there for HEAD and for many at once, and closes with the server', async (t) => {
     const app = await build(t)
     const answers = await Promise.all(Array.from({ length: 5 }, () => app.inject('/docs')))

@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, relative, resolve } from 'node:path'
 import createError from '@fastify/error'
+import { Ajv2020 } from 'ajv/dist/2020.js'
 import t from 'tap'
 import errors from '../src/plugins/errors.js'
 import { build, tokenOf } from './helper.js'
@@ -117,6 +118,20 @@ t.test('Swagger UI', async (t) => {
     t.equal((await app.inject(url)).statusCode, 200, url)
   }
   t.notMatch(page.headers['content-security-policy'], /upgrade-insecure-requests|https:/)
+})
+
+t.test('every schema is one: they are compiled without being looked at', async (t) => {
+  const app = await build(t)
+  const ajv = new Ajv2020({ strict: false })
+  const schemas = Object.values(app.getSchemas())
+  const { paths } = JSON.parse((await app.inject('/openapi.json')).body)
+  for (const operations of Object.values<Record<string, { parameters?: Array<{ schema: object }>, requestBody?: { content: Record<string, { schema: object }> } }>>(paths)) {
+    for (const { parameters = [], requestBody = { content: {} } } of Object.values(operations)) {
+      schemas.push(...parameters.map(({ schema }) => schema), ...Object.values(requestBody.content).map(({ schema }) => schema))
+    }
+  }
+  t.ok(schemas.length > 20, String(schemas.length))
+  for (const schema of schemas) t.ok(ajv.validateSchema(Object(schema)), JSON.stringify(ajv.errors))
 })
 
 t.test('the house · dependencies point one way', async (t) => {

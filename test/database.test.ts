@@ -8,6 +8,7 @@ import t from 'tap'
 import { isConflict, isForeignKeyViolation, isUnavailable } from '../src/database/faults.js'
 import { causeOf } from '../src/lib/causes.js'
 import { openStore } from '../src/database/open.js'
+import { readsTogether } from '../src/database/sqlite/reads.js'
 import type { Store } from '../src/database/store.js'
 import { bob, build, fillDisks, logIn, signUp, temporaryFolder } from './helper.js'
 
@@ -119,6 +120,71 @@ t.test('openStore', async (t) => {
     drizzles.exec('create table tokens (id integer); create table __drizzle_migrations (id integer, hash text, created_at numeric)')
     drizzles.close()
     await t.rejects(openStore(`sqlite:///${stranger}`), { name: 'StoreError', message: /table `tokens` already exists/ })
+  })
+
+  t.test('reads of one turn share a transaction; where that fails each is answered by itself, and nothing is left of it', async (t) => {
+    const client = new Database(':memory:')
+    client.exec('create table parent (id integer primary key); create table child (id references parent (id) deferrable initially deferred); insert into parent values (1)')
+    const together = readsTogether(client)
+    const count = client.prepare('select count(*) from parent').pluck()
+    const ask = () => together(() => count.get())
+    const isShared = () => together(() => client.inTransaction)
+    t.same(await Promise.all([isShared(), isShared()]), [true, true])
+    t.equal(await isShared(), false, 'one alone needs none')
+
+    t.same(await Promise.all([ask(), together(() => client.exec('rollback').open), ask()]), [1, true, 1], 'SQLite has ended it, as it does where a disk fails')
+    const [before, failed, after] = await Promise.allSettled([ask(), together(() => { throw new Error('a mishap') }), ask()])
+    t.match([before, failed, after], [{ value: 1 }, { reason: { message: 'a mishap' } }, { value: 1 }])
+    await Promise.all([ask(), together(() => client.exec('insert into child values (7)').open)])
+    t.equal(client.inTransaction, false, 'what cannot be committed is rolled back')
+    t.equal(client.prepare('select count(*) from child').pluck().get(), 0)
+
+    client.exec('begin')
+    t.same(await Promise.all([ask(), ask()]), [1, 1], 'within the transaction of somebody else')
+    t.equal(client.inTransaction, true)
+    client.exec('commit')
+    const rows = client.prepare('select * from parent').iterate()
+    rows.next()
+    t.same(await Promise.all([ask(), ask()]), [1, 1], 'beside somebody who goes through rows')
+    rows.return?.()
+    t.same(await Promise.all([ask(), ask()]), [1, 1])
+    client.close()
+    for (const { status } of await Promise.allSettled([ask(), ask()])) t.equal(status, 'rejected')
+  })
+
+  t.test('only logins, failures and events are written without waiting for the disk', async (t) => {
+    const writes = new Map<string, Set<number>>()
+    const prototype = Object.getPrototypeOf(new Database(':memory:').prepare('select 1'))
+    const originals = { run: prototype.run, all: prototype.all }
+    for (const [name, original] of Object.entries(originals)) {
+      prototype[name] = function (...args: unknown[]) {
+        const [, what] = /^((?:insert into|update|delete from) "\w+")/.exec(this.source) ?? []
+        // Within a transaction it is the one that commits which counts: the same connection.
+        if (what !== undefined) writes.set(what, (writes.get(what) ?? new Set()).add(this.database.pragma('synchronous', { simple: true })))
+        return Reflect.apply(original, this, args)
+      }
+    }
+    t.teardown(() => Object.assign(prototype, originals))
+    const app = await build(t, { DATABASE_URL: `sqlite:///${join(temporaryFolder(t), 'latchkey.sqlite')}`, LOGIN_FAILURES_PER_ACCOUNT: '10' })
+    const [normal, full] = [1, 2]
+    /** How the statements were written that something takes. */
+    async function waysOf (work: () => Promise<unknown>): Promise<Record<string, number[]>> {
+      writes.clear()
+      await work()
+      return Object.fromEntries([...writes].map(([what, ways]) => [what, [...ways]]))
+    }
+    let token = ''
+    const ask = (method: 'POST' | 'PUT' | 'DELETE', path: string, payload?: object) => async () => {
+      const { statusCode } = await app.inject({ method, url: `/api/v1${path}`, headers: { authorization: token }, payload })
+      if (statusCode >= 300) throw new Error(`${method} ${path}: ${statusCode}`)
+    }
+    t.match(await waysOf(() => signUp(app)), { 'insert into "users"': [full] })
+    t.match(await waysOf(async () => { token = (await logIn(app)).json().token }), { 'insert into "login_failures"': [normal], 'delete from "login_failures"': [normal], 'insert into "tokens"': [normal], 'delete from "tokens"': [full] })
+    t.same((await waysOf(() => logIn(app, { ...bob, password: 'wrong' })))['insert into "login_failures"'], [normal])
+    t.match(await waysOf(ask('POST', '/tokens', { description: 'a script' })), { 'insert into "tokens"': [full] })
+    t.match(await waysOf(ask('PUT', '/me/password', { current_password: bob.password, new_password: 'another horse battery' })), { 'update "users"': [full], 'delete from "tokens"': [full] })
+    t.match(await waysOf(ask('POST', '/logout')), { 'delete from "tokens"': [full] })
+    t.same((await waysOf(() => app.events.list({}, 9)))['insert into "events"'], [normal])
   })
 
   t.test('a look-up has nothing but placeholders in it', async (t) => {

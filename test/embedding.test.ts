@@ -173,3 +173,14 @@ t.test('the server validates and serializes routes that are added to it, by Fast
   t.same((await app.inject('/double?number=21')).json(), { double: 42 })
   for (let i = 0; i < 2; i++) t.equal((await app.inject('/double?number=x')).statusCode, 400)
 })
+
+t.test('a schema that cannot be compiled is a fault like any other', async (t) => {
+  const lines: string[] = []
+  const app = await build(t, { LOG_LEVEL: 'error' }, { logStream: { write: (line) => { lines.push(line) } } })
+  app.get('/unread', { schema: { hide: true, querystring: { $ref: 'nothing#' } } }, async () => 'x')
+  app.get('/unsaid', { schema: { hide: true, response: { 200: { type: 'object', properties: { x: { $ref: 'nothing#' } } } } } }, async () => ({ x: 1 }))
+  for (const url of ['/unread', '/unsaid']) {
+    t.match((await app.inject(url)).json(), { statusCode: 500, code: 'INTERNAL_SERVER_ERROR', message: 'Internal Server Error' })
+  }
+  t.match(lines.map((line) => JSON.parse(line)), [{ err: { message: /nothing/ } }, { err: { message: /nothing/ } }])
+})

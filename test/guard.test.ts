@@ -1,4 +1,6 @@
 import { createHmac, randomUUID } from 'node:crypto'
+import v8 from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import latchkey from '../src/index.js'
@@ -140,6 +142,30 @@ for (const database of databases) {
       }
     })
 
+    t.test('the names of roles stay whole: nobody is an admin by half of a name', async (t) => {
+      const app = await build(t)
+      const token = await tokenOf(app)
+      for (const name of ['night admin', 'Admin', 'a\x1fadmin', '']) await t.rejects(app.roles.create({ name, description: 'x' }), TypeError, name)
+      // Written by somebody who knows no rules.
+      await app.store.db.insert(app.store.tables.roles).values({ name: 'night admin', description: 'x' })
+      await app.roles.grant(1, 'night admin')
+      t.equal((await app.inject({ url: '/admin', headers: { authorization: token } })).statusCode, 403)
+      t.same((await app.inject({ url: '/api/v1/me', headers: { authorization: token } })).json().roles, ['night admin'])
+    })
+
+    t.test('a snapshot that is being read holds nobody up', async (t) => {
+      const app = await build(t)
+      const token = await tokenOf(app)
+      const rows = app.store.snapshot(async function * (db) {
+        for (const row of await db.select({ id: app.store.tables.users.id }).from(app.store.tables.users)) yield row
+        for (const row of await db.select({ id: app.store.tables.users.id }).from(app.store.tables.users)) yield row
+      })
+      await rows.next()
+      t.same((await Promise.all([needLogin(app, token), needLogin(app, token)])).map(({ statusCode }) => statusCode), [200, 200])
+      await rows.return(undefined)
+      t.same((await Promise.all([needLogin(app, token), needLogin(app, token)])).map(({ statusCode }) => statusCode), [200, 200])
+    })
+
     t.test('many at once: each gets its own answer', async (t) => {
       const app = await build(t)
       const people = await Promise.all(Array.from({ length: 8 }, async (_, i) => ({ username: `user${i}`, token: await tokenOf(app, { ...bob, username: `user${i}` }) })))
@@ -208,6 +234,18 @@ t.test('a signature is verified once', async (t) => {
     const before = signatures()
     for (let i = 0; i < 3; i++) t.equal((await needLogin(app, token)).json().code, 'TOKEN_EXPIRED')
     t.ok(signatures() - before >= 2, 'it is not kept beyond its time')
+  })
+
+  t.test('and what is remembered of it is no longer than the token, however long the header was', async (t) => {
+    const app = await build(t)
+    const tokens = Array.from({ length: 1_500 }, () => sign({ ...times(), user_id: 1, jti: randomUUID() }))
+    v8.setFlagsFromString('--expose-gc')
+    const collect: () => void = runInNewContext('gc')
+    collect()
+    const before = process.memoryUsage().heapUsed
+    for (const token of tokens) await needLogin(app, `Bearer${' '.repeat(14_000)}${token}`)
+    collect()
+    t.ok(process.memoryUsage().heapUsed - before < 10_000_000, 'the headers were 21 MB')
   })
 
   t.test('with another key it is another matter', async (t) => {

@@ -149,7 +149,7 @@ t.test('a log target that takes nothing stops nobody, and gets the next line whe
   closeSync(closed)
   const lost = logSink(closed)
   lost.write('lost\n')
-  lost.flush()
+  lost.flushSync()
 
   // A pipe that nobody reads takes 64 KiB; afterwards lines are dropped, not waited for.
   const reader = spawn('sleep', ['30'], { stdio: ['pipe', 'ignore', 'ignore'] })
@@ -157,7 +157,7 @@ t.test('a log target that takes nothing stops nobody, and gets the next line whe
   const before = performance.now()
   const full = logSink(fd)
   for (let i = 0; i < 30; i++) full.write(`${'x'.repeat(10_000)}\n`)
-  full.flush()
+  full.flushSync()
   t.ok(performance.now() - before < 5_000)
   reader.kill('SIGKILL')
   await once(reader, 'exit')
@@ -176,16 +176,19 @@ t.test('a log target that takes nothing stops nobody, and gets the next line whe
 })
 
 t.test('a log line that was cut short does not run into the next one', async (t) => {
-  const reader = spawn('sh', ['-c', 'sleep 0.3; cat'], { stdio: ['pipe', 'pipe', 'ignore'] })
+  // It stops itself, and reads when it is told to go on.
+  const reader = spawn('sh', ['-c', 'kill -STOP $$; cat'], { stdio: ['pipe', 'pipe', 'ignore'] })
   const { fd } = Object(reader.stdin)._handle
   const sink = logSink(fd)
   sink.write(`${'x'.repeat(2_000_000)}\n`)
+  const goOn = setInterval(() => reader.kill('SIGCONT'), 10)
+  t.teardown(() => clearInterval(goOn))
   let read = ''
   for await (const piece of reader.stdout.setEncoding('utf8')) {
     read += piece
     if (!reader.stdin.writableEnded) {
       sink.write('{"whole":true}\n')
-      sink.flush()
+      sink.flushSync()
       reader.stdin.end()
     }
   }

@@ -2,9 +2,13 @@ import { createRequire } from 'node:module'
 import type { BuildCompilerFromPool } from '@fastify/ajv-compiler'
 import type { Serializer, SerializerCompiler, SerializerSelector } from '@fastify/fast-json-stringify-compiler'
 import type { FastifySchemaCompiler } from 'fastify'
+import { InternalServerError } from './errors.js'
 
 // To load the compilers, and to compile every schema of ours, would be most of the start.
 const require = createRequire(import.meta.url)
+
+/** How long after it listens a server loads the compilers: before anybody needs them, after it is there. */
+const loadDelayMs = 500
 
 type Validator = ReturnType<FastifySchemaCompiler<unknown>>
 
@@ -13,11 +17,32 @@ export function loadValidatorCompiler (): BuildCompilerFromPool {
   return require('@fastify/ajv-compiler')()
 }
 
+function loadSerializerCompiler (): ReturnType<typeof SerializerSelector> {
+  return require('@fastify/fast-json-stringify-compiler')()
+}
+
+/** For a server that has just begun to listen: what is not loaded yet is there before it is needed, or can no longer be read. */
+export function loadCompilersSoon (): void {
+  setTimeout(() => {
+    loadValidatorCompiler()
+    loadSerializerCompiler()
+  }, loadDelayMs).unref()
+}
+
+/** What cannot be compiled is a fault of ours, whatever it is. */
+function compiledBy<Compiled> (compile: () => Compiled): Compiled {
+  try {
+    return compile()
+  } catch (error) {
+    throw new InternalServerError({ cause: error })
+  }
+}
+
 /** Makes a validator that is compiled when the first value comes. */
 export function lazyValidator (compile: () => Validator): Validator {
   let compiled: Validator | undefined
   const validator: Validator = (value) => {
-    compiled ??= compile()
+    compiled ??= compiledBy(compile)
     const result = compiled(value)
     validator.errors = compiled.errors
     return result
@@ -38,11 +63,10 @@ export function lazySerializers (schemas: () => unknown): SerializerCompiler {
     if (Number(route.httpStatus) >= 400) return JSON.stringify
     let serialize: Serializer | undefined
     return (payload) => {
-      if (serialize === undefined) {
-        const load: typeof SerializerSelector = require('@fastify/fast-json-stringify-compiler')
-        compile ??= load()(schemas(), {})
-        serialize = compile(route)
-      }
+      serialize ??= compiledBy(() => {
+        compile ??= loadSerializerCompiler()(schemas(), {})
+        return compile(route)
+      })
       return serialize(payload)
     }
   }

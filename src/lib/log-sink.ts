@@ -10,8 +10,8 @@ const keptMax = 16_384
 /** Where log lines go. */
 export interface LogSink {
   write: (line: string) => void
-  /** Writes what was kept back: for the end of the process. */
-  flush: () => void
+  /** Writes what was kept back: for the end of the process, and for a fatal line, after which pino asks for it. */
+  flushSync: () => void
 }
 
 /**
@@ -23,7 +23,7 @@ export function logSink (fd: number): LogSink {
   let kept = ''
   let isCutShort = false
 
-  function flush (): void {
+  function flushSync (): void {
     // What follows the first half of a line must not become its second.
     let rest: Uint8Array = Buffer.from(isCutShort ? `\n${kept}` : kept)
     kept = ''
@@ -41,10 +41,10 @@ export function logSink (fd: number): LogSink {
 
   return {
     write (line) {
-      if (kept === '') setImmediate(flush)
+      if (kept === '') setImmediate(flushSync)
       kept += line
-      if (kept.length > keptMax) flush()
+      if (kept.length > keptMax) flushSync()
     },
-    flush
+    flushSync
   }
 }

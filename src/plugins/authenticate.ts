@@ -31,7 +31,7 @@ declare module 'fastify' {
     currentUser: User
     /** The id (`jti`) of the token that the request came with. Set by `authenticate`. */
     currentTokenId: string
-    /** The names of the user's roles, sorted. Set by `authenticateWithRoles`, and by `requireRole`. */
+    /** The names of the user's roles, sorted. Set by `authenticateWithRoles`, and by `requireRole`; null where neither has run. */
     currentRoles: string[]
   }
 }
@@ -87,8 +87,8 @@ const plugin: FastifyPluginAsync<{ securityScheme?: string }> = async (app, { se
 
   const { findOwner, findOwnerWithRoles } = app.tokens
   app.decorate('authenticate', asGuard((request) => identify(request, findOwner), authenticateErrors))
-  app.decorate('authenticateWithRoles', asGuard((request) => identify(request, findOwnerWithRoles, ({ roleNames }) => {
-    request.currentRoles = roleNames === null ? [] : roleNames.split(' ').sort()
+  app.decorate('authenticateWithRoles', asGuard((request) => identify(request, findOwnerWithRoles, ({ roles }) => {
+    request.currentRoles = roles
   }), authenticateErrors))
 
   // A guarded route cannot be undocumented: what is enforced is what is written down.

@@ -24,7 +24,7 @@ const docsPolicy = {
 async function buildPage (app: FastifyInstance): Promise<FastifyInstance> {
   const { default: swaggerUi } = await import('@fastify/swagger-ui')
   const logo = readFileSync(join(import.meta.dirname, '../data/logo.svg'), 'utf8')
-  const page = Fastify({ return503OnClosing: false })
+  const page = Fastify({ loggerInstance: app.log, logController: new Fastify.LogController({ disableRequestLogging: true }), return503OnClosing: false })
   page.setErrorHandler(app.errorHandler)
   page.setNotFoundHandler(() => { throw new RouteNotFound() })
   await page.register(swagger, { mode: 'static', specification: { document: Object(app.swagger()) } })
@@ -54,17 +54,30 @@ async function buildPage (app: FastifyInstance): Promise<FastifyInstance> {
  * @see https://github.com/fastify/fastify-swagger-ui
  */
 const plugin: FastifyPluginAsync = async (app) => {
-  let page: Promise<FastifyInstance> | undefined
+  let built: FastifyInstance | undefined
+  let building: Promise<FastifyInstance> | undefined
+
+  async function page (): Promise<FastifyInstance> {
+    try {
+      building ??= buildPage(app)
+      built = await building
+      return built
+    } catch (error) {
+      // The next one who asks may find what was missing.
+      building = undefined
+      throw error
+    }
+  }
+
   for (const url of ['/docs', '/docs/*']) {
     app.get(url, { schema: { hide: true } }, async (request, reply) => {
-      page ??= buildPage(app)
-      const { routing } = await page
+      const { routing } = await page()
       for (const [name, value] of Object.entries({ ...reply.getHeaders(), ...pageHeaders })) reply.raw.setHeader(name, String(value))
       reply.hijack()
       routing(request.raw, reply.raw)
     })
   }
-  app.addHook('preClose', async () => { await (await page)?.close() })
+  app.addHook('preClose', async () => { await built?.close() })
 }
 
 export default fp(plugin, { name: 'latchkey-docs', fastify: '5.x', dependencies: ['latchkey-openapi'] })

@@ -70,6 +70,8 @@ const bareHeaders = {
 /** Answers requests that Fastify cannot route, such as a malformed URL: its `frameworkErrors`. */
 export function frameworkErrorHandler (thrown: unknown, request: FastifyRequest, reply: FastifyReply): void {
   replyWithError(thrown, request, reply.headers(bareHeaders))
+  // It has no hooks.
+  request.log.info({ req: request, res: reply }, 'request completed')
 }
 
 /**

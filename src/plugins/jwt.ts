@@ -144,8 +144,9 @@ const plugin: FastifyPluginAsync<JwtOptions> = async (app, { secretKey, secretKe
       if (known !== undefined) return known
       const { user_id: userId, jti } = payload
       if (!isUserId(userId)) throw new TokenClaimsInvalid()
-      const found = { payload, userId, tokenId: isTokenId(jti) ? jti : noTokenId }
-      if (token.length <= verifiedTokenMaxLength) verified.set(token, found)
+      const found = Object.freeze({ payload, userId, tokenId: isTokenId(jti) ? jti : noTokenId })
+      // A copy: what is cut out of a header keeps all of the header, which can be long, in memory.
+      if (token.length <= verifiedTokenMaxLength) verified.set(Buffer.from(token, 'latin1').toString('latin1'), found)
       return found
     }
   } satisfies AccessTokens)

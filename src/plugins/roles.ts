@@ -6,7 +6,7 @@ import { lockAdmins } from '../database/locks.js'
 import type { Store } from '../database/store.js'
 import { RoleRequired } from '../lib/errors.js'
 import { asGuard, type Guard, refusalsOf } from '../lib/guards.js'
-import { adminRole } from '../lib/roles.js'
+import { adminRole, roleNameProblem } from '../lib/roles.js'
 
 /** What somebody can be. */
 export type Role = Store['tables']['roles']['$inferSelect']
@@ -35,8 +35,13 @@ function rolesRepository (store: Store) {
       return await db.select().from(roles).orderBy(asc(roles.name))
     },
 
-    /** Makes a role; `undefined` when the name is taken. */
+    /**
+     * Makes a role; `undefined` when the name is taken.
+     *
+     * @throws {TypeError} it is no name of a role
+     */
     async create (role: Role): Promise<Role | undefined> {
+      if (roleNameProblem(role.name) !== undefined) throw new TypeError('not the name of a role')
       const [created] = await db.insert(roles).values(role).onConflictDoNothing().returning()
       return created
     },

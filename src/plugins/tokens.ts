@@ -15,6 +15,9 @@ const lastUsedDelayMs = 1_000
 /** How many uses one statement writes. */
 const usesPerStatement = 1_000
 
+/** What no name of a role can have in it: the unit separator of ASCII. */
+const separator = '\x1f'
+
 type TokenRow = Store['tables']['tokens']['$inferSelect']
 
 /** What a new row is made of. */
@@ -42,7 +45,7 @@ function tokensRepository ({ batch, db, prepare, prepareLookup, tables: { tokens
   const isTheOne = eq(users.id, sql.placeholder('userId'))
   const isTheirs = and(eq(tokens.id, sql.placeholder('tokenId')), eq(tokens.userId, users.id))
   const byToken = prepareLookup('token_owner', owner, db.select(owner).from(users).leftJoin(tokens, isTheirs).where(isTheOne))
-  const namesOfRoles = db.select({ names: sql`string_agg(${userRoles.roleName}, ' ')` }).from(userRoles).where(eq(userRoles.userId, users.id))
+  const namesOfRoles = db.select({ names: sql`string_agg(${userRoles.roleName}, ${sql.raw(`'${separator}'`)})` }).from(userRoles).where(eq(userRoles.userId, users.id))
   const ownerAndRoles = { ...owner, roleNames: sql<string | null>`(${namesOfRoles})` }
   const byTokenWithRoles = prepareLookup('token_owner_roles', ownerAndRoles, db.select(ownerAndRoles).from(users).leftJoin(tokens, isTheirs).where(isTheOne))
 
@@ -93,8 +96,11 @@ function tokensRepository ({ batch, db, prepare, prepareLookup, tables: { tokens
     /** Looks a token's user and row up; `undefined` when the user is gone. */
     findOwner: (ids: { userId: number, tokenId: string }): Promise<TokenOwner | undefined> => byToken(ids),
 
-    /** The same, with the names of the user's roles, in any order and with spaces between them; null for none. */
-    findOwnerWithRoles: (ids: { userId: number, tokenId: string }): Promise<TokenOwner & { roleNames: string | null } | undefined> => byTokenWithRoles(ids),
+    /** The same, with the names of the user's roles, sorted. */
+    async findOwnerWithRoles (ids: { userId: number, tokenId: string }): Promise<TokenOwner & { roles: string[] } | undefined> {
+      const row = await byTokenWithRoles(ids)
+      return row && { ...row, roles: row.roleNames?.split(separator).sort() ?? [] }
+    },
 
     /** A user's living tokens, newest first. */
     async list (userId: number): Promise<Token[]> {

@@ -6,7 +6,7 @@ import { BodyMalformed, type FieldProblem, ValidationFailed } from '../lib/error
 import { descriptionProblem } from '../lib/descriptions.js'
 import { emailProblem } from '../lib/emails.js'
 import { defaultPasswordPolicy, newPasswordProblem, passwordProblem, type PasswordPolicy } from '../lib/password-rules.js'
-import { lazySerializers, lazyValidator, loadValidatorCompiler } from '../lib/lazy-compilers.js'
+import { lazySerializers, lazyValidator, loadCompilersSoon, loadValidatorCompiler } from '../lib/lazy-compilers.js'
 import { roleNameProblem } from '../lib/roles.js'
 import { usernameProblem } from '../lib/usernames.js'
 
@@ -62,6 +62,10 @@ const plugin: FastifyPluginAsync<{ passwordPolicy?: PasswordPolicy }> = async (a
   }
   useOwnCompilers(app)
   app.addHook('onRegister', useOwnCompilers)
+  app.addHook('onListen', (done) => {
+    loadCompilersSoon()
+    done()
+  })
 
   // No body, and no word of its type, is a body with every field missing.
   app.addHook('preValidation', (request, reply, done) => {

@@ -1,4 +1,4 @@
-import { chmodSync, closeSync, existsSync, mkdirSync, openSync } from 'node:fs'
+import { chmodSync, closeSync, existsSync, mkdirSync, openSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import Database from 'better-sqlite3'
@@ -11,11 +11,13 @@ import { limitedPatience } from './patience.js'
 import { readsTogether } from './reads.js'
 import { isDiskFull, keepReserve, noReserve, type Reserve, retryWhenFull } from './reserve.js'
 import * as tables from './schema.js'
-import { aroundWrites, type Writer } from './writes.js'
+import { type Around, aroundWrites, type Writer } from './writes.js'
 
 /** How long a start may wait for another process that migrates the same file. */
 const migrationWaitMs = 5_000
 const migrationRetryMs = 50
+
+const migrationsFolder = join(import.meta.dirname, 'migrations')
 
 /** What SQLite's `user_version` is between a migration and the check that its rows are whole. */
 const uncheckedVersion = 1
@@ -43,6 +45,19 @@ function countMigrations (client: Database.Database): number {
   return Number(client.prepare('select count(*) from __drizzle_migrations').pluck().get())
 }
 
+/** How many migrations a database can have had. */
+function migrationsThereAre (): number {
+  return JSON.parse(readFileSync(join(migrationsFolder, 'meta/_journal.json'), 'utf8')).entries.length
+}
+
+/** Looks whether all rows are whole after a migration. That reads every row: a start that migrates nothing need not, unless it failed before. */
+function checkKeys (client: Database.Database): void {
+  if (client.pragma('user_version', { simple: true }) !== uncheckedVersion) return
+  const orphans = client.pragma('foreign_key_check')
+  if (Array.isArray(orphans) && orphans.length > 0) throw new Error('rows refer to rows that do not exist')
+  client.pragma('user_version = 0')
+}
+
 /**
  * Sets the pragmas and migrates. Where another process does the same to the same file,
  * this one finds it locked, or finds tables that were not there when it looked, and has
@@ -51,18 +66,19 @@ function countMigrations (client: Database.Database): number {
 async function prepare (client: Database.Database, reserve: Reserve): Promise<void> {
   const giveUpAt = Date.now() + migrationWaitMs
   let hasFailedBefore = false
-  let before = 0
   for (;;) {
     try {
-      before = countMigrations(client)
+      const isBehind = countMigrations(client) < migrationsThereAre()
       client.pragma('journal_mode = WAL')
       client.pragma('synchronous = FULL')
       // A migration that rebuilds a table inside the migrator's transaction would let
       // ON DELETE CASCADE empty its children: the keys are off meanwhile, checked after.
       client.pragma('foreign_keys = OFF')
-      migrate(drizzle(client), { migrationsFolder: join(import.meta.dirname, 'migrations') })
+      if (isBehind) client.pragma(`user_version = ${uncheckedVersion}`)
+      migrate(drizzle(client), { migrationsFolder })
       client.pragma('foreign_keys = ON')
-      break
+      checkKeys(client)
+      return
     } catch (thrown) {
       const error = causeOf(thrown)
       const isBusy = error instanceof Database.SqliteError && error.code.startsWith('SQLITE_BUSY')
@@ -72,12 +88,6 @@ async function prepare (client: Database.Database, reserve: Reserve): Promise<vo
       await delay(migrationRetryMs)
     }
   }
-  // The check reads every row: a start that migrates nothing need not, unless it failed before.
-  if (countMigrations(client) !== before) client.pragma(`user_version = ${uncheckedVersion}`)
-  if (client.pragma('user_version', { simple: true }) !== uncheckedVersion) return
-  const orphans = client.pragma('foreign_key_check')
-  if (Array.isArray(orphans) && orphans.length > 0) throw new Error('rows refer to rows that do not exist')
-  client.pragma('user_version = 0')
 }
 
 /** Runs queries in one transaction: at once, so that nothing else of this process comes between. */
@@ -105,8 +115,8 @@ function openLight (file: string): Database.Database {
 }
 
 /** How a connection writes: patiently, but not too patiently, and for a while on a disk that is full. */
-function writerTo (client: Database.Database, reserve: Reserve): Writer {
-  const [patiently, untilFull] = [limitedPatience(client), retryWhenFull(client, reserve)]
+function writerTo (client: Database.Database, patiently: Around, reserve: Reserve): Writer {
+  const untilFull = retryWhenFull(client, reserve)
   return { client, around: (write) => untilFull(() => patiently(write)) }
 }
 
@@ -116,7 +126,8 @@ const userSequence = "from sqlite_sequence where name = 'users'"
 /**
  * Opens (and creates, and migrates) a SQLite database. WAL, so that reads go on
  * beside a writer; `synchronous=FULL`, set at every open because better-sqlite3
- * reopens WAL files as NORMAL, so that an acknowledged write survives a power cut.
+ * reopens WAL files as NORMAL, so that an acknowledged write survives a power cut,
+ * but for those that need not: they go through a connection of their own.
  *
  * @throws {StoreError} the file cannot be opened, is no SQLite database, or cannot be migrated
  */
@@ -136,7 +147,8 @@ export async function openSqlite (url: string, { mustExist = false, keepsReserve
     for (const path of ['', '-wal', '-shm'].map((suffix) => file + suffix)) if (existsSync(path)) chmodSync(path, 0o600)
     const light = inMemory ? undefined : openLight(file)
     const untilFull = retryWhenFull(client, reserve)
-    aroundWrites(writerTo(client, reserve), light && writerTo(light, reserve))
+    const patiently = limitedPatience(light === undefined ? [client] : [client, light])
+    aroundWrites(writerTo(client, patiently, reserve), light && writerTo(light, patiently, reserve))
     const db = drizzle(client, { schema: tables })
     const opened = client
     // The one cast: sync results are awaited like async ones, so queries fit every dialect.

@@ -11,12 +11,13 @@ const busyTimeoutMs = 250
 const impatientMs = 1_000
 
 /**
- * Lets writes wait for a lock, but not one after the other: once one has waited in vain,
- * those behind it are refused at once for a while, so that reads are served between them.
+ * Lets writes wait for a lock, but not one after the other, by whichever connection: once
+ * one has waited in vain, those behind it are refused at once for a while, so that reads
+ * are served between them.
  */
-export function limitedPatience (client: Database.Database): Around {
+export function limitedPatience (clients: Database.Database[]): Around {
   let impatientUntil = 0
-  const setPatience = (ms: number) => client.pragma(`busy_timeout = ${ms}`)
+  const setPatience = (ms: number) => { for (const client of clients) client.pragma(`busy_timeout = ${ms}`) }
   setPatience(busyTimeoutMs)
 
   return (write) => {
