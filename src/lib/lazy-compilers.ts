@@ -38,16 +38,26 @@ function compiledBy<Compiled> (compile: () => Compiled): Compiled {
   }
 }
 
-/** Makes a validator that is compiled when the first value comes. */
-export function lazyValidator (compile: () => Validator): Validator {
-  let compiled: Validator | undefined
-  const validator: Validator = (value) => {
-    compiled ??= compiledBy(compile)
-    const result = compiled(value)
-    validator.errors = compiled.errors
-    return result
+/**
+ * Makes validators that are compiled when the first value comes.
+ *
+ * @param build makes the compiler of all of them, once
+ */
+export function lazyValidators<Route> (build: () => (route: Route) => unknown): (route: Route) => Validator {
+  let compile: ReturnType<typeof build> | undefined
+  return (route) => {
+    let compiled: Validator | undefined
+    const validator: Validator = (value) => {
+      compiled ??= compiledBy<Validator>(() => {
+        compile ??= build()
+        return Object(compile(route))
+      })
+      const result = compiled(value)
+      validator.errors = compiled.errors
+      return result
+    }
+    return validator
   }
-  return validator
 }
 
 /**
@@ -74,6 +84,6 @@ export function lazySerializers (schemas: () => unknown): SerializerCompiler {
 
 /** Both, where Fastify would load and compile at once: its `schemaController.compilersFactory`. */
 export const lazyCompilers: { buildValidator: BuildCompilerFromPool, buildSerializer: ReturnType<typeof SerializerSelector> } = {
-  buildValidator: (schemas, options) => (route) => Object(lazyValidator(() => Object(loadValidatorCompiler()(schemas, options)(route)))),
+  buildValidator: (schemas, options) => Object(lazyValidators(() => loadValidatorCompiler()(schemas, options))),
   buildSerializer: (schemas) => lazySerializers(() => schemas)
 }

@@ -77,7 +77,12 @@ const verifiedTokensMax = 10_000
 const verifiedTokenMaxLength = 512
 
 function hasOurHeader (token: string): boolean {
-  const header: unknown = JSON.parse(Buffer.from(token.slice(0, token.indexOf('.')), 'base64url').toString())
+  let header: unknown
+  try {
+    header = JSON.parse(Buffer.from(token.slice(0, token.indexOf('.')), 'base64url').toString())
+  } catch {
+    return false
+  }
   return typeof header === 'object' && header !== null && !Array.isArray(header) &&
     Object.keys(header).every((member) => headerMembers.has(member)) &&
     (!('typ' in header) || header.typ === 'JWT')
@@ -110,9 +115,10 @@ const plugin: FastifyPluginAsync<JwtOptions> = async (app, { secretKey, secretKe
   const verified = new LRUCache<string, VerifiedToken & { payload: object }>({ max: verifiedTokensMax })
 
   function verifySignature (token: string): object {
+    if (!ourForm.test(token) || !hasOurHeader(token)) throw new TokenInvalid()
     for (const key of keys) {
       try {
-        if (ourForm.test(token) && hasOurHeader(token)) return key.verify<object>(token)
+        return key.verify<object>(token)
       } catch {
         // Whatever verification throws means that this is no token of ours: never a 500.
       }

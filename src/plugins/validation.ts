@@ -6,7 +6,7 @@ import { BodyMalformed, type FieldProblem, ValidationFailed } from '../lib/error
 import { descriptionProblem } from '../lib/descriptions.js'
 import { emailProblem } from '../lib/emails.js'
 import { defaultPasswordPolicy, newPasswordProblem, passwordProblem, type PasswordPolicy } from '../lib/password-rules.js'
-import { lazySerializers, lazyValidator, loadCompilersSoon, loadValidatorCompiler } from '../lib/lazy-compilers.js'
+import { lazySerializers, lazyValidators, loadCompilersSoon, loadValidatorCompiler } from '../lib/lazy-compilers.js'
 import { roleNameProblem } from '../lib/roles.js'
 import { usernameProblem } from '../lib/usernames.js'
 
@@ -52,11 +52,7 @@ const plugin: FastifyPluginAsync<{ passwordPolicy?: PasswordPolicy }> = async (a
   // An app that embeds us may have compilers of its own, which scopes inherit: ours are set
   // on every scope of ours, each with the schemas that are visible there.
   const useOwnCompilers = (scope: FastifyInstance) => {
-    let validator: ReturnType<typeof buildValidator> | undefined
-    scope.setValidatorCompiler((route) => lazyValidator(() => {
-      validator ??= buildValidator(Object(scope.getSchemas()))
-      return Object(validator(route))
-    }))
+    scope.setValidatorCompiler(lazyValidators(() => buildValidator(Object(scope.getSchemas()))))
     const serializers = lazySerializers(() => scope.getSchemas())
     scope.setSerializerCompiler((route) => serializers({ ...route, httpStatus: String(route.httpStatus) }))
   }

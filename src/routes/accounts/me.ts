@@ -9,6 +9,7 @@ import type { EventOutcome } from '../../lib/events.js'
 import { networkOf } from '../../lib/networks.js'
 import { refusePersonalPassword } from './personal-password.js'
 import { AccountBody, AccountDeletion, PasswordChange } from './schemas.js'
+import { userBody } from './user-body.js'
 
 const me: FastifyPluginAsyncTypebox = async (app) => {
   /** Replaces the verified hash; a login may have upgraded it meanwhile, which changes nothing of what was verified. */
@@ -34,7 +35,7 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
       description: 'The account that the token belongs to.',
       response: { 200: ref(AccountBody) }
     }
-  }, async ({ currentUser: { id, username, email, createdAt }, currentRoles: roles }) => ({ id, username, email, created_at: createdAt.toISOString(), roles }))
+  }, async ({ currentUser, currentRoles: roles }) => Object.assign(userBody(currentUser), { roles }))
 
   app.put('/me/password', {
     onRequest: [app.authenticate, app.throttle.refuseAddress('login'), app.passwords.refuseWhenFull('login')],
