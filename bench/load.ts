@@ -1,6 +1,6 @@
 import autocannon, { type Request } from 'autocannon'
 import { cpuMicroseconds, type ServerProcess } from './processes.js'
-import { median, percentile } from './statistics.js'
+import { median, medianOfKnown, percentile } from './statistics.js'
 
 /** Connections that each send the next request as soon as the last one is answered. */
 export interface Load {
@@ -82,10 +82,9 @@ export function runWindow ({ server, path, connections, requests, perSecond, set
 
 /** The median of each figure. */
 export function medianFigures (windows: Figures[]): Figures {
-  const cpu = windows.flatMap(({ cpuMicroseconds }) => cpuMicroseconds ?? [])
   return {
     requestsPerSecond: median(windows.map(({ requestsPerSecond }) => requestsPerSecond)),
     p99Ms: median(windows.map(({ p99Ms }) => p99Ms)),
-    cpuMicroseconds: cpu.length === 0 ? undefined : median(cpu)
+    cpuMicroseconds: medianOfKnown(windows.map(({ cpuMicroseconds }) => cpuMicroseconds))
   }
 }

@@ -1,7 +1,8 @@
 // A process of its own: people who log in at a fixed rate, each from another address, however
 // many are turned away. Prints what they met, as JSON.
 import { setTimeout as delay } from 'node:timers/promises'
-import { clientOf, openLoop } from './open-loop.js'
+import { openLoop } from '../test/open-loop.js'
+import { clientOf } from './client.js'
 
 const { URL: url = '', REQUESTS = '[]', PER_SECOND, SECONDS, BEGIN_AT_MS } = process.env
 const logins: Array<{ headers: Record<string, string>, body: string }> = JSON.parse(REQUESTS)

@@ -2,9 +2,9 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { closeSync, openSync, readFileSync } from 'node:fs'
 import { get } from 'node:http'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { freePort } from '../test/embedded-postgres.js'
 import { endWithUs, temporaryFolder } from './lifetimes.js'
 
 const root = join(import.meta.dirname, '..')
@@ -20,15 +20,6 @@ export interface ServerProcess {
   /** From the spawn to the first answer, in milliseconds. */
   startMs: number
   stop: () => Promise<void>
-}
-
-/** A port of the loopback interface that nobody listens at. */
-export async function freePort (): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = Object(server.address())
-  server.close()
-  return port
 }
 
 function answers (url: string): Promise<boolean> {

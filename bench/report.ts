@@ -1,5 +1,6 @@
 import type { Circumstances } from './circumstances.js'
 import { hashAlone, hashServed } from './logins.js'
+import { over } from './statistics.js'
 import { checksPerSecond } from './storm.js'
 import type { Results, Target } from './targets.js'
 
@@ -61,9 +62,8 @@ function growthTable ({ growth }: Results): string {
 
 function startTable ({ starts }: Results): string {
   const [bare] = starts
-  const over = (value: number | undefined, reference: number | undefined) => ratio(value === undefined || reference === undefined ? undefined : value / reference)
   const rows = starts.map(({ server, startMs, idleMebibytes, loadedMebibytes }) => [server,
-    over(startMs, bare?.startMs), over(idleMebibytes, bare?.idleMebibytes), over(loadedMebibytes, bare?.loadedMebibytes),
+    ratio(over(startMs, bare?.startMs)), ratio(over(idleMebibytes, bare?.idleMebibytes)), ratio(over(loadedMebibytes, bare?.loadedMebibytes)),
     whole(startMs), whole(idleMebibytes), whole(loadedMebibytes)])
   return table(['start and memory', 'start', 'idle', 'loaded', 'start ms', 'idle MiB', 'loaded MiB'], rows)
 }

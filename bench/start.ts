@@ -4,7 +4,7 @@ import { runWindow, withTokens } from './load.js'
 import { residentMebibytes, type ServerProcess, startServer } from './processes.js'
 import { progress } from './progress.js'
 import type { Scale } from './scale.js'
-import { inRounds, median } from './statistics.js'
+import { inRounds, median, medianOfKnown } from './statistics.js'
 
 /** How long a server takes to start, and what it keeps in memory; `undefined` where the system does not say. */
 export interface StartFigures {
@@ -15,11 +15,6 @@ export interface StartFigures {
   idleMebibytes: number | undefined
   /** After a load over 64 connections. */
   loadedMebibytes: number | undefined
-}
-
-const medianOf = (values: Array<number | undefined>): number | undefined => {
-  const known = values.flatMap((value) => value ?? [])
-  return known.length === 0 ? undefined : median(known)
 }
 
 /** Measures the start of Latchkey and the least that a service with a database starts, in turn. */
@@ -45,7 +40,7 @@ export async function measureStarts ({ spawns, idleSeconds, loadSeconds }: Scale
   return results.map(({ cell: { server }, measurements }) => ({
     server,
     startMs: median(measurements.map(({ startMs }) => startMs)),
-    idleMebibytes: medianOf(measurements.map(({ idleMebibytes }) => idleMebibytes)),
-    loadedMebibytes: medianOf(measurements.map(({ loadedMebibytes }) => loadedMebibytes))
+    idleMebibytes: medianOfKnown(measurements.map(({ idleMebibytes }) => idleMebibytes)),
+    loadedMebibytes: medianOfKnown(measurements.map(({ loadedMebibytes }) => loadedMebibytes))
   }))
 }

@@ -10,6 +10,17 @@ export function median (values: number[]): number {
   return (low + high) / 2
 }
 
+/** The median of those that are known; `undefined` when none is. */
+export function medianOfKnown (values: Array<number | undefined>): number | undefined {
+  const known = values.filter((value) => value !== undefined)
+  return known.length === 0 ? undefined : median(known)
+}
+
+/** How many times a reference a value is; `undefined` where one of them is not known. */
+export function over (value: number | undefined, reference: number | undefined): number | undefined {
+  return value === undefined || reference === undefined ? undefined : value / reference
+}
+
 /**
  * Measures every cell once, then every cell again: what slows the machine down for a
  * while meets them all.

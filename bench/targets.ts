@@ -1,6 +1,7 @@
 import type { GrowthFigures } from './growth.js'
 import { hashAlone, hashServed, type LoginFigures } from './logins.js'
 import type { StartFigures } from './start.js'
+import { over } from './statistics.js'
 import type { StormFigures } from './storm.js'
 import { bareFastify, latchkeyOn, textbook, type ThroughputCell } from './throughput.js'
 
@@ -25,10 +26,6 @@ export interface Target {
 }
 
 const latchkey = latchkeyOn('SQLite')
-
-function over (value: number | undefined, reference: number | undefined): number | undefined {
-  return value === undefined || reference === undefined ? undefined : value / reference
-}
 
 function judge (what: string, value: number | undefined, bound: { atLeast?: number, atMost?: number }, unit: Target['unit'] = ''): Target {
   const { atLeast = -Infinity, atMost = Infinity } = bound

@@ -1,4 +1,3 @@
-import { createHmac } from 'node:crypto'
 import { connect } from 'node:net'
 import Fastify from 'fastify'
 import t from 'tap'
@@ -6,9 +5,7 @@ import { buildApp } from '../src/app.js'
 import { loadConfig } from '../src/config.js'
 import latchkey from '../src/index.js'
 import { databases } from './databases.js'
-import { bob, buildOn, logIn, needLogin, secretKey, signUp, tokenOf } from './helper.js'
-
-const claimsOf = (token: string) => JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString())
+import { bob, buildOn, claimsOf, logIn, needLogin, secretKey, signToken, signUp, tokenOf } from './helper.js'
 
 for (const database of databases) {
   t.test(database.name, async (t) => {
@@ -350,10 +347,6 @@ for (const database of databases) {
     })
 
     t.test('authenticate', async (t) => {
-      const sign = (claims: object) => {
-        const input = [{ alg: 'HS256', typ: 'JWT' }, claims].map((part) => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.')
-        return `${input}.${createHmac('sha256', secretKey).update(input).digest('base64url')}`
-      }
       const seconds = () => Math.floor(Date.now() / 1000)
       const times = () => ({ iat: seconds(), exp: seconds() + 100 })
 
@@ -372,7 +365,7 @@ for (const database of databases) {
       t.test('a token of ours without a user_id that a row can have answers 400 TOKEN_CLAIMS_INVALID', async (t) => {
         const app = await build(t)
         for (const userId of [undefined, null, 0, -1, 1.5, '1', [1], {}, true, 2 ** 53]) {
-          const response = await needLogin(app, sign({ ...times(), user_id: userId }))
+          const response = await needLogin(app, signToken({ ...times(), user_id: userId }))
           t.match(response.json(), { statusCode: 400, code: 'TOKEN_CLAIMS_INVALID', message: 'token is not valid' }, JSON.stringify(userId))
           t.equal(response.headers['www-authenticate'], 'Bearer')
         }
@@ -382,7 +375,7 @@ for (const database of databases) {
         const app = await build(t)
         const token = await tokenOf(app)
         await app.store.db.delete(app.store.tables.users)
-        for (const gone of [token, sign({ ...times(), user_id: 42 }), sign({ ...times(), user_id: Number.MAX_SAFE_INTEGER })]) {
+        for (const gone of [token, signToken({ ...times(), user_id: 42 }), signToken({ ...times(), user_id: Number.MAX_SAFE_INTEGER })]) {
           const response = await needLogin(app, gone)
           t.match(response.json(), { statusCode: 400, code: 'USER_NOT_FOUND', message: '404 User not found' })
           t.equal(response.headers['www-authenticate'], 'Bearer')
@@ -393,9 +386,9 @@ for (const database of databases) {
         const app = await build(t)
         const token = await tokenOf(app)
         const alices = await tokenOf(app, { ...bob, username: 'alice' })
-        t.match((await needLogin(app, sign({ ...times(), user_id: 1, jti: claimsOf(alices).jti }))).json(), { statusCode: 401, code: 'TOKEN_REVOKED' })
+        t.match((await needLogin(app, signToken({ ...times(), user_id: 1, jti: claimsOf(alices).jti }))).json(), { statusCode: 401, code: 'TOKEN_REVOKED' })
         for (const jti of [undefined, '', 7, 'x\0', ['a'], '00000000-0000-0000-0000-000000000000']) {
-          t.match((await needLogin(app, sign({ ...times(), user_id: 1, jti }))).json(), { code: 'TOKEN_REVOKED', message: 'token has been revoked' })
+          t.match((await needLogin(app, signToken({ ...times(), user_id: 1, jti }))).json(), { code: 'TOKEN_REVOKED', message: 'token has been revoked' })
         }
         await app.store.db.delete(app.store.tables.tokens)
         const response = await needLogin(app, token)

@@ -1,6 +1,5 @@
 // Every status and every code that the document promises, provoked at every operation that
 // promises it. What is documented and cannot be provoked fails here, and the other way round.
-import { createHmac } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import Database from 'better-sqlite3'
@@ -10,7 +9,7 @@ import { parse, stringify } from 'yaml'
 import { brokenOperations, undeclared } from '../scripts/breaking.js'
 import { asUser, type TestUser } from '../src/testing.js'
 import { breach, codesOf, type Operation, operations } from './contract.js'
-import { bob, build, secretKey } from './helper.js'
+import { bob, build, signToken } from './helper.js'
 
 /** A server with an admin, bob, and somebody to be guessed at. */
 interface World {
@@ -61,12 +60,6 @@ const wrongInput = ({ requestBody, name }: Operation): InjectOptions =>
 
 const json = { 'content-type': 'application/json' }
 
-/** Signs whatever one likes with the server's own key. */
-function sign (claims: object): string {
-  const input = [{ alg: 'HS256', typ: 'JWT' }, claims].map((part) => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.')
-  return `${input}.${createHmac('sha256', secretKey).update(input).digest('base64url')}`
-}
-
 /** Has the driver fail for a while. */
 async function failing<Result> (code: string, work: () => Promise<Result>): Promise<Result> {
   const prototype = Object.getPrototypeOf(new Database(':memory:').prepare('select 1'))
@@ -100,7 +93,7 @@ const provocations: Record<string, Provocation> = {
   }),
   TOKEN_CLAIMS_INVALID: plain(({ call }) => {
     const iat = Math.floor(Date.now() / 1_000)
-    return call({ headers: { authorization: sign({ jti: anId, iat, exp: iat + 100 }) } })
+    return call({ headers: { authorization: signToken({ jti: anId, iat, exp: iat + 100 }) } })
   }),
   '400 USER_NOT_FOUND': plain(async ({ app, call }) => {
     await app.users.deleteAll()

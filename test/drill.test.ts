@@ -10,6 +10,7 @@ import Database from 'better-sqlite3'
 import t, { type Test } from 'tap'
 import { databases } from './databases.js'
 import { bob, isLongDrill, loginHead, open, type ServerProcess, startServer, temporaryFolder } from './helper.js'
+import { openLoop } from './open-loop.js'
 
 /** For drills that mostly wait: they do so together. */
 const together = { buffered: true, timeout: 120_000 }
@@ -60,20 +61,6 @@ const needLogin = (ask: Ask, token: string) => ask('GET', '/need_login', undefin
 async function tokenOf (ask: Ask, account: object = bob): Promise<string> {
   await signUp(ask, account)
   return JSON.parse((await logIn(ask, account)).body).token
-}
-
-/** Sends at a fixed rate, whatever comes back. */
-async function openLoop (perSecond: number, seconds: number, send: () => Promise<void>): Promise<void> {
-  const pending: Array<Promise<void>> = []
-  const start = performance.now()
-  for (let sent = 0; sent < perSecond * seconds;) {
-    while (sent < (performance.now() - start) / 1_000 * perSecond) {
-      pending.push(send())
-      sent++
-    }
-    await delay(5)
-  }
-  await Promise.all(pending)
 }
 
 /** How often each status came. */

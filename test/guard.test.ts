@@ -7,17 +7,7 @@ import latchkey from '../src/index.js'
 import { refusalsOf } from '../src/lib/guards.js'
 import { asUser, testOptions } from '../src/testing.js'
 import { databases } from './databases.js'
-import { bob, buildOn, logIn, needLogin, secretKey, tokenOf } from './helper.js'
-
-const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url')
-
-/** Signs a token as we do, with whatever claims. */
-function sign (claims: object, key = secretKey): string {
-  const signed = `${part({ alg: 'HS256', typ: 'JWT' })}.${part(claims)}`
-  return `${signed}.${createHmac('sha256', key).update(signed).digest('base64url')}`
-}
-
-const claimsOf = (token: string) => JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString())
+import { bob, buildOn, claimsOf, logIn, needLogin, signToken, tokenOf } from './helper.js'
 
 /** Counts the signatures that are worked out from now on, whoever asks. */
 function countSignatures (t: Test): () => number {
@@ -171,8 +161,8 @@ for (const database of databases) {
       const people = await Promise.all(Array.from({ length: 8 }, async (_, i) => ({ username: `user${i}`, token: await tokenOf(app, { ...bob, username: `user${i}` }) })))
       const { id } = (await app.inject({ url: '/api/v1/me', headers: { authorization: String(people[0]?.token) } })).json()
       const times = { iat: Math.floor(Date.now() / 1_000), exp: Math.floor(Date.now() / 1_000) + 60 }
-      const revoked = sign({ ...times, user_id: id, jti: randomUUID() })
-      const stranger = sign({ ...times, user_id: 4_242, jti: randomUUID() })
+      const revoked = signToken({ ...times, user_id: id, jti: randomUUID() })
+      const stranger = signToken({ ...times, user_id: 4_242, jti: randomUUID() })
       const asked = Array.from({ length: 25 }, () => [...people, { username: 'TOKEN_REVOKED', token: revoked }, { username: 'USER_NOT_FOUND', token: stranger }]).flat()
       const answers = await Promise.all(asked.map(({ token }) => app.inject({ url: '/api/v1/me', headers: { authorization: token } })))
       t.same(answers.map((answer) => answer.json().username ?? answer.json().code), asked.map(({ username }) => username))
@@ -219,7 +209,7 @@ t.test('a signature is verified once', async (t) => {
     const app = await build(t, {}, { now: () => now })
     const token = await tokenOf(app)
     const forged = `${token.slice(0, -10)}AAAAAAAAAA`
-    const nobodys = sign({ ...times(), jti: randomUUID() })
+    const nobodys = signToken({ ...times(), jti: randomUUID() })
     const signatures = countSignatures(t)
     for (const [refused, code] of [[forged, 'TOKEN_INVALID'], [nobodys, 'TOKEN_CLAIMS_INVALID']] as const) {
       const before = signatures()
@@ -238,7 +228,7 @@ t.test('a signature is verified once', async (t) => {
 
   t.test('and what is remembered of it is no longer than the token, however long the header was', async (t) => {
     const app = await build(t)
-    const tokens = Array.from({ length: 1_500 }, () => sign({ ...times(), user_id: 1, jti: randomUUID() }))
+    const tokens = Array.from({ length: 1_500 }, () => signToken({ ...times(), user_id: 1, jti: randomUUID() }))
     v8.setFlagsFromString('--expose-gc')
     const collect: () => void = runInNewContext('gc')
     collect()
@@ -254,14 +244,14 @@ t.test('a signature is verified once', async (t) => {
     await warm(app, token)
     const other = await build(t, { SECRET_KEY: 'Another-Key-For-The-Time-After-The-Rotation-42' })
     t.equal((await needLogin(other, token)).json().code, 'TOKEN_INVALID')
-    t.equal((await needLogin(app, sign(claimsOf(token), 'Another-Key-For-The-Time-After-The-Rotation-42'))).json().code, 'TOKEN_INVALID')
+    t.equal((await needLogin(app, signToken(claimsOf(token), 'Another-Key-For-The-Time-After-The-Rotation-42'))).json().code, 'TOKEN_INVALID')
   })
 
   t.test('while it is among the last that were used, and no longer than ours are', async (t) => {
     const app = await build(t)
     const signatures = countSignatures(t)
-    const verify = (claims: object) => app.accessTokens.verify(sign({ ...times(), user_id: 1, jti: randomUUID(), ...claims }))
-    const first = sign({ ...times(), user_id: 1, jti: randomUUID() })
+    const verify = (claims: object) => app.accessTokens.verify(signToken({ ...times(), user_id: 1, jti: randomUUID(), ...claims }))
+    const first = signToken({ ...times(), user_id: 1, jti: randomUUID() })
     const verifications = (token: string) => {
       const before = signatures()
       app.accessTokens.verify(token)
@@ -273,7 +263,7 @@ t.test('a signature is verified once', async (t) => {
     for (let i = 0; i < 20_000; i++) verify({})
     t.equal(verifications(first), 1, 'what is kept is bounded')
 
-    const long = sign({ ...times(), user_id: 1, jti: randomUUID(), more: 'x'.repeat(600) })
+    const long = signToken({ ...times(), user_id: 1, jti: randomUUID(), more: 'x'.repeat(600) })
     t.same([verifications(long), verifications(long)], [1, 1], 'and so is the length of each')
   })
 })
