@@ -23,6 +23,10 @@ export interface TestDatabase {
   addTrigger: (store: Store, event: string, statement: string, condition?: string) => Promise<unknown>
   /** The statement that fails. */
   fault: (message: string) => string
+  /** The plans of the queries that are run meanwhile. */
+  explain: (store: Store, work: () => Promise<unknown>) => Promise<string[]>
+  /** What a plan says that reads, or sorts, more than it answers. */
+  scans: RegExp
   /** Counts from now on what the driver is asked to run, whoever asks. */
   countQueries: (t: Test) => () => number
 }
@@ -169,12 +173,33 @@ function countCalls (t: Test, prototype: Record<string, (...args: unknown[]) => 
   return () => calls
 }
 
+/** What a method is called with meanwhile. */
+async function callsOf (owner: Record<string, (...args: unknown[]) => unknown>, name: string, work: () => Promise<unknown>): Promise<unknown[][]> {
+  const method = owner[name]
+  const calls: unknown[][] = []
+  owner[name] = function (...args) {
+    calls.push(args)
+    return method?.apply(this, args)
+  }
+  await work().finally(() => Object.assign(owner, { [name]: method }))
+  return calls
+}
+
+/** The driver's own connection, or pool, which drizzle keeps. */
+const driverOf = (store: Store) => Object(store.db).$client
+
 const sqlite: TestDatabase = {
   name: 'SQLite',
   create: async (t, { isShared = false } = {}) => isShared ? `sqlite:///${join(temporaryFolder(t), 'latchkey.sqlite')}` : 'sqlite://',
   execute: (store, statement) => store.db.run(sql.raw(statement)),
   addTrigger: (store, event, statement, condition = 'true') => sqlite.execute(store, `create trigger ${newName()} ${event} when (${condition}) begin ${statement}; end`),
   fault: (message) => `select raise(abort, '${message}')`,
+  async explain (store, work) {
+    const client = driverOf(store)
+    const texts = (await callsOf(client, 'prepare', work)).map(([text]) => String(text))
+    return texts.map((text) => JSON.stringify(client.prepare(`explain query plan ${text}`).all(...Array.from(text.matchAll(/\?/g), () => 1))))
+  },
+  scans: /USE TEMP B-TREE/,
   countQueries: (t) => countCalls(t, Object.getPrototypeOf(new Database(':memory:').prepare('select 1')), ['all', 'get', 'run', 'iterate'])
 }
 
@@ -188,6 +213,14 @@ const postgres: TestDatabase = {
     await postgres.execute(store, `create trigger ${name} ${event} for each row when (${condition}) execute function ${name}()`)
   },
   fault: (message) => `raise exception '${message}'`,
+  async explain (store, work) {
+    const plans: string[] = []
+    for (const [query, values] of await callsOf(driverOf(store), 'query', work)) {
+      plans.push(JSON.stringify((await driverOf(store).query(`explain ${Object(query).text}`, values)).rows))
+    }
+    return plans
+  },
+  scans: /Seq Scan on events|Sort/,
   countQueries: (t) => countCalls(t, Object(pg.Client.prototype), ['query'])
 }
 

@@ -1,26 +1,23 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { and, asc, desc, eq, gt, inArray, lt, lte, type SQL } from 'drizzle-orm'
+import { and, asc, desc, eq, gt, lt, type SQL } from 'drizzle-orm'
 import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Store } from '../database/store.js'
+import { auditRetention } from '../lib/audit-retention.js'
 import { causeOf } from '../lib/causes.js'
-import { rowsPerSweep, sweep } from '../lib/chores.js'
+import { beside, sweep } from '../lib/chores.js'
 import { describeUserAgent } from '../lib/descriptions.js'
 import { defaultAuditRetentionDays, type EventKind, eventMessages, type EventOutcome } from '../lib/events.js'
 import { printableAddress } from '../lib/networks.js'
 import { writeBehind } from '../lib/write-behind.js'
 
-const dayMs = 86_400_000
-/** What anybody can have happen as often as they like. */
-const frequentKinds: string[] = ['login_failure', 'lock', 'token_creation', 'revocation', 'logout']
-/** How many of the newest events can be of these kinds, however young: nobody must fill the disk with them. */
-const frequentMax = 500_000
-/** After how many written events that is looked after, beside the hour. */
-const sweepAfterWrites = 50_000
+/** What is written on a disk that is nearly full: what nobody but an admin or the operator can repeat. */
+const essentialKinds: string[] = ['role_change', 'deletion', 'unlock', 'export', 'import', 'reset']
 /** How long a reader waits for what was just noted to be written, in milliseconds. */
 const readerPatienceMs = 500
 
 type EventRow = Store['tables']['events']['$inferSelect']
+type NewEventRow = Omit<EventRow, 'id'>
 
 /** Something that happened. */
 export interface NewEvent {
@@ -63,8 +60,6 @@ export interface Events {
   list: (filter: EventFilter, limit: number) => Promise<AuditEvent[]>
   /** Events from an id on, oldest first. */
   since: (id: number, filter: EventFilter, limit: number) => Promise<AuditEvent[]>
-  /** Removes events that are older than they are kept, and of the frequent kinds all but the newest, some at a time; answers how many. */
-  deleteSome: (frequentKept?: number) => Promise<number>
   /** How many are yet to be written, and how many were lost because the database did not take them for too long. */
   counts: () => { waiting: number, lost: number }
 }
@@ -99,16 +94,14 @@ const plugin: FastifyPluginAsync<EventsOptions & { now: () => number }> = async 
   const select = (condition: SQL | undefined) => db.select(columns).from(events).leftJoin(users, eq(users.id, events.userId)).where(condition)
 
   const listeners: Array<(event: NewEvent) => void> = []
-  let writes = 0
-  const queue = writeBehind<Omit<EventRow, 'id'>>({
+  const retention = auditRetention(app.store, { retentionDays: auditRetentionDays, now })
+  const queue = writeBehind<NewEventRow>({
     async write (rows) {
       // What space is left on the disk is for logins.
-      const kept = app.store.isNearlyFull() ? rows.filter(({ kind }) => !frequentKinds.includes(kind)) : rows
-      if (kept.length > 0) await db.insert(events).values(kept)
-      writes += kept.length
-      if (writes < sweepAfterWrites) return
-      writes = 0
-      sweepNow()
+      const kept = app.store.isNearlyFull() ? rows.filter(({ kind, outcome }) => essentialKinds.includes(kind) && outcome === 'success') : rows
+      if (kept.length === 0) return
+      await db.insert(events).values(kept)
+      await beside(app, { work: () => retention.trimAfter(kept), failure: 'events beyond what is kept could not be removed' })()
     },
     onFailure: (error) => app.log.error({ err: causeOf(error) }, 'events could not be written yet'),
     onLoss: () => app.log.error('events are lost: too many wait to be written, or they came after the end')
@@ -161,24 +154,11 @@ const plugin: FastifyPluginAsync<EventsOptions & { now: () => number }> = async 
       return await select(and(gt(events.id, id), matches(filter))).orderBy(asc(events.id)).limit(limit)
     },
 
-    async deleteSome (frequentKept = frequentMax) {
-      const [newest] = await db.select({ id: events.id }).from(events).orderBy(desc(events.id)).limit(1)
-      const isOld = lte(events.time, new Date(now() - auditRetentionDays * dayMs))
-      const isBeyond = and(inArray(events.kind, frequentKinds), lte(events.id, (newest?.id ?? 0) - frequentKept))
-      let most = 0
-      for (const condition of [isOld, isBeyond]) {
-        const some = db.select({ id: events.id }).from(events).where(condition).limit(rowsPerSweep)
-        const rows = await db.delete(events).where(inArray(events.id, some)).returning({ id: events.id })
-        most = Math.max(most, rows.length)
-      }
-      return most
-    },
-
     counts: queue.counts
   }
   app.decorate('events', trail)
 
-  const sweepNow = sweep(app, { deleteSome: () => trail.deleteSome(), failure: 'old events could not be removed' })
+  sweep(app, { deleteSome: retention.deleteOld, failure: 'old events could not be removed' })
   app.addHook('onClose', async () => {
     try {
       await queue.close()

@@ -95,5 +95,6 @@ export const events = sqliteTable('events', {
 }, (table) => [
   index('events_time_index').on(table.time),
   index('events_user_id_index').on(table.userId, table.id),
+  index('events_user_id_kind_index').on(table.userId, table.kind, table.id),
   index('events_kind_index').on(table.kind, table.id)
 ])

@@ -1,0 +1,1 @@
+CREATE INDEX "events_user_id_kind_index" ON "latchkey"."events" USING btree ("user_id","kind","id");
