@@ -11,8 +11,9 @@ import { pluginSettingsOf } from './lib/settings.js'
 import { usernameMaxLength } from './lib/usernames.js'
 import docs from './plugins/docs.js'
 import drain from './plugins/drain.js'
-import errors, { clientErrorHandler, frameworkErrorHandler, replyWithError } from './plugins/errors.js'
+import errors, { clientErrorHandler, expectationHandler, frameworkErrorHandler, replyWithError } from './plugins/errors.js'
 import forwarded from './plugins/forwarded.js'
+import hostHeader from './plugins/host-header.js'
 import notFound from './plugins/not-found.js'
 import openapi from './plugins/openapi.js'
 import requestLog, { WithoutRequests } from './plugins/request-log.js'
@@ -64,7 +65,8 @@ export async function buildApp (config: Config, options: BuildOptions = {}): Pro
     requestTimeout: requestTimeoutMs,
     keepAliveTimeout: keepAliveTimeoutMs,
     connectionTimeout: connectionTimeoutMs,
-    http: { headersTimeout: headersTimeoutMs, connectionsCheckingInterval: connectionsCheckingIntervalMs },
+    // Without a Host Node would answer itself, with no body.
+    http: { headersTimeout: headersTimeoutMs, connectionsCheckingInterval: connectionsCheckingIntervalMs, requireHostHeader: false },
     // While draining, whatever still arrives on an open connection is answered; the connection then ends.
     return503OnClosing: false,
     frameworkErrors: frameworkErrorHandler,
@@ -73,10 +75,12 @@ export async function buildApp (config: Config, options: BuildOptions = {}): Pro
 
   app.log = log
   app.setErrorHandler(replyWithError)
+  app.server.on('checkExpectation', expectationHandler)
   if (log.isLevelEnabled('info')) await app.register(requestLog)
   await app.register(drain)
   if (config.trustProxy.length === 0) await app.register(forwarded)
   await app.register(securityHeaders)
+  await app.register(hostHeader)
   if (config.corsOrigin.length > 0) await app.register(cors, { origin: config.corsOrigin, methods: ['GET', 'HEAD', 'POST', 'PUT', 'DELETE'], exposedHeaders: ['retry-after', 'www-authenticate'], strictPreflight: false })
   await app.register(notFound)
   await app.register(openapi)

@@ -136,9 +136,6 @@ for (const database of databases) {
       refused(t, await latchkey(['token', 'create', 'bob', '--description', 'two\nlines']), 'the description must be one line')
       for (let i = 2; i < 99; i++) await app.accessTokens.issue({ userId: 1, kind: 'personal', description: 'x' })
       refused(t, await latchkey(['token', 'create', 'bob', '--description', 'x']), 'too many access tokens')
-      await database.execute(app.store, 'delete from tokens')
-      await database.addTrigger(app.store, 'before insert on tokens', "delete from users where username = 'bob'")
-      refused(t, await latchkey(['token', 'create', 'bob', '--description', 'x']), 'there is no user bob any more')
     })
 
     t.test('latchkey migrate, reset-db, secret', async (t) => {

@@ -83,6 +83,9 @@ interface Provocation {
 
 const plain = (provoke: Provocation['provoke']): Provocation => ({ provoke })
 
+/** Making a token asks for no password by itself. */
+const withPassword = ({ operationId }: Operation): InjectOptions => operationId === 'createToken' ? { payload: { description: 'x', password } } : {}
+
 /** How each code is provoked. `404 CODE` is for one that is there with several statuses. */
 const provocations: Record<string, Provocation> = {
   AUTHORIZATION_MISSING: plain(({ call }) => call({ headers: { authorization: undefined } })),
@@ -105,6 +108,7 @@ const provocations: Record<string, Provocation> = {
   }),
   ROLE_REQUIRED: plain(({ bob, call }) => call({ headers: { authorization: bob.token } })),
   BODY_MALFORMED: plain(({ call }) => call({ headers: json, payload: '{' })),
+  BODY_UNEXPECTED: plain(({ call }) => call({ headers: json, payload: '{}' })),
   BODY_TOO_LARGE: plain(({ call }) => call({ headers: json, payload: JSON.stringify({ padding: 'x'.repeat(20_000) }) })),
   MEDIA_TYPE_UNSUPPORTED: plain(({ call }) => call({ headers: { 'content-type': 'text/plain' }, payload: 'bob' })),
   VALIDATION_FAILED: plain(({ call }, operation) => call(wrongInput(operation))),
@@ -113,19 +117,19 @@ const provocations: Record<string, Provocation> = {
   OVERLOADED: {
     env: { HASH_CONCURRENCY: '1', HASH_QUEUE: '0' },
     options: slow,
-    async provoke ({ app, call }) {
+    async provoke ({ app, call }, operation) {
       const busy = app.passwords.hash(password)
-      const refused = await call()
+      const refused = await call(withPassword(operation))
       await busy
       return refused
     }
   },
   TOO_MANY_ATTEMPTS: {
     env: { LOGIN_FAILURES_PER_ADDRESS_MINUTE: '1', SIGNUPS_PER_ADDRESS_HOUR: '1' },
-    async provoke ({ app, call }) {
+    async provoke ({ app, call }, operation) {
       await app.inject({ method: 'POST', url: '/api/v1/login', payload: { ...bob, password: 'wrong' } })
       await app.inject({ method: 'POST', url: '/api/v1/signup', payload: { ...bob, username: 'dave' } })
-      return await call()
+      return await call(withPassword(operation))
     }
   },
   SIGNUP_CLOSED: { env: { SIGNUP: 'closed' }, provoke: ({ call }) => call() },
@@ -135,7 +139,7 @@ const provocations: Record<string, Provocation> = {
     return await call()
   }),
   USERNAME_UNKNOWN: plain(({ call }) => call({ payload: { ...bob, username: 'nobody' } })),
-  PASSWORD_INCORRECT: plain(({ call }) => call({ payload: { username: 'bob', password: 'wrong', current_password: 'wrong', new_password: 'incorrect donkey charger clip' } })),
+  PASSWORD_INCORRECT: plain(({ call }) => call({ payload: { username: 'bob', password: 'wrong', current_password: 'wrong', new_password: 'incorrect donkey charger clip', description: 'x' } })),
   CREDENTIALS_INCORRECT: { env: { LOGIN_ERRORS: 'uniform' }, provoke: ({ call }) => call({ payload: { ...bob, username: 'nobody' } }) },
   LAST_ADMIN: plain(async ({ app, call }, { operationId }) => {
     if (operationId !== 'deleteMe') return await call({ url: '/api/v1/users/admin/roles/admin' })
@@ -145,6 +149,14 @@ const provocations: Record<string, Provocation> = {
   TOO_MANY_TOKENS: plain(async ({ app, admin, call }) => {
     for (let i = 0; i < 99; i++) await app.accessTokens.issue({ userId: admin.user.id, kind: 'personal', description: 'x' })
     return await call()
+  }),
+  LOGIN_REQUIRED: plain(async ({ app, admin, call }) => {
+    const personal = await app.accessTokens.issue({ userId: admin.user.id, kind: 'personal', description: 'x' })
+    return await call({ headers: { authorization: personal?.token } })
+  }),
+  LOGIN_TOO_OLD: plain(({ call, move }) => {
+    move(901)
+    return call()
   }),
   TOKEN_NOT_FOUND: plain(({ call }) => call({ url: `/api/v1/tokens/${anId}` })),
   ROLE_EXISTS: plain(({ call }) => call({ payload: { name: 'admin', description: 'x' } })),

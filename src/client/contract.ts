@@ -119,7 +119,7 @@ export interface paths {
         put?: never;
         /**
          * Make a personal access token
-         * @description For a script or another program: a token with a name and a life of its own. It is shown this once. An account can have 99.
+         * @description For a script or another program: a token with a name and a life of its own. It is shown this once. An account can have 99. A personal access token makes no others, and a login that is older than 15 minutes needs the password as well.
          */
         post: operations["createToken"];
         /**
@@ -639,6 +639,12 @@ export interface components {
              * @example 2592000
              */
             expires_in?: number;
+            /**
+             * Format: current-password
+             * @description The password of the account: needed where the login is older than 15 minutes.
+             * @example correct horse battery staple
+             */
+            password?: string;
         };
         /** @description A token, and the only time that it is shown. */
         NewToken: {
@@ -1422,7 +1428,7 @@ export interface operations {
                     "application/json": components["schemas"]["Message"];
                 };
             };
-            /** @description `AUTHORIZATION_MISSING`: no Authorization header found; `TOKEN_CLAIMS_INVALID`: token is not valid; `USER_NOT_FOUND`: 404 User not found */
+            /** @description `AUTHORIZATION_MISSING`: no Authorization header found; `TOKEN_CLAIMS_INVALID`: token is not valid; `USER_NOT_FOUND`: 404 User not found; `BODY_UNEXPECTED`: this request must not have a body */
             400: {
                 headers: {
                     /** @description The scheme to authenticate with (RFC 6750, section 3). */
@@ -1432,7 +1438,7 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["ErrorResponse"] & {
                         /** @enum {string} */
-                        code: "AUTHORIZATION_MISSING" | "TOKEN_CLAIMS_INVALID" | "USER_NOT_FOUND";
+                        code: "AUTHORIZATION_MISSING" | "TOKEN_CLAIMS_INVALID" | "USER_NOT_FOUND" | "BODY_UNEXPECTED";
                     };
                 };
             };
@@ -1588,7 +1594,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `TOKEN_INVALID`: token is invalid; `TOKEN_EXPIRED`: token has expired; `TOKEN_REVOKED`: token has been revoked */
+            /** @description `TOKEN_INVALID`: token is invalid; `TOKEN_EXPIRED`: token has expired; `TOKEN_REVOKED`: token has been revoked; `PASSWORD_INCORRECT`: password incorrect; `LOGIN_TOO_OLD`: log in again, or send your password */
             401: {
                 headers: {
                     /** @description The scheme to authenticate with (RFC 6750, section 3). */
@@ -1598,7 +1604,19 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["ErrorResponse"] & {
                         /** @enum {string} */
-                        code: "TOKEN_INVALID" | "TOKEN_EXPIRED" | "TOKEN_REVOKED";
+                        code: "TOKEN_INVALID" | "TOKEN_EXPIRED" | "TOKEN_REVOKED" | "PASSWORD_INCORRECT" | "LOGIN_TOO_OLD";
+                    };
+                };
+            };
+            /** @description `LOGIN_REQUIRED`: this needs the token of a login */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "LOGIN_REQUIRED";
                     };
                 };
             };
@@ -1650,6 +1668,20 @@ export interface operations {
                     };
                 };
             };
+            /** @description `TOO_MANY_ATTEMPTS`: too many attempts: try again later */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the next try (RFC 9110, section 10.2.3). */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "TOO_MANY_ATTEMPTS";
+                    };
+                };
+            };
             /** @description `INTERNAL_SERVER_ERROR` */
             500: {
                 headers: {
@@ -1662,7 +1694,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `SERVICE_UNAVAILABLE` */
+            /** @description `SERVICE_UNAVAILABLE`; `OVERLOADED` */
             503: {
                 headers: {
                     /** @description Seconds to wait before the next try (RFC 9110, section 10.2.3). */
@@ -1672,7 +1704,7 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["ErrorResponse"] & {
                         /** @enum {string} */
-                        code: "SERVICE_UNAVAILABLE";
+                        code: "SERVICE_UNAVAILABLE" | "OVERLOADED";
                     };
                 };
             };
@@ -1699,7 +1731,7 @@ export interface operations {
                     "application/json": components["schemas"]["Message"];
                 };
             };
-            /** @description `AUTHORIZATION_MISSING`: no Authorization header found; `TOKEN_CLAIMS_INVALID`: token is not valid; `USER_NOT_FOUND`: 404 User not found */
+            /** @description `AUTHORIZATION_MISSING`: no Authorization header found; `TOKEN_CLAIMS_INVALID`: token is not valid; `USER_NOT_FOUND`: 404 User not found; `BODY_UNEXPECTED`: this request must not have a body */
             400: {
                 headers: {
                     /** @description The scheme to authenticate with (RFC 6750, section 3). */
@@ -1709,7 +1741,7 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["ErrorResponse"] & {
                         /** @enum {string} */
-                        code: "AUTHORIZATION_MISSING" | "TOKEN_CLAIMS_INVALID" | "USER_NOT_FOUND";
+                        code: "AUTHORIZATION_MISSING" | "TOKEN_CLAIMS_INVALID" | "USER_NOT_FOUND" | "BODY_UNEXPECTED";
                     };
                 };
             };
@@ -1791,7 +1823,7 @@ export interface operations {
                     "application/json": components["schemas"]["Message"];
                 };
             };
-            /** @description `AUTHORIZATION_MISSING`: no Authorization header found; `TOKEN_CLAIMS_INVALID`: token is not valid; `USER_NOT_FOUND`: 404 User not found */
+            /** @description `AUTHORIZATION_MISSING`: no Authorization header found; `TOKEN_CLAIMS_INVALID`: token is not valid; `USER_NOT_FOUND`: 404 User not found; `BODY_UNEXPECTED`: this request must not have a body */
             400: {
                 headers: {
                     /** @description The scheme to authenticate with (RFC 6750, section 3). */
@@ -1801,7 +1833,7 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["ErrorResponse"] & {
                         /** @enum {string} */
-                        code: "AUTHORIZATION_MISSING" | "TOKEN_CLAIMS_INVALID" | "USER_NOT_FOUND";
+                        code: "AUTHORIZATION_MISSING" | "TOKEN_CLAIMS_INVALID" | "USER_NOT_FOUND" | "BODY_UNEXPECTED";
                     };
                 };
             };
@@ -2105,7 +2137,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description `AUTHORIZATION_MISSING`: no Authorization header found; `TOKEN_CLAIMS_INVALID`: token is not valid; `USER_NOT_FOUND`: 404 User not found */
+            /** @description `AUTHORIZATION_MISSING`: no Authorization header found; `TOKEN_CLAIMS_INVALID`: token is not valid; `USER_NOT_FOUND`: 404 User not found; `BODY_UNEXPECTED`: this request must not have a body */
             400: {
                 headers: {
                     /** @description The scheme to authenticate with (RFC 6750, section 3). */
@@ -2115,7 +2147,7 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["ErrorResponse"] & {
                         /** @enum {string} */
-                        code: "AUTHORIZATION_MISSING" | "TOKEN_CLAIMS_INVALID" | "USER_NOT_FOUND";
+                        code: "AUTHORIZATION_MISSING" | "TOKEN_CLAIMS_INVALID" | "USER_NOT_FOUND" | "BODY_UNEXPECTED";
                     };
                 };
             };
@@ -2224,7 +2256,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description `AUTHORIZATION_MISSING`: no Authorization header found; `TOKEN_CLAIMS_INVALID`: token is not valid; `USER_NOT_FOUND`: 404 User not found */
+            /** @description `AUTHORIZATION_MISSING`: no Authorization header found; `TOKEN_CLAIMS_INVALID`: token is not valid; `USER_NOT_FOUND`: 404 User not found; `BODY_UNEXPECTED`: this request must not have a body */
             400: {
                 headers: {
                     /** @description The scheme to authenticate with (RFC 6750, section 3). */
@@ -2234,7 +2266,7 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["ErrorResponse"] & {
                         /** @enum {string} */
-                        code: "AUTHORIZATION_MISSING" | "TOKEN_CLAIMS_INVALID" | "USER_NOT_FOUND";
+                        code: "AUTHORIZATION_MISSING" | "TOKEN_CLAIMS_INVALID" | "USER_NOT_FOUND" | "BODY_UNEXPECTED";
                     };
                 };
             };
@@ -2331,7 +2363,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description `AUTHORIZATION_MISSING`: no Authorization header found; `TOKEN_CLAIMS_INVALID`: token is not valid; `USER_NOT_FOUND`: 404 User not found */
+            /** @description `AUTHORIZATION_MISSING`: no Authorization header found; `TOKEN_CLAIMS_INVALID`: token is not valid; `USER_NOT_FOUND`: 404 User not found; `BODY_UNEXPECTED`: this request must not have a body */
             400: {
                 headers: {
                     /** @description The scheme to authenticate with (RFC 6750, section 3). */
@@ -2341,7 +2373,7 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["ErrorResponse"] & {
                         /** @enum {string} */
-                        code: "AUTHORIZATION_MISSING" | "TOKEN_CLAIMS_INVALID" | "USER_NOT_FOUND";
+                        code: "AUTHORIZATION_MISSING" | "TOKEN_CLAIMS_INVALID" | "USER_NOT_FOUND" | "BODY_UNEXPECTED";
                     };
                 };
             };

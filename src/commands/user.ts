@@ -87,10 +87,7 @@ export function userCommands (program: Command, terminal: Terminal): void {
       await withCore(terminal, { database: true }, async (core, config) => {
         const found = await findUser(core, username)
         const passwordHash = await hashNewPassword(terminal, options, core, config, found)
-        // Before and after, as when users do it themselves.
-        await core.tokens.revokeAll(found.id)
-        await core.users.setHash(found.id, passwordHash)
-        await core.tokens.revokeAll(found.id)
+        await core.users.replacePassword(found.id, passwordHash)
         await core.loginFailures.forgetNetworks(found.id)
         await core.loginFailures.forget(found.username)
         core.events.note({ kind: 'password_change', userId: found.id })

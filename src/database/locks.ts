@@ -10,3 +10,10 @@ import type { Query, Store } from './store.js'
 export function lockAdmins ({ db, tables: { roles } }: Pick<Store, 'db' | 'tables'>): Query {
   return db.update(roles).set({ name: adminRole }).where(eq(roles.name, adminRole))
 }
+
+/**
+ * For how long what takes access away (revocation, demotion, deletion, another password) is
+ * tried again while another process holds the database, in milliseconds: an attacker who writes
+ * all the time must not keep an owner from it.
+ */
+export const revocationRetryMs = 5_000

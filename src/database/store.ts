@@ -48,9 +48,19 @@ export interface Store {
   prepareLookup: <Row>(name: string, columns: Record<string, Column | SQL>, query: LookupQuery<Row>) => Lookup<Row>
   /**
    * Runs queries in their order in one transaction: all of them or, when one fails, none.
-   * Each sees what was committed before it began. No results: ask afterwards.
+   * Each sees what was committed before it began.
+   *
+   * @param options.retryBusyMs for how long a database that is locked by another process is
+   * asked again, in milliseconds; 0 by default. Requests are served meanwhile.
+   * @returns how many rows each query wrote
    */
-  batch: (queries: Query[]) => Promise<void>
+  batch: (queries: Query[], options?: { retryBusyMs?: number }) => Promise<number[]>
+  /**
+   * For the start of a batch: until it is over, no other batch that begins with this query for
+   * the same user runs, on whichever server. What is made for a user in one such batch and
+   * revoked in another can then not slip through.
+   */
+  lockUser: (userId: number) => Query[]
   /** The highest id that a user ever had, 0 when there was none. */
   lastUserId: () => Promise<number>
   /** For the start of a batch: from now on new users get ids above this one, and nobody else gets one meanwhile. Never takes an id back. */

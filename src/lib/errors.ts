@@ -4,10 +4,13 @@ import createError from '@fastify/error'
 // A noun's own stand in its errors.ts. A code is API: it never changes its meaning.
 
 export const BodyMalformed = createError('BODY_MALFORMED', 'the body is not valid JSON', 400)
+/** Content where the route asks for none (RFC 9110, section 9.3.5, has servers refuse it). */
+export const BodyUnexpected = createError('BODY_UNEXPECTED', 'this request must not have a body', 400)
 export const RequestMalformed = createError('REQUEST_MALFORMED', 'the request is malformed', 400)
 export const RouteNotFound = createError('ROUTE_NOT_FOUND', 'there is nothing here', 404)
 export const BodyTooLarge = createError('BODY_TOO_LARGE', 'the body is too large', 413)
 export const MediaTypeUnsupported = createError('MEDIA_TYPE_UNSUPPORTED', 'the body must be application/json', 415)
+export const ExpectationFailed = createError('EXPECTATION_FAILED', 'this expectation cannot be met', 417)
 export const RequestTimeout = createError('REQUEST_TIMEOUT', 'the request took too long to arrive', 408)
 export const HeadersTooLarge = createError('HEADERS_TOO_LARGE', 'the headers are too large', 431)
 export const InternalServerError = createError<string, 500, [{ cause: unknown }?]>('INTERNAL_SERVER_ERROR', 'Internal Server Error', 500)

@@ -1,15 +1,42 @@
 import type { FastifyRequest, RouteOptions } from 'fastify'
 import type { ErrorClass } from './error-responses.js'
+import { awaitsBody } from './request-bodies.js'
 
 /** A hook that lets only some requests through; usable as preHandler and as onRequest. */
 export type Guard = (request: FastifyRequest) => Promise<void>
 
 const refusals = new WeakMap<object, ErrorClass[]>()
 
-/** Marks a hook as a guard, and notes what it refuses with, for the contract. */
+/** Guards that let a request through before its body had arrived. */
+const early = new WeakMap<FastifyRequest, Guard[]>()
+
+/**
+ * Marks a hook as a guard, and notes what it refuses with, for the contract. Where it decides
+ * before the body of its request is there, it is asked once more after that.
+ *
+ * @see {@link decideAgain}
+ */
 export function asGuard (hook: Guard, errors: ErrorClass[]): Guard {
-  refusals.set(hook, errors)
-  return hook
+  const guard: Guard = (request) => awaitsBody(request)
+    ? hook(request).then(() => { early.set(request, [...early.get(request) ?? [], guard]) })
+    : hook(request)
+  refusals.set(guard, errors)
+  return guard
+}
+
+/** Asks guards once more, whatever they have found out about this request before. */
+export async function askAgain (request: FastifyRequest, guards: Guard[]): Promise<void> {
+  Object.assign(request, { currentUser: null, currentTokenId: '', currentRoles: null })
+  for (const guard of guards) await guard(request)
+}
+
+/**
+ * A preHandler for every route that reads a body: asks the guards again that decided before
+ * it. The client chooses when its body arrives; what was revoked until then must count.
+ */
+export async function decideAgain (request: FastifyRequest): Promise<void> {
+  const guards = early.get(request)
+  if (guards !== undefined) await askAgain(request, guards)
 }
 
 /** What the guards of a route refuse with; empty for a route without a guard. */

@@ -10,7 +10,8 @@ const require = createRequire(import.meta.url)
 /** How long after it listens a server loads the compilers: before anybody needs them, after it is there. */
 const loadDelayMs = 500
 
-type Validator = ReturnType<FastifySchemaCompiler<unknown>>
+/** Whether a value is what a schema says; `errors` has what is wrong with the last one. */
+export type Validator = ReturnType<FastifySchemaCompiler<unknown>>
 
 /** Loads Fastify's own validator compiler. */
 export function loadValidatorCompiler (): BuildCompilerFromPool {

@@ -9,3 +9,6 @@ export const loginTokenLifetimeSeconds = 172_800
 
 /** The life of a personal access token that does not ask for another: 30 days, in seconds. */
 export const personalTokenLifetimeSeconds = 2_592_000
+
+/** How old a login may be that makes a personal access token without the password: 15 minutes, in seconds. */
+export const recentLoginSeconds = 900

@@ -1,4 +1,4 @@
-import { STATUS_CODES } from 'node:http'
+import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import type { ConnectionError, FastifyError, FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
@@ -6,7 +6,8 @@ import { asExpectedError } from '../database/faults.js'
 import { causeOf } from '../lib/causes.js'
 import { type ErrorClass, type ExpectedError, ErrorBody, errorBody, errorResponses, ValidationErrorBody } from '../lib/error-responses.js'
 import { noteFailure } from '../lib/failures.js'
-import { BodyMalformed, BodyTooLarge, HeadersTooLarge, InternalServerError, MediaTypeUnsupported, Overloaded, RequestMalformed, RequestTimeout, RouteNotFound, ServiceUnavailable, ValidationFailed } from '../lib/errors.js'
+import { BodyMalformed, BodyTooLarge, BodyUnexpected, ExpectationFailed, HeadersTooLarge, InternalServerError, MediaTypeUnsupported, Overloaded, RequestMalformed, RequestTimeout, RouteNotFound, ServiceUnavailable, ValidationFailed } from '../lib/errors.js'
+import { asksForBody, canHaveBody } from '../lib/request-bodies.js'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -32,17 +33,19 @@ function isOurs (error: unknown): error is ExpectedError {
 }
 
 /** The expected failure that a thrown thing amounts to. */
-function expectedError (thrown: unknown): ExpectedError {
+function expectedError (thrown: unknown, request: FastifyRequest): ExpectedError {
   if (isOurs(thrown)) return thrown
   const { code, statusCode }: Partial<FastifyError> = Object(thrown)
   const FrameworkError = frameworkErrors[String(code)]
+  // A body that nobody asked for is one too many, however large it is.
+  if (FrameworkError === BodyTooLarge && request.routeOptions.schema !== undefined && !asksForBody(request.routeOptions)) return new BodyUnexpected()
   if (FrameworkError !== undefined) return new FrameworkError()
   return Number(statusCode) < 500 ? new RequestMalformed() : asExpectedError(thrown)
 }
 
 /** Answers a failure: Fastify's error handler. */
 export function replyWithError (thrown: unknown, request: FastifyRequest, reply: FastifyReply): void {
-  const error: ExpectedError = expectedError(thrown)
+  const error: ExpectedError = expectedError(thrown, request)
   noteFailure(request, error)
   // Only faults are news; what a client did wrong is in the line of the answer.
   if (error instanceof ServiceUnavailable) {
@@ -72,6 +75,15 @@ export function frameworkErrorHandler (thrown: unknown, request: FastifyRequest,
   replyWithError(thrown, request, reply.headers(bareHeaders))
   // It has no hooks.
   request.log.info({ req: request, res: reply }, 'request completed')
+}
+
+/** Answers an expectation other than 100-continue, of which Node would tell no route: its `checkExpectation`. */
+export function expectationHandler (request: IncomingMessage, response: ServerResponse): void {
+  const error = new ExpectationFailed()
+  const body = JSON.stringify(errorBody(error))
+  response
+    .writeHead(error.statusCode, { ...bareHeaders, connection: 'close', 'content-type': 'application/json; charset=utf-8', 'content-length': Buffer.byteLength(body) })
+    .end(body)
 }
 
 /**
@@ -120,6 +132,7 @@ const plugin: FastifyPluginAsync = async (app) => {
     const { body, querystring, response } = route.schema
     const errors = [...route.config?.errors ?? []]
     if (body !== undefined) errors.push(BodyMalformed, BodyTooLarge, MediaTypeUnsupported)
+    else if (canHaveBody(route.method)) errors.push(BodyUnexpected)
     if (body !== undefined || querystring !== undefined) errors.push(ValidationFailed)
     // A route that takes every fault for "not now" has no other.
     if (errors.some((error) => error !== ServiceUnavailable)) errors.push(InternalServerError)

@@ -10,11 +10,13 @@ import type { NewToken } from './tokens.js'
 /** Issuing and verifying access tokens. */
 export interface AccessTokens {
   /**
-   * Signs a token for a user and adds its row; `undefined` when the user is gone.
+   * Signs a token for a user and adds its row. `undefined` when the user is gone; for a personal
+   * token also when the login that asks is gone, or the user has too many.
    *
    * @param token.lifetimeSeconds its life; TOKEN_TTL_SECONDS by default
+   * @param token.askingId for a personal token: the id of the login's token that asks for it; undefined where the operator asks
    */
-  issue: (token: Pick<NewToken, 'userId' | 'kind' | 'description'> & { lifetimeSeconds?: number }) => Promise<IssuedToken | undefined>
+  issue: (token: Omit<NewToken, 'createdAt' | 'expiresAt'> & { lifetimeSeconds?: number }) => Promise<IssuedToken | undefined>
   /**
    * Verifies everything that a token says by itself: form, algorithm, signature, times, claims.
    * Whether its user and its row live is the database's to say.

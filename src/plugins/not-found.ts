@@ -8,6 +8,8 @@ import { MethodNotAllowed, RouteNotFound } from '../lib/errors.js'
  * method, 404 elsewhere. Neither repeats what was asked for. Register it before the routes.
  */
 const plugin: FastifyPluginAsync = async (app) => {
+  // Fastify looks at the body of a QUERY before it looks whether there is a route.
+  app.addHttpMethod('QUERY', { overrideExisting: true })
   const methodsOf = new Map<string, Set<string>>()
   app.addHook('onRoute', ({ url, method }) => {
     const methods = methodsOf.get(url) ?? new Set()

@@ -1,15 +1,21 @@
-import { and, asc, eq, exists, ne } from 'drizzle-orm'
+import { and, asc, eq, exists, ne, sql } from 'drizzle-orm'
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import { asExpectedError, isForeignKeyViolation } from '../database/faults.js'
-import { lockAdmins } from '../database/locks.js'
-import type { Store } from '../database/store.js'
+import { lockAdmins, revocationRetryMs } from '../database/locks.js'
+import type { Query, Store } from '../database/store.js'
 import { RoleRequired } from '../lib/errors.js'
 import { asGuard, type Guard, refusalsOf } from '../lib/guards.js'
 import { adminRole, roleNameProblem } from '../lib/roles.js'
 
 /** What somebody can be. */
 export type Role = Store['tables']['roles']['$inferSelect']
+
+/** An admin who does something, and the token that it was asked with. */
+export interface Actor {
+  userId: number
+  tokenId: string
+}
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -27,8 +33,17 @@ declare module 'fastify' {
 }
 
 function rolesRepository (store: Store) {
-  const { db, tables: { roles, userRoles } } = store
+  const { db, tables: { roles, tokens, users, userRoles } } = store
   const isThis = (userId: number, roleName: string) => and(eq(userRoles.userId, userId), eq(userRoles.roleName, roleName))
+  /** For the start of a batch: what an actor may do, and how many admins there are, changes before it or after it. */
+  const locks = (actor: Actor | undefined): Query[] => [lockAdmins(store), ...actor === undefined ? [] : store.lockUser(actor.userId)]
+  /** Whether an actor is an admin still, and the token active. Where the operator acts there is none. */
+  const isStillAdmin = (actor: Actor | undefined) => actor && and(
+    exists(db.select({ id: tokens.id }).from(tokens).where(and(eq(tokens.id, actor.tokenId), eq(tokens.userId, actor.userId)))),
+    exists(db.select({ userId: userRoles.userId }).from(userRoles).where(isThis(actor.userId, adminRole)))
+  )
+  const isGranted = async (userId: number, roleName: string) => (await db.select().from(userRoles).where(isThis(userId, roleName))).length > 0
+
   return {
     /** All roles, by name. */
     async list (): Promise<Role[]> {
@@ -78,27 +93,31 @@ function rolesRepository (store: Store) {
       return all
     },
 
-    /** Gives a role to a user, who may have it already; false when there is no such user or role. */
-    async grant (userId: number, roleName: string): Promise<boolean> {
+    /**
+     * Gives a role to a user, who may have it already; false, and nothing happens, when there is
+     * no such user or role, or the actor is no admin any more.
+     */
+    async grant (userId: number, roleName: string, actor?: Actor): Promise<boolean> {
+      const row = db.select({ userId: users.id, roleName: sql<string>`${sql.param(roleName, userRoles.roleName)}`.as('role_name') }).from(users).where(and(eq(users.id, userId), isStillAdmin(actor)))
       try {
-        await db.insert(userRoles).values({ userId, roleName }).onConflictDoNothing()
-        return true
+        await store.batch([...locks(actor), db.insert(userRoles).select(row).onConflictDoNothing()])
       } catch (error) {
         if (isForeignKeyViolation(error)) return false
         throw error
       }
+      return await isGranted(userId, roleName)
     },
 
-    /** Takes a role from a user, who may not have it; false, and nothing happens, when that would leave nobody with `admin`. */
-    async revoke (userId: number, roleName: string): Promise<boolean> {
-      if (roleName === adminRole) {
-        const others = db.select({ userId: userRoles.userId }).from(userRoles)
-          .where(and(eq(userRoles.roleName, adminRole), ne(userRoles.userId, userId)))
-        await store.batch([lockAdmins(store), db.delete(userRoles).where(and(isThis(userId, roleName), exists(others)))])
-      } else {
-        await db.delete(userRoles).where(isThis(userId, roleName))
-      }
-      return (await db.select().from(userRoles).where(isThis(userId, roleName))).length === 0
+    /**
+     * Takes a role from a user, who may not have it; false, and nothing happens, when that would
+     * leave nobody with `admin`, or the actor is no admin any more.
+     */
+    async revoke (userId: number, roleName: string, actor?: Actor): Promise<boolean> {
+      const others = db.select({ userId: userRoles.userId }).from(userRoles)
+        .where(and(eq(userRoles.roleName, adminRole), ne(userRoles.userId, userId)))
+      const isAllowed = and(roleName === adminRole ? exists(others) : undefined, isStillAdmin(actor))
+      await store.batch([...locks(actor), db.delete(userRoles).where(and(isThis(userId, roleName), isAllowed))], { retryBusyMs: revocationRetryMs })
+      return !(await isGranted(userId, roleName))
     }
   }
 }

@@ -1,19 +1,17 @@
 import { randomUUID } from 'node:crypto'
-import { and, desc, eq, gt, inArray, lte, ne, notInArray, sql } from 'drizzle-orm'
+import { and, count, desc, eq, exists, gt, inArray, lt, lte, ne, notInArray, type Placeholder, sql } from 'drizzle-orm'
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import { isForeignKeyViolation } from '../database/faults.js'
 import { beside, rowsPerSweep, sweep } from '../lib/chores.js'
+import { revocationRetryMs } from '../database/locks.js'
 import type { Store } from '../database/store.js'
-import { tokensPerUser } from '../lib/token-limits.js'
+import { personalTokensPerUser, tokensPerUser } from '../lib/token-limits.js'
+import { tokenUses } from '../lib/token-uses.js'
 import type { User } from './users.js'
 
-/** How coarse `last_used_at` is: at most one write a token in this time. */
-const lastUsedGrainMs = 300_000
 /** How long uses are collected before one statement writes them all. */
 const lastUsedDelayMs = 1_000
-/** How many uses one statement writes. */
-const usesPerStatement = 1_000
 
 /** What no name of a role can have in it: the unit separator of ASCII. */
 const separator = '\x1f'
@@ -21,7 +19,10 @@ const separator = '\x1f'
 type TokenRow = Store['tables']['tokens']['$inferSelect']
 
 /** What a new row is made of. */
-export type NewToken = Pick<TokenRow, 'userId' | 'kind' | 'description' | 'createdAt' | 'expiresAt'>
+export type NewToken = Pick<TokenRow, 'userId' | 'kind' | 'description' | 'createdAt' | 'expiresAt'> & {
+  /** Of a personal token: the id of the login's token that asks for it; undefined where the operator asks. */
+  askingId?: string
+}
 
 /** A living token, as its owner sees it. */
 export type Token = Pick<TokenRow, 'id' | 'description' | 'createdAt' | 'expiresAt' | 'lastUsedAt'>
@@ -39,7 +40,8 @@ declare module 'fastify' {
   }
 }
 
-function tokensRepository ({ batch, db, prepare, prepareLookup, tables: { tokens, userRoles, users } }: Store, now: () => number) {
+function tokensRepository (store: Store, now: () => number) {
+  const { batch, db, lockUser, prepare, prepareLookup, tables: { tokens, userRoles, users } } = store
   // The queries of guarded requests: each one statement, look-ups by primary key.
   const owner = { username: users.username, email: users.email, createdAt: users.createdAt, tokenUserId: tokens.userId, lastUsedAt: tokens.lastUsedAt }
   const isTheOne = eq(users.id, sql.placeholder('userId'))
@@ -58,29 +60,58 @@ function tokensRepository ({ batch, db, prepare, prepareLookup, tables: { tokens
     expiresAt: sql.placeholder('expiresAt')
   }))
 
-  const isWhose = eq(tokens.userId, sql.placeholder('userId'))
-  const staying = db
-    .select({ id: tokens.id })
-    .from(tokens)
-    .where(and(isWhose, gt(tokens.expiresAt, sql.param(sql.placeholder('now'), tokens.expiresAt))))
-    // What must stay comes first: the spared, the personal, the newest.
-    .orderBy(desc(inArray(tokens.id, [sql.placeholder('spared'), sql.placeholder('sparedToo')])), desc(tokens.kind), desc(tokens.createdAt))
-    .limit(tokensPerUser)
-  const making = prepare('make_room', db.delete(tokens).where(and(isWhose, eq(tokens.kind, 'login'), notInArray(tokens.id, staying))))
+  /** Takes a user's oldest logins back until there are no more than `tokensPerUser` tokens; two tokens stay in any case. */
+  const makingRoom = (userId: number | Placeholder, time: Date | Placeholder, spared: Array<string | Placeholder>) => {
+    const staying = db
+      .select({ id: tokens.id })
+      .from(tokens)
+      .where(and(eq(tokens.userId, userId), gt(tokens.expiresAt, sql.param(time, tokens.expiresAt))))
+      // What must stay comes first: the spared, the personal, the newest.
+      .orderBy(desc(inArray(tokens.id, spared)), desc(tokens.kind), desc(tokens.createdAt))
+      .limit(tokensPerUser)
+    return db.delete(tokens).where(and(eq(tokens.userId, userId), eq(tokens.kind, 'login'), notInArray(tokens.id, staying)))
+  }
+  const making = prepare('make_room', makingRoom(sql.placeholder('userId'), sql.placeholder('now'), [sql.placeholder('spared')]))
 
-  /** Uses that are not written yet: they never hold a request up. */
-  const uses = new Map<string, Date>()
-
+  const uses = tokenUses(store, now)
   const isLiving = () => gt(tokens.expiresAt, new Date(now()))
+  const ownedBy = (userId: number, id: string) => and(eq(tokens.userId, userId), eq(tokens.id, id))
+  /** How many living personal tokens a user has. */
+  const personalTokensOf = (userId: number) => sql<number>`(${db.select({ count: count() }).from(tokens).where(and(eq(tokens.userId, userId), eq(tokens.kind, 'personal'), isLiving()))})`
+
+  /** Looks whether a personal token may be made, and makes it, in one transaction: revoking all of a user's tokens comes before it or after it. */
+  async function addPersonal (id: string, { userId, askingId = id, kind, description, createdAt, expiresAt }: NewToken): Promise<boolean> {
+    const asking = db.select({ id: tokens.id }).from(tokens).where(and(ownedBy(userId, askingId), eq(tokens.kind, 'login')))
+    const row = {
+      id: sql`${sql.param(id, tokens.id)}`.as('id'),
+      userId: users.id,
+      kind: sql`${sql.param(kind, tokens.kind)}`.as('kind'),
+      description: sql`${sql.param(description, tokens.description)}`.as('description'),
+      createdAt: sql`${sql.param(createdAt, tokens.createdAt)}`.as('created_at'),
+      expiresAt: sql`${sql.param(expiresAt, tokens.expiresAt)}`.as('expires_at'),
+      lastUsedAt: sql`null`.as('last_used_at')
+    }
+    const isAllowed = and(eq(users.id, userId), lt(personalTokensOf(userId), personalTokensPerUser), askingId === id ? undefined : exists(asking))
+    const written = await batch([
+      ...lockUser(userId),
+      db.insert(tokens).select(db.select(row).from(users).where(isAllowed)),
+      makingRoom(userId, new Date(now()), [id, askingId])
+    ])
+    return written.at(-2) !== 0
+  }
 
   return {
-    /** Adds a row and returns its id, a random UUID; `undefined` when the user is gone. */
+    /**
+     * Adds a row and returns its id, a random UUID; `undefined`, and nothing happens, when the
+     * user is gone. A personal token takes the place of the oldest logins where there are too
+     * many tokens, and is not made either when the login that asks for it is gone, or the user
+     * has `personalTokensPerUser` already.
+     */
     async create (token: NewToken): Promise<string | undefined> {
       const id = randomUUID()
       try {
-        // A login is repeated after a power cut; what was shown once cannot be.
-        if (token.kind === 'personal') await batch([db.insert(tokens).values({ ...token, id })])
-        else await login.execute({ ...token, id })
+        if (token.kind === 'personal') return await addPersonal(id, token) ? id : undefined
+        await login.execute({ ...token, id })
         return id
       } catch (error) {
         if (isForeignKeyViolation(error)) return undefined
@@ -88,9 +119,9 @@ function tokensRepository ({ batch, db, prepare, prepareLookup, tables: { tokens
       }
     },
 
-    /** Takes a user's oldest logins back until there are no more than `tokensPerUser` tokens; those in `spared` stay. */
-    async makeRoom (userId: number, spared: [string, string?]): Promise<void> {
-      await making.execute({ userId, now: new Date(now()), spared: spared[0], sparedToo: spared[1] ?? spared[0] })
+    /** Takes a user's oldest logins back until there are no more than `tokensPerUser` tokens; `spared` stays. */
+    async makeRoom (userId: number, spared: string): Promise<void> {
+      await making.execute({ userId, now: new Date(now()), spared })
     },
 
     /** Looks a token's user and row up; `undefined` when the user is gone. */
@@ -104,29 +135,33 @@ function tokensRepository ({ batch, db, prepare, prepareLookup, tables: { tokens
 
     /** A user's living tokens, newest first. */
     async list (userId: number): Promise<Token[]> {
+      // As they are before the rows are read: what is written meanwhile may not be in them yet.
+      const noted = uses.pending()
       const rows = await db
         .select({ id: tokens.id, description: tokens.description, createdAt: tokens.createdAt, expiresAt: tokens.expiresAt, lastUsedAt: tokens.lastUsedAt })
         .from(tokens)
         .where(and(eq(tokens.userId, userId), isLiving()))
         .orderBy(desc(tokens.createdAt), desc(tokens.id))
-      return rows.map((row) => ({ ...row, lastUsedAt: uses.get(row.id) ?? row.lastUsedAt }))
+      return rows.map((row) => ({ ...row, lastUsedAt: noted.get(row.id) ?? row.lastUsedAt }))
     },
 
-    /** How many living personal tokens a user has. */
-    async countPersonal (userId: number): Promise<number> {
-      return await db.$count(tokens, and(eq(tokens.userId, userId), eq(tokens.kind, 'personal'), isLiving()))
+    /** What kind of token it is, and how many seconds ago it was made; `undefined` when the user has no such token (any more). */
+    async findAge (userId: number, id: string): Promise<Pick<TokenRow, 'kind'> & { ageSeconds: number } | undefined> {
+      const [row] = await db.select({ kind: tokens.kind, createdAt: tokens.createdAt }).from(tokens).where(ownedBy(userId, id))
+      return row && { kind: row.kind, ageSeconds: (now() - row.createdAt.getTime()) / 1_000 }
     },
 
     /** Takes one token of a user back; false when the user has no such token. */
     async revoke (userId: number, id: string): Promise<boolean> {
-      const rows = await db.delete(tokens).where(and(eq(tokens.userId, userId), eq(tokens.id, id))).returning({ id: tokens.id })
-      return rows.length > 0
+      const [revoked] = await batch([db.delete(tokens).where(ownedBy(userId, id))], { retryBusyMs: revocationRetryMs })
+      return revoked !== 0
     },
 
-    /** Takes all tokens of a user back, or all but one; false when there were none. */
+    /** Takes all tokens of a user back, or all but one, and those that are just being made; false when there were none. */
     async revokeAll (userId: number, exceptId?: string): Promise<boolean> {
-      const rows = await db.delete(tokens).where(and(eq(tokens.userId, userId), exceptId === undefined ? undefined : ne(tokens.id, exceptId))).returning({ id: tokens.id })
-      return rows.length > 0
+      const isRevoked = and(eq(tokens.userId, userId), exceptId === undefined ? undefined : ne(tokens.id, exceptId))
+      const written = await batch([...lockUser(userId), db.delete(tokens).where(isRevoked)], { retryBusyMs: revocationRetryMs })
+      return written.at(-1) !== 0
     },
 
     /** Removes rows whose time has passed, some at a time; answers how many. They are refused by their `exp` anyway: this only bounds the table. */
@@ -136,21 +171,8 @@ function tokensRepository ({ batch, db, prepare, prepareLookup, tables: { tokens
       return rows.length
     },
 
-    /** Notes that a token was used, unless that was noted not long ago. Nothing is written yet. */
-    markUsed (id: string, lastUsedAt: Date | null): void {
-      const time = now()
-      if ((lastUsedAt === null || time - lastUsedAt.getTime() >= lastUsedGrainMs) && !uses.has(id)) uses.set(id, new Date(time))
-    },
-
-    /** Writes the noted uses down. */
-    async writeUses (): Promise<void> {
-      // In one order on every server, so that two of them cannot wait for each other's rows.
-      const ids = [...uses.keys()].sort()
-      uses.clear()
-      for (let i = 0; i < ids.length; i += usesPerStatement) {
-        await db.update(tokens).set({ lastUsedAt: new Date(now()) }).where(inArray(tokens.id, ids.slice(i, i + usesPerStatement)))
-      }
-    }
+    markUsed: uses.markUsed,
+    writeUses: uses.write
   }
 }
 

@@ -1,7 +1,7 @@
 import { and, asc, eq, exists, ne, not, or, sql, type SQL } from 'drizzle-orm'
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
-import { lockAdmins } from '../database/locks.js'
+import { lockAdmins, revocationRetryMs } from '../database/locks.js'
 import type { Store } from '../database/store.js'
 import { canonicalEmail } from '../lib/emails.js'
 import { adminRole } from '../lib/roles.js'
@@ -26,7 +26,7 @@ declare module 'fastify' {
 }
 
 function usersRepository (store: Store, now: () => number) {
-  const { db, tables: { knownNetworks, users, userRoles } } = store
+  const { db, tables: { knownNetworks, tokens, users, userRoles } } = store
   const account = { id: users.id, username: users.username, email: users.email, createdAt: users.createdAt }
   const credentials = { id: users.id, passwordHash: users.passwordHash, lastLoginAt: knownNetworks.lastLoginAt }
   const byUsername = store.prepareLookup('credentials', credentials, db
@@ -81,9 +81,23 @@ function usersRepository (store: Store, now: () => number) {
       return rows.length > 0
     },
 
-    /** Sets the hash of another password, whatever it was before. */
-    async setHash (id: number, passwordHash: string): Promise<void> {
-      await db.update(users).set({ passwordHash, updatedAt: new Date(now()) }).where(eq(users.id, id))
+    /**
+     * Replaces the password and takes the user's tokens back, both or neither.
+     *
+     * @param options.oldHash what was verified; undefined: whatever it was
+     * @param options.keptTokenId the token that stays; undefined: none
+     * @returns false, and nothing happens, when the hash is another than `oldHash` by now
+     */
+    async replacePassword (id: number, newHash: string, { oldHash, keptTokenId }: { oldHash?: string, keptTokenId?: string } = {}): Promise<boolean> {
+      const isReplaced = exists(db.select({ id: users.id }).from(users).where(and(eq(users.id, id), eq(users.passwordHash, newHash))))
+      const written = await store.batch([
+        ...store.lockUser(id),
+        db.update(users)
+          .set({ passwordHash: newHash, updatedAt: new Date(now()) })
+          .where(and(eq(users.id, id), oldHash === undefined ? undefined : eq(users.passwordHash, oldHash))),
+        db.delete(tokens).where(and(eq(tokens.userId, id), keptTokenId === undefined ? undefined : ne(tokens.id, keptTokenId), isReplaced))
+      ], { retryBusyMs: revocationRetryMs })
+      return written.at(-2) !== 0
     },
 
     /** How many accounts there are. */
@@ -121,7 +135,7 @@ function usersRepository (store: Store, now: () => number) {
       await store.batch([
         lockAdmins(store),
         db.delete(users).where(and(eq(users.id, id), or(not(admin(eq(userRoles.userId, id))), admin(ne(userRoles.userId, id)))))
-      ])
+      ], { retryBusyMs: revocationRetryMs })
       return (await db.select({ id: users.id }).from(users).where(eq(users.id, id))).length === 0
     }
   }

@@ -1,12 +1,14 @@
 import { isUtf8 } from 'node:buffer'
 import type { Ajv, BuildCompilerFromPool } from '@fastify/ajv-compiler'
-import type { FastifyInstance, FastifyPluginAsync, FastifySchemaValidationError } from 'fastify'
+import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest, FastifySchemaValidationError } from 'fastify'
 import fp from 'fastify-plugin'
-import { BodyMalformed, type FieldProblem, ValidationFailed } from '../lib/errors.js'
+import type { FastifyRouteSchemaDef } from 'fastify/types/schema.js'
+import { BodyMalformed, BodyUnexpected, type FieldProblem, MediaTypeUnsupported, ValidationFailed } from '../lib/errors.js'
 import { descriptionProblem } from '../lib/descriptions.js'
 import { emailProblem } from '../lib/emails.js'
 import { defaultPasswordPolicy, newPasswordProblem, passwordProblem, type PasswordPolicy } from '../lib/password-rules.js'
-import { lazySerializers, lazyValidators, loadCompilersSoon, loadValidatorCompiler } from '../lib/lazy-compilers.js'
+import { lazySerializers, lazyValidators, loadCompilersSoon, loadValidatorCompiler, type Validator } from '../lib/lazy-compilers.js'
+import { asksForBody, canHaveBody } from '../lib/request-bodies.js'
 import { roleNameProblem } from '../lib/roles.js'
 import { usernameProblem } from '../lib/usernames.js'
 
@@ -31,22 +33,29 @@ const plugin: FastifyPluginAsync<{ passwordPolicy?: PasswordPolicy }> = async (a
   const parseJson = app.getDefaultJsonParser('error', 'error')
   app.removeAllContentTypeParsers()
   app.addContentTypeParser<Buffer>('application/json', { parseAs: 'buffer' }, (request, body, done) => {
-    // Many clients send the header whatever they send: nothing, to a route that asks for nothing, is fine.
-    if (body.length === 0 && request.routeOptions.schema?.body === undefined) return done(null, undefined)
     if (!isUtf8(body)) return done(new BodyMalformed())
     parseJson(request, body.toString('utf8'), done)
   })
+  app.addContentTypeParser<Buffer>('*', { parseAs: 'buffer' }, (request, body, done) => {
+    if (asksForBody(request.routeOptions)) return done(new MediaTypeUnsupported())
+    done(body.length === 0 ? null : new BodyUnexpected(), undefined)
+  })
+  app.addHook('onRoute', (route) => {
+    if (canHaveBody(route.method) && !asksForBody(route)) route.onRequest = [route.onRequest ?? [], refuseBody].flat()
+  })
 
-  const buildValidator: BuildCompilerFromPool = (schemas) => {
+  const buildValidator = (schemas: Parameters<BuildCompilerFromPool>[0]) => {
     const build = loadValidatorCompiler()
     // That the schemas are schemas is a test's to say.
     const shared = { removeAdditional: false, useDefaults: true, allErrors: true, verbose: true, allowUnionTypes: true, meta: false, validateSchema: false }
     // Last, because the compiler brings formats of the same names.
     const onCreate = (ajv: Ajv) => { for (const [name, format] of formats) ajv.addFormat(name, format) }
-    // Everything but a body arrives as text and has to be coerced.
-    const compileBody = build(schemas, { customOptions: { ...shared, coerceTypes: false }, onCreate })
-    const compileOther = build(schemas, { customOptions: { ...shared, coerceTypes: true }, onCreate })
-    return (route) => Object(route).httpPart === 'body' ? compileBody(route) : compileOther(route)
+    const compile = build(schemas, { customOptions: { ...shared, coerceTypes: false }, onCreate })
+    return (route: unknown) => {
+      const { httpPart, schema }: Partial<FastifyRouteSchemaDef<QuerySchema>> = Object(route)
+      const validate: Validator = Object(compile(Object(route)))
+      return httpPart === 'querystring' ? withIntegers(schema?.properties, validate) : validate
+    }
   }
 
   // An app that embeds us may have compilers of its own, which scopes inherit: ours are set
@@ -91,6 +100,34 @@ const plugin: FastifyPluginAsync<{ passwordPolicy?: PasswordPolicy }> = async (a
     if (keyword === 'type') return `must be ${[params.type].flat().map((type) => typeNames[String(type)]).join(' or ')}`
     return problemOf[String(params.format)]?.(String(data)) ?? String(message)
   }
+}
+
+/**
+ * Refuses a body where the route asks for none, before it is read where it says how long it
+ * is. Which type an empty body has means nothing.
+ */
+function refuseBody (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void): void {
+  const { headers } = request.raw
+  delete headers['content-type']
+  done(Number(headers['content-length'] ?? 0) > 0 ? new BodyUnexpected() : undefined)
+}
+
+/** What a route says of its query. */
+interface QuerySchema { properties: Record<string, { type?: string }> }
+
+/** The integers of a query arrive as text: decimal digits are one, anything else stays text and is refused. */
+function withIntegers (properties: QuerySchema['properties'] = {}, validate: Validator): Validator {
+  const names = Object.keys(properties).filter((name) => properties[name]?.type === 'integer')
+  const validator: Validator = (query: Record<string, unknown>) => {
+    for (const name of names) {
+      const text = query[name]
+      if (typeof text === 'string' && /^\d{1,16}$/.test(text)) query[name] = Number(text)
+    }
+    const result = validate(query)
+    validator.errors = validate.errors
+    return result
+  }
+  return validator
 }
 
 /** Ajv's error, with what its `verbose` option adds. */

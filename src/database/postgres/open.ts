@@ -54,17 +54,19 @@ async function withClient (config: pg.ClientConfig, work: (client: pg.Client) =>
 }
 
 /** Runs queries in one transaction on one connection of the pool. */
-async function runBatch (pool: pg.Pool, queries: Query[]): Promise<void> {
+async function runBatch (pool: pg.Pool, queries: Query[]): Promise<number[]> {
   const client = await pool.connect()
+  const written: number[] = []
   let failure: Error | undefined
   client.on('error', ignoreBreaking)
   try {
     await client.query('begin')
     for (const query of queries) {
       const { sql, params } = query.toSQL()
-      await client.query(sql, params)
+      written.push((await client.query(sql, params)).rowCount ?? 0)
     }
     await client.query('commit')
+    return written
   } catch (error) {
     failure = Object(error)
     throw error
@@ -126,6 +128,7 @@ export async function openPostgres (url: string, { mustExist = false, poolSize =
       }
     },
     batch: (queries) => runBatch(pool, queries),
+    lockUser: (userId) => [{ toSQL: () => ({ sql: 'select id from latchkey.users where id = $1 for update', params: [userId] }) }],
     async lastUserId () {
       const { rows: [row] } = await pool.query('select case when is_called then last_value else 0 end as id from latchkey.users_id_seq')
       return Number(row.id)

@@ -5,9 +5,10 @@ import Database from 'better-sqlite3'
 import { drizzle } from 'drizzle-orm/better-sqlite3'
 import { migrate } from 'drizzle-orm/better-sqlite3/migrator'
 import { causeOf } from '../../lib/causes.js'
-import { type Query, type Store, StoreError, type StoreOptions } from '../store.js'
+import { type Store, StoreError, type StoreOptions } from '../store.js'
+import { retryWhileBusy, runBatch } from './batches.js'
 import { prepareLookup } from './lookups.js'
-import { limitedPatience } from './patience.js'
+import { isBusy, limitedPatience } from './patience.js'
 import { readsTogether } from './reads.js'
 import { isDiskFull, keepReserve, noReserve, type Reserve, retryWhenFull } from './reserve.js'
 import * as tables from './schema.js'
@@ -81,28 +82,12 @@ async function prepare (client: Database.Database, reserve: Reserve): Promise<vo
       return
     } catch (thrown) {
       const error = causeOf(thrown)
-      const isBusy = error instanceof Database.SqliteError && error.code.startsWith('SQLITE_BUSY')
-      if (isBusy ? Date.now() > giveUpAt : hasFailedBefore) throw error
+      const isLocked = isBusy(error)
+      if (isLocked ? Date.now() > giveUpAt : hasFailedBefore) throw error
       if (isDiskFull(error)) reserve.release()
-      hasFailedBefore ||= !isBusy
+      hasFailedBefore ||= !isLocked
       await delay(migrationRetryMs)
     }
-  }
-}
-
-/** Runs queries in one transaction: at once, so that nothing else of this process comes between. */
-function runBatch (client: Database.Database, queries: Query[]): void {
-  client.prepare('begin immediate').run()
-  try {
-    for (const query of queries) {
-      const { sql, params } = query.toSQL()
-      client.prepare(sql).run(...params)
-    }
-    client.prepare('commit').run()
-  } catch (error) {
-    // SQLite has rolled back by itself where a disk is full or fails.
-    if (client.inTransaction) client.prepare('rollback').run()
-    throw error
   }
 }
 
@@ -159,7 +144,9 @@ export async function openSqlite (url: string, { mustExist = false, keepsReserve
       tables,
       prepare: (name, query) => query.prepare(),
       prepareLookup: (name, columns, query) => prepareLookup(opened, together, columns, query),
-      batch: async (queries) => untilFull(() => runBatch(opened, queries)),
+      batch: async (queries, { retryBusyMs = 0 } = {}) => retryWhileBusy(retryBusyMs, () => untilFull(() => runBatch(opened, queries))),
+      // A batch has the lock for all of the database from its beginning.
+      lockUser: () => [],
       lastUserId: async () => Number(opened.prepare(`select coalesce(max(seq), 0) ${userSequence}`).pluck().get()),
       skipUserIds: (upTo) => [
         { toSQL: () => ({ sql: `insert into sqlite_sequence (name, seq) select 'users', 0 where not exists (select 1 ${userSequence})`, params: [] }) },

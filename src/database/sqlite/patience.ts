@@ -10,6 +10,11 @@ const busyTimeoutMs = 250
 /** How long writes are refused without waiting after one has waited in vain: clients are told to come back then. */
 const impatientMs = 1_000
 
+/** Whether another process holds the lock. */
+export function isBusy (error: unknown): boolean {
+  return String(Object(error).code).startsWith('SQLITE_BUSY')
+}
+
 /**
  * Lets writes wait for a lock, but not one after the other, by whichever connection: once
  * one has waited in vain, those behind it are refused at once for a while, so that reads
@@ -28,7 +33,7 @@ export function limitedPatience (clients: Database.Database[]): Around {
     try {
       return write()
     } catch (error) {
-      if (impatientUntil === 0 && String(Object(error).code).startsWith('SQLITE_BUSY')) {
+      if (impatientUntil === 0 && isBusy(error)) {
         impatientUntil = Date.now() + impatientMs
         setPatience(0)
       }

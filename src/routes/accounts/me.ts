@@ -1,5 +1,4 @@
 import { Type } from '@sinclair/typebox'
-import type { FastifyRequest } from 'fastify'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { clientGone } from '../../lib/client-gone.js'
 import type { HashTurn } from '../../lib/hash-gate.js'
@@ -7,23 +6,17 @@ import { ref } from '../../lib/ref.js'
 import { LastAdmin, Overloaded, PasswordIncorrect, TooManyAttempts } from '../../lib/errors.js'
 import type { EventOutcome } from '../../lib/events.js'
 import { networkOf } from '../../lib/networks.js'
+import { isOwnPassword } from '../../lib/own-password.js'
 import { refusePersonalPassword } from './personal-password.js'
 import { AccountBody, AccountDeletion, PasswordChange } from './schemas.js'
 import { userBody } from './user-body.js'
 
 const me: FastifyPluginAsyncTypebox = async (app) => {
-  /** Replaces the verified hash; a login may have upgraded it meanwhile, which changes nothing of what was verified. */
-  async function replaceHash (id: number, hash: string, newHash: string, password: string, turn: HashTurn): Promise<boolean> {
-    if (await app.users.replaceHash(id, hash, newHash)) return true
+  /** Replaces the verified password; a login may have upgraded its hash meanwhile, which changes nothing of what was verified. */
+  async function replacePassword (id: number, hash: string, newHash: string, keptTokenId: string, password: string, turn: HashTurn): Promise<boolean> {
+    if (await app.users.replacePassword(id, newHash, { oldHash: hash, keptTokenId })) return true
     const present = await app.users.findHash(id)
-    return await app.passwords.verify(present, password, turn) && app.users.replaceHash(id, String(present), newHash)
-  }
-
-  /** Whether it is the password of whoever asks: with a stolen token it could be guessed as well. */
-  async function isPasswordOf (request: FastifyRequest, hash: string | undefined, password: string, turn: HashTurn): Promise<boolean> {
-    const { currentUser: { id: userId, username }, ip } = request
-    const lastLoginAt = await app.loginFailures.lastLoginAt(userId, networkOf(ip))
-    return await app.throttle.guess(request, { username, userId, lastLoginAt }, () => app.passwords.verify(hash, password, turn))
+    return await app.passwords.verify(present, password, turn) && app.users.replacePassword(id, newHash, { oldHash: present, keptTokenId })
   }
 
   app.get('/me', {
@@ -53,21 +46,18 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
     const note = (outcome: EventOutcome) => app.events.note({ kind: 'password_change', outcome, userId: currentUser.id }, request)
     const turn = { signal: clientGone(reply) }
     const hash = await app.users.findHash(currentUser.id)
-    if (!(await isPasswordOf(request, hash, body.current_password, turn)) || hash === undefined) {
+    if (!(await isOwnPassword(app, request, hash, body.current_password, turn)) || hash === undefined) {
       note('password_incorrect')
       throw new PasswordIncorrect()
     }
     refusePersonalPassword('new_password', body.new_password, currentUser)
     const newHash = await app.passwords.hash(body.new_password, { ...turn, isContinued: true })
 
-    // Before the change, so that a crash between the two leaves no stranger's token with a
-    // password that was changed against him; and after it, for a login that was under way.
-    await app.tokens.revokeAll(currentUser.id, currentTokenId)
-    if (!(await replaceHash(currentUser.id, hash, newHash, body.current_password, { ...turn, isContinued: true }))) {
+    // A login that verified the old password, and whose token is not there yet, looks at the password once more.
+    if (!(await replacePassword(currentUser.id, hash, newHash, currentTokenId, body.current_password, { ...turn, isContinued: true }))) {
       note('password_changed_meanwhile')
       throw new PasswordIncorrect()
     }
-    await app.tokens.revokeAll(currentUser.id, currentTokenId)
     await app.loginFailures.forgetNetworks(currentUser.id, networkOf(request.ip))
     note('success')
     reply.code(204)
@@ -88,7 +78,7 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
   }, async (request, reply) => {
     const { currentUser } = request
     const note = (outcome: EventOutcome) => app.events.note({ kind: 'deletion', outcome, userId: currentUser.id }, request)
-    if (!(await isPasswordOf(request, await app.users.findHash(currentUser.id), request.body.password, { signal: clientGone(reply) }))) {
+    if (!(await isOwnPassword(app, request, await app.users.findHash(currentUser.id), request.body.password, { signal: clientGone(reply) }))) {
       note('password_incorrect')
       throw new PasswordIncorrect()
     }

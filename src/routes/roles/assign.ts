@@ -1,7 +1,8 @@
 import { Type } from '@sinclair/typebox'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { LastAdmin } from '../../lib/errors.js'
+import { askAgain } from '../../lib/guards.js'
 import { adminRole, roleNameProblem } from '../../lib/roles.js'
 import type { User } from '../../plugins/users.js'
 import { RoleNotFound, UserNotFound } from './errors.js'
@@ -26,6 +27,8 @@ async function lookUp (app: FastifyInstance, username: string, name: string): Pr
   return user
 }
 
+const actorOf = ({ currentUser: { id: userId }, currentTokenId: tokenId }: FastifyRequest) => ({ userId, tokenId })
+
 const assign: FastifyPluginAsyncTypebox = async (app) => {
   const onlyAdmins = app.requireRole(adminRole)
 
@@ -43,7 +46,10 @@ const assign: FastifyPluginAsyncTypebox = async (app) => {
   }, async (request, reply) => {
     const { username, name } = request.params
     const { id } = await lookUp(app, username, name)
-    if (!(await app.roles.grant(id, name))) throw new RoleNotFound()
+    if (!(await app.roles.grant(id, name, actorOf(request)))) {
+      await askAgain(request, [onlyAdmins])
+      throw new RoleNotFound()
+    }
     app.events.note({ kind: 'role_change', userId: id, actorId: request.currentUser.id, detail: `granted ${name}` }, request)
     reply.code(204)
     return null
@@ -63,7 +69,10 @@ const assign: FastifyPluginAsyncTypebox = async (app) => {
   }, async (request, reply) => {
     const { username, name } = request.params
     const { id } = await lookUp(app, username, name)
-    if (!(await app.roles.revoke(id, name))) throw new LastAdmin()
+    if (!(await app.roles.revoke(id, name, actorOf(request)))) {
+      await askAgain(request, [onlyAdmins])
+      throw new LastAdmin()
+    }
     app.events.note({ kind: 'role_change', userId: id, actorId: request.currentUser.id, detail: `revoked ${name}` }, request)
     reply.code(204)
     return null

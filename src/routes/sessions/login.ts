@@ -51,7 +51,7 @@ const login: FastifyPluginAsyncTypebox<{ loginErrors: 'detailed' | 'uniform' }> 
       await app.tokens.revoke(userId, issued.id)
       throw fail('password_changed_meanwhile')
     }
-    await app.tokens.makeRoom(userId, [issued.id])
+    await app.tokens.makeRoom(userId, issued.id)
     app.events.note({ kind: 'login', userId }, request)
     if (app.passwords.needsRehash(passwordHash, password)) {
       try {

@@ -2,7 +2,7 @@ import { Type } from '@sinclair/typebox'
 import { tokenMaxLifetimeSeconds } from '../../lib/claims.js'
 import { descriptionMaxLength } from '../../lib/descriptions.js'
 import { ref } from '../../lib/ref.js'
-import { personalTokenLifetimeSeconds } from '../../lib/token-limits.js'
+import { personalTokenLifetimeSeconds, recentLoginSeconds } from '../../lib/token-limits.js'
 
 export const LoginRequest = Type.Object({
   username: Type.String({ minLength: 1, description: 'In any case.', examples: ['bob'] }),
@@ -34,7 +34,8 @@ export const TokenList = Type.Object({
 
 export const TokenRequest = Type.Object({
   description: Type.String({ minLength: 1, maxLength: descriptionMaxLength, format: 'description', description: 'What it is for: one line.', examples: ['backup script'] }),
-  expires_in: Type.Optional(Type.Integer({ minimum: 1, maximum: tokenMaxLifetimeSeconds, default: personalTokenLifetimeSeconds, description: 'Its life, in seconds: 30 days unless said otherwise, at most a year.', examples: [personalTokenLifetimeSeconds] }))
+  expires_in: Type.Optional(Type.Integer({ minimum: 1, maximum: tokenMaxLifetimeSeconds, default: personalTokenLifetimeSeconds, description: 'Its life, in seconds: 30 days unless said otherwise, at most a year.', examples: [personalTokenLifetimeSeconds] })),
+  password: Type.Optional(Type.String({ minLength: 1, format: 'current-password', description: `The password of the account: needed where the login is older than ${recentLoginSeconds / 60} minutes.`, examples: ['correct horse battery staple'] }))
 }, { $id: 'latchkey.TokenRequest', description: 'A personal access token.' })
 
 export const NewTokenBody = Type.Object({

@@ -1,10 +1,14 @@
 import { Type } from '@sinclair/typebox'
+import type { FastifyRequest } from 'fastify'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { isTokenId } from '../../lib/claims.js'
-import { TokenRevoked, UserNotFound } from '../../lib/errors.js'
+import { clientGone } from '../../lib/client-gone.js'
+import { Overloaded, PasswordIncorrect, TooManyAttempts } from '../../lib/errors.js'
+import { askAgain } from '../../lib/guards.js'
+import { isOwnPassword } from '../../lib/own-password.js'
 import { ref } from '../../lib/ref.js'
-import { personalTokenLifetimeSeconds, personalTokensPerUser } from '../../lib/token-limits.js'
-import { TokenNotFound, TooManyTokens } from './errors.js'
+import { personalTokenLifetimeSeconds, personalTokensPerUser, recentLoginSeconds } from '../../lib/token-limits.js'
+import { LoginRequired, LoginTooOld, TokenNotFound, TooManyTokens } from './errors.js'
 import { Message, NewTokenBody, TokenList, TokenRequest } from './schemas.js'
 import { tokenBody } from './token-body.js'
 
@@ -23,33 +27,44 @@ const tokens: FastifyPluginAsyncTypebox = async (app) => {
     return { tokens: list.map((token) => tokenBody(token, currentTokenId)) }
   })
 
+  /**
+   * Makes sure that the owner is asking: whoever has found a token must not get others from it,
+   * which live on when that one expires or is revoked.
+   */
+  async function requireOwner (request: FastifyRequest, signal: AbortSignal, password?: string): Promise<void> {
+    const { currentUser: { id: userId }, currentTokenId } = request
+    const asking = await app.tokens.findAge(userId, currentTokenId)
+    // For a login that is gone none will be made.
+    if (asking === undefined) return
+    if (asking.kind === 'personal') throw new LoginRequired()
+    if (password === undefined) {
+      if (asking.ageSeconds > recentLoginSeconds) throw new LoginTooOld()
+    } else if (!(await isOwnPassword(app, request, await app.users.findHash(userId), password, { signal }))) {
+      app.events.note({ kind: 'token_creation', outcome: 'password_incorrect', userId }, request)
+      throw new PasswordIncorrect()
+    }
+  }
+
   app.post('/tokens', {
     onRequest: app.authenticate,
-    config: { errors: [TooManyTokens] },
+    config: { errors: [PasswordIncorrect, LoginTooOld, LoginRequired, TooManyTokens, TooManyAttempts, Overloaded] },
     schema: {
       operationId: 'createToken',
       tags: ['Sessions'],
       summary: 'Make a personal access token',
-      description: `For a script or another program: a token with a name and a life of its own. It is shown this once. An account can have ${personalTokensPerUser}.`,
+      description: `For a script or another program: a token with a name and a life of its own. It is shown this once. An account can have ${personalTokensPerUser}. A personal access token makes no others, and a login that is older than ${recentLoginSeconds / 60} minutes needs the password as well.`,
       body: ref(TokenRequest),
       response: { 201: ref(NewTokenBody) }
     }
   }, async (request, reply) => {
-    const { currentUser: { id: userId }, currentTokenId, body: { description, expires_in: lifetimeSeconds = personalTokenLifetimeSeconds } } = request
-    const issued = await app.accessTokens.issue({ userId, kind: 'personal', description, lifetimeSeconds })
-    if (issued === undefined) throw new UserNotFound()
-    // Whoever revokes all tokens must not miss one that is just being made: what asked must still live.
-    const owner = await app.tokens.findOwner({ userId, tokenId: currentTokenId })
-    if (owner === undefined || owner.tokenUserId === null) {
-      await app.tokens.revoke(userId, issued.id)
-      throw new TokenRevoked()
-    }
-    // Counted with the new one in it: of two that are made at once, neither can slip through.
-    if (await app.tokens.countPersonal(userId) > personalTokensPerUser) {
-      await app.tokens.revoke(userId, issued.id)
+    const { currentUser: { id: userId }, currentTokenId, body: { description, expires_in: lifetimeSeconds = personalTokenLifetimeSeconds, password } } = request
+    await requireOwner(request, clientGone(reply), password)
+    const issued = await app.accessTokens.issue({ userId, kind: 'personal', description, lifetimeSeconds, askingId: currentTokenId })
+    if (issued === undefined) {
+      // Either what asked is gone by now, which the guard says, or there are too many.
+      await askAgain(request, [app.authenticate])
       throw new TooManyTokens()
     }
-    await app.tokens.makeRoom(userId, [issued.id, currentTokenId])
     app.events.note({ kind: 'token_creation', userId, detail: issued.id }, request)
     reply.code(201)
     return { ...tokenBody({ ...issued, description, lastUsedAt: null }, currentTokenId), token: issued.token }

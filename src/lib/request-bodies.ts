@@ -1,0 +1,20 @@
+import type { FastifyRequest } from 'fastify'
+
+/** Methods whose requests Fastify serves without reading a body. */
+const bodylessMethods = new Set(['GET', 'HEAD', 'TRACE'])
+
+/** Whether requests with one of these methods can have a body that Fastify reads. */
+export function canHaveBody (method: string | string[]): boolean {
+  return [method].flat().some((name) => !bodylessMethods.has(name.toUpperCase()))
+}
+
+/** Whether a request has a body that is yet to be read (RFC 9112, section 6.3). */
+export function awaitsBody ({ body, method, headers }: FastifyRequest): boolean {
+  if (body !== undefined || bodylessMethods.has(method)) return false
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
+}
+
+/** Whether a route asks for a body: those that do say which. */
+export function asksForBody ({ schema }: { schema?: { body?: unknown } }): boolean {
+  return schema?.body !== undefined
+}
