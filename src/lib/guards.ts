@@ -36,7 +36,9 @@ export async function askAgain (request: FastifyRequest, guards: Guard[]): Promi
  */
 export async function decideAgain (request: FastifyRequest): Promise<void> {
   const guards = early.get(request)
-  if (guards !== undefined) await askAgain(request, guards)
+  if (guards === undefined) return
+  early.delete(request)
+  await askAgain(request, guards)
 }
 
 /** What the guards of a route refuse with; empty for a route without a guard. */
