@@ -148,6 +148,25 @@ export async function open (url: string, bytes: string): Promise<{ socket: Socke
 /** What comes before the body of a login. */
 export const loginHead = (length: number) => `POST /api/v1/login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ${length}\r\n\r\n`
 
+/** What is normalized until the test ends: how long it was, and whether that changed it. */
+export function watchNormalization (t: Test): Array<{ units: number, hasChanged: boolean }> {
+  const { prototype } = String
+  const { normalize } = prototype
+  const seen: Array<{ units: number, hasChanged: boolean }> = []
+  t.teardown(() => { Object.assign(prototype, { normalize }) })
+  Object.assign(prototype, {
+    normalize (this: string, form: string) {
+      const normalized = normalize.call(this, form)
+      seen.push({ units: this.length, hasChanged: normalized !== String(this) })
+      return normalized
+    }
+  })
+  return seen
+}
+
+/** Takes long to normalize, because each mark is moved past many others. Two of them are a body that is read. */
+export const costlyToNormalize = `a${'\u0345'.repeat(1_500)}${'\u0334'.repeat(1_500)}`
+
 /** Has every disk look nearly full, until the test ends. */
 export function fillDisks (t: Test): void {
   const { statfsSync } = fs

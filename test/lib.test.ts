@@ -10,15 +10,17 @@ import t from 'tap'
 import { rowsPerSweep, sweep } from '../src/lib/chores.js'
 import { isTokenId, isUserId, judgeTimes } from '../src/lib/claims.js'
 import { printableUrl } from '../src/lib/database-urls.js'
+import { descriptionProblem, describeUserAgent } from '../src/lib/descriptions.js'
 import { canonicalEmail, emailProblem } from '../src/lib/emails.js'
 import { linesOf } from '../src/lib/lines.js'
 import { logSink } from '../src/lib/log-sink.js'
 import { loggerOptions } from '../src/lib/logger-options.js'
 import { parseHash, recommendedParameters } from '../src/lib/password-hashes.js'
-import { canonicalPassword, newPasswordProblem, passwordProblem } from '../src/lib/password-rules.js'
+import { networkOf, printableAddress } from '../src/lib/networks.js'
+import { canonicalPassword, newPasswordProblem, passwordProblem, personalPasswordProblem } from '../src/lib/password-rules.js'
 import { ref } from '../src/lib/ref.js'
 import { canonicalUsername, usernameProblem } from '../src/lib/usernames.js'
-import { temporaryFolder } from './helper.js'
+import { costlyToNormalize, temporaryFolder, watchNormalization } from './helper.js'
 
 t.test('usernames', async (t) => {
   for (const good of ['b', 'bob', 'Bob_1', 'a.b@c+d-e', '_', 'x'.repeat(64), '__proto__', 'constructor']) {
@@ -65,6 +67,29 @@ t.test('passwords', async (t) => {
   t.equal(canonicalPassword(' e\u0301 '), ' \u00e9 ')
 })
 
+t.test('no rule looks at more of a string than its longest value can have', async (t) => {
+  const policy = { minLength: 8, blocklist: true }
+  const normalized = watchNormalization(t)
+  // Four units are the most that become one character: a Greek letter with three marks.
+  const longest = '\u03b1\u0313\u0300\u0345'.repeat(256)
+  t.equal(longest.length, 1_024)
+  t.equal(newPasswordProblem(longest, policy), undefined)
+  t.equal(canonicalPassword(longest), '\u1f82'.repeat(256))
+  for (const long of [`${longest}x`, costlyToNormalize, 'x'.repeat(1_000_000), '\ud800'.repeat(2_000)]) {
+    for (const problem of [passwordProblem(long), newPasswordProblem(long, policy)]) t.equal(problem, 'must not be longer than 256 characters')
+    t.equal(emailProblem(`${long}@example.com`), 'must not be longer than 254 characters')
+    t.equal(descriptionProblem(long), 'must not be longer than 200 characters')
+    t.type(usernameProblem(long), 'string')
+    t.equal(parseHash(long), undefined)
+    for (const text of [networkOf(long), networkOf(`::1%${long}`), printableAddress(`::1%${long}`), printableAddress(`[::1%${long}]:80`)]) t.equal(text, 'unknown')
+    t.equal(describeUserAgent(long.slice(0, 600)), describeUserAgent(long.slice(0, 600) + long))
+    for (const normalize of [canonicalPassword, canonicalEmail, (text: string) => personalPasswordProblem(text, { username: 'bob', email: null })]) t.throws(() => normalize(long), { name: 'RangeError' })
+  }
+  t.equal(Math.max(...normalized.map(({ units }) => units)), 1_024)
+  t.equal(describeUserAgent(`${'\u200b'.repeat(10)}curl/8`), 'curl/8')
+  t.equal(descriptionProblem('𝒫'.repeat(200)), undefined)
+})
+
 t.test('password hashes', async (t) => {
   const hash = (parameters: string, variant = 'argon2id') => `$${variant}$v=19$${parameters}$${'A'.repeat(22)}$${'A'.repeat(43)}`
   const bcrypt = (cost: string, variant = '2b') => `$${variant}$${cost}$${'a'.repeat(53)}`
@@ -108,6 +133,26 @@ t.test('lines', async (t) => {
   t.same(await read(euro.subarray(0, 1), euro.subarray(1)), [[1, '€']])
   const long = Array.from({ length: 40 }, () => 'x'.repeat(65_536))
   t.same(await read(...long, '\nshort\n'), [[1, undefined], [2, 'short']], 'what is too long is not kept')
+  t.same(await read(...long), [[1, undefined]])
+  t.same(await read('x'.repeat(1_048_576), '\n', 'x'.repeat(1_048_577)), [[1, 'xxxxx'], [2, undefined]])
+})
+
+t.test('lines · in however small pieces a line comes, each byte is copied once', async (t) => {
+  const { concat } = Buffer
+  let copied = 0
+  t.teardown(() => { Buffer.concat = concat })
+  Buffer.concat = (list, length) => {
+    const all = concat(list, length)
+    copied += all.length
+    return all
+  }
+  const read = async (bytes: number) => {
+    const pieces = Array.from({ length: bytes / 512 }, () => Buffer.alloc(512, 'x'))
+    for await (const line of linesOf(Readable.from(pieces))) t.equal(line.text?.length, bytes > 1_048_576 ? undefined : bytes)
+  }
+  await read(1_048_576)
+  await read(4 * 1_048_576)
+  t.ok(copied <= 2 * 1_048_576, `${copied} bytes copied`)
 })
 
 t.test('claims', async (t) => {

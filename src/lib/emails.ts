@@ -1,5 +1,7 @@
 /** The longest email address, in characters (RFC 5321, section 4.5.3.1.3, less the angle brackets). */
 export const emailMaxLength = 254
+/** The same in UTF-16 code units: of longer text nothing is looked at. */
+const emailMaxUnits = 2 * emailMaxLength
 
 // One address, user@host: a local part without spaces, controls, format characters,
 // surrogates or the characters that make a list or a display name of it (RFC 5322,
@@ -10,11 +12,17 @@ const address = /^[^\s\p{C}\p{Z}@<>()[\]\\,;:"]+@[\p{L}\p{M}\p{N}]+(?:[.-]+[\p{L
 /** What is wrong with an email address, as the end of a sentence that starts with the field's name. */
 export function emailProblem (email: string): string | undefined {
   if (email === '') return 'is empty'
-  if ([...email].length > emailMaxLength) return `must not be longer than ${emailMaxLength} characters`
+  // Some characters are two units: only what can be short enough is counted.
+  if (email.length > emailMaxUnits || [...email].length > emailMaxLength) return `must not be longer than ${emailMaxLength} characters`
   if (!address.test(email) || email.includes('..')) return 'must be one address like user@example.com'
 }
 
-/** The form under which an email address is unique: composed (NFC), without regard to case. */
+/**
+ * The form under which an email address is unique: composed (NFC), without regard to case.
+ *
+ * @throws {RangeError} it is longer than any address
+ */
 export function canonicalEmail (email: string): string {
+  if (email.length > emailMaxUnits) throw new RangeError(`an email must not be longer than ${emailMaxLength} characters`)
   return email.normalize('NFC').toLowerCase()
 }

@@ -10,7 +10,6 @@ export interface Line {
 }
 
 function decode (bytes: Uint8Array): string | undefined {
-  if (bytes.length > lineMaxBytes) return undefined
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
   } catch {
@@ -21,20 +20,29 @@ function decode (bytes: Uint8Array): string | undefined {
 /** The lines of a stream of bytes, those that are blank left out. What is too long is not kept in memory. */
 export async function * linesOf (stream: AsyncIterable<Uint8Array>): AsyncGenerator<Line> {
   let number = 0
-  let rest = Buffer.alloc(0)
-  const line = (bytes: Buffer): Line[] => {
+  // The line that is being read, in the pieces in which it came, and its length.
+  let pieces: Uint8Array[] = []
+  let bytes = 0
+  const add = (piece: Uint8Array) => {
+    bytes += piece.length
+    if (bytes <= lineMaxBytes) pieces.push(piece)
+    else pieces = []
+  }
+  const endLine = (): Line[] => {
     number++
-    const text = decode(bytes)
+    const text = bytes > lineMaxBytes ? undefined : decode(Buffer.concat(pieces))
+    pieces = []
+    bytes = 0
     return text?.trim() === '' ? [] : [{ number, text }]
   }
   for await (const chunk of stream) {
-    rest = Buffer.concat([rest, chunk])
     let start = 0
-    for (let end = rest.indexOf(newline); end !== -1; end = rest.indexOf(newline, start)) {
-      yield * line(rest.subarray(start, end))
+    for (let end = chunk.indexOf(newline); end !== -1; end = chunk.indexOf(newline, start)) {
+      add(chunk.subarray(start, end))
+      yield * endLine()
       start = end + 1
     }
-    rest = rest.subarray(start, start + lineMaxBytes + 1)
+    add(chunk.subarray(start))
   }
-  if (rest.length > 0) yield * line(rest)
+  if (bytes > 0) yield * endLine()
 }

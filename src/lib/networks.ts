@@ -4,11 +4,15 @@ import ipaddr from 'ipaddr.js'
 /** What stands for an address that cannot be read: all of them share it. */
 const unreadable = 'unknown'
 
+/** Longer is no address, with its zone and its port. */
+const addressMaxLength = 100
+
 /** Some proxies add the port of the client: `192.0.2.1:5678`, `[2001:db8::1]:5678`. */
 const withPort = /^(?:\[([^\]]+)\](?::\d+)?|([\d.]+):\d+)$/
 
 /** An address without its port and its zone, which says by which of our interfaces it came (RFC 4007, section 11), nothing of the other side. */
 function bare (address: string): string {
+  if (address.length > addressMaxLength) return ''
   const [, v6 = address, v4 = v6] = withPort.exec(address) ?? []
   return v4.replace(/%.*$/s, '')
 }
@@ -33,7 +37,7 @@ export function networkOf (address = ''): string {
 
 /** An address as it can be written down: what is none may be anything, whoever sent it. */
 export function printableAddress (address = ''): string {
-  if (isIP(address) !== 0) return address
   const plain = bare(address)
-  return isIP(plain) === 0 ? unreadable : plain
+  if (isIP(plain) === 0) return unreadable
+  return isIP(address) === 0 ? plain : address
 }

@@ -37,6 +37,9 @@ const phc = /^\$(argon2(?:id|i|d))\$v=19\$m=([1-9]\d{0,9}),t=([1-9]\d{0,9}),p=([
 // Of the variants of bcrypt the three that are one algorithm; `$2x$` marks a bug.
 const bcrypt = /^\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}$/
 
+/** Longer is no hash in either format. */
+const hashMaxLength = 250
+
 /** Base64 as it is written, without padding, and in one way only. */
 function isCanonical (text: string): boolean {
   return Buffer.from(text, 'base64').toString('base64').replace(/=+$/, '') === text
@@ -44,6 +47,7 @@ function isCanonical (text: string): boolean {
 
 /** Reads a stored hash; `undefined` when it is none that can be verified, or asks for more than is affordable. */
 export function parseHash (hash: string): StoredHash | undefined {
+  if (hash.length > hashMaxLength) return undefined
   const [, bcryptCost] = bcrypt.exec(hash) ?? []
   if (bcryptCost !== undefined) return Number(bcryptCost) >= 4 && Number(bcryptCost) <= bcryptCostMax ? { algorithm: 'bcrypt' } : undefined
 

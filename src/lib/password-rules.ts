@@ -5,6 +5,16 @@ import { canonicalEmail } from './emails.js'
 /** The longest password, in characters: bounds the work of hashing, far above NIST's 64 (SP 800-63B, section 3.1.1.2). */
 export const passwordMaxLength = 256
 
+/**
+ * The longest password as it is sent, in UTF-16 code units: of longer text nothing is looked
+ * at, because normalizing takes time that grows with the square of its length. A character
+ * that is counted is at most four units before NFC composes it (a Greek letter and three
+ * marks; the few of Gurung Khema that are six never stand alone).
+ */
+export const passwordMaxUnits = 4 * passwordMaxLength
+
+const tooLong = `must not be longer than ${passwordMaxLength} characters`
+
 /** What the operator chose; both by configuration. */
 export interface PasswordPolicy {
   /** The fewest characters (Unicode code points after NFC). */
@@ -19,9 +29,13 @@ export const defaultPasswordPolicy: PasswordPolicy = { minLength: 8, blocklist: 
 /**
  * The form of a password that is counted and hashed: Unicode NFC, so that the same
  * characters typed on another keyboard are the same password (NIST SP 800-63B, section
- * 3.1.1.2). Nothing is trimmed or cut.
+ * 3.1.1.2). Nothing is trimmed or cut. Text that is NFC already stays as it is, in next to
+ * no time.
+ *
+ * @throws {RangeError} it is longer than any password
  */
 export function canonicalPassword (password: string): string {
+  if (password.length > passwordMaxUnits) throw new RangeError(`a password ${tooLong}`)
   return password.normalize('NFC')
 }
 
@@ -31,10 +45,11 @@ export function canonicalPassword (password: string): string {
  * asked here: they may have grown since.
  */
 export function passwordProblem (password: string): string | undefined {
+  if (password.length > passwordMaxUnits) return tooLong
   // Hashing encodes to UTF-8, where every lone surrogate becomes the same U+FFFD:
   // different passwords would be one.
   if (!password.isWellFormed()) return 'is not valid Unicode'
-  if ([...canonicalPassword(password)].length > passwordMaxLength) return `must not be longer than ${passwordMaxLength} characters`
+  if ([...canonicalPassword(password)].length > passwordMaxLength) return tooLong
 }
 
 /** The same for a new password, with the policy's own rules. There are no composition rules (OWASP Authentication Cheat Sheet). */
