@@ -7,7 +7,7 @@ import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import validation from '../src/plugins/validation.js'
 import { databases } from './databases.js'
-import { bob, build, buildOn, logIn, needLogin, secretKey, signUp, temporaryFolder, tokenOf } from './helper.js'
+import { bob, build, buildOn, costlyToNormalize, logIn, needLogin, secretKey, signUp, temporaryFolder, tokenOf, watchNormalization } from './helper.js'
 
 /** Nothing that a body of ours may ever say. */
 const leaks = /stack|node_modules|\.ts:|sqlite|postgres|relation|select |insert |argon2|drizzle|fast-jwt|fastify|SyntaxError/i
@@ -118,6 +118,43 @@ for (const database of databases) {
         for (const password of ['\udfff secret', 'x'.repeat(257)]) {
           t.match((await post('/api/v1/login', JSON.stringify({ ...bob, password }))).json(), { statusCode: 422, errors: [{ field: 'password' }] })
         }
+      })
+
+      t.test('a password is normalized once a request, and only where it can be short enough', async (t) => {
+        const normalized = watchNormalization(t)
+        const [decomposed, next] = ['e\u0301'.repeat(20), 'e\u0301'.repeat(21)]
+        await signUp(app, { username: 'jose', password: 'é'.repeat(20) })
+        const authorization = (await logIn(app, { username: 'jose', password: 'é'.repeat(20) })).json().token
+        const costly = { username: 'jose', email: `${costlyToNormalize}@example.com`, password: costlyToNormalize }
+        const changes = { current_password: costlyToNormalize, new_password: costlyToNormalize }
+        for (const [method, url, payload, status, composed] of [
+          ['POST', 'login', { username: 'jose', password: decomposed }, 200, 1],
+          ['POST', 'signup', { username: 'decomposed', email: 'decomposed@example.com', password: decomposed }, 200, 1],
+          ['POST', 'signup', { username: 'short', password: 'e\u0301' }, 422, 1],
+          ['DELETE', 'me', { password: next }, 401, 1],
+          ['PUT', 'me/password', { current_password: decomposed, new_password: next }, 204, 2],
+          ['POST', 'login', costly, 422, 0],
+          ['POST', 'signup', costly, 422, 0],
+          ['DELETE', 'me', costly, 422, 0],
+          ['PUT', 'me/password', changes, 422, 0]
+        ] as const) {
+          normalized.length = 0
+          const response = await app.inject({ method, url: `/api/v1/${url}`, headers: { authorization }, payload })
+          t.equal(response.statusCode, status, `${method} ${url}: ${response.body}`)
+          t.equal(normalized.filter(({ hasChanged }) => hasChanged).length, composed)
+          t.ok(normalized.every(({ units }) => units <= 1_024))
+        }
+        t.equal((await logIn(app, { username: 'jose', password: next.normalize('NFC') })).statusCode, 200)
+        for (const body of ['[]', '[{"password":"e\u0301"}]', '5']) t.equal((await post('/api/v1/login', body)).statusCode, 422, body)
+      })
+
+      t.test('app.passwords · takes text as a host has it, and never more than a password can be', async (t) => {
+        const hash = await app.passwords.hash('e\u0301'.repeat(8))
+        t.equal(await app.passwords.verify(hash, 'é'.repeat(8)), true)
+        const normalized = watchNormalization(t)
+        await t.rejects(app.passwords.hash(costlyToNormalize), { name: 'RangeError', message: 'a password must not be longer than 256 characters' })
+        for (const stored of [hash, undefined]) t.equal(await app.passwords.verify(stored, costlyToNormalize), false)
+        t.same(normalized, [])
       })
 
       t.test('an email is what the rule says, not what a library thinks', async (t) => {
@@ -288,6 +325,18 @@ t.test('query strings are text: they are coerced, and refused when they cannot b
   for (const [query, message] of [['limit=0', 'limit must be >= 1'], ['limit=five', 'limit must be an integer'], ['', 'limit is empty']]) {
     t.match((await app.inject(`/page?${query}`)).json(), { statusCode: 422, code: 'VALIDATION_FAILED', message, errors: [{ field: 'limit', message }] })
   }
+})
+
+t.test('whatever the schema of a body is, its passwords are normalized', async (t) => {
+  const app = await build(t)
+  await app.register(async (scope) => {
+    await scope.register(validation)
+    scope.post('/inline', { preValidation: async () => {}, schema: { body: Type.Object({ secret: Type.String({ format: 'current-password' }), name: Type.String() }) } }, async ({ body }) => body)
+    scope.post('/any', { schema: { body: Type.Unknown() } }, async ({ body }) => body)
+  })
+  const payload = { secret: 'e\u0301', name: 'e\u0301' }
+  t.same((await app.inject({ method: 'POST', url: '/inline', payload })).json(), { ...payload, secret: 'é' })
+  t.same((await app.inject({ method: 'POST', url: '/any', payload })).json(), payload)
 })
 
 /** The port of a listening app. */

@@ -1,4 +1,5 @@
-import type { FastifyRequest } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { BodyUnexpected } from './errors.js'
 
 /** Methods whose requests Fastify serves without reading a body. */
 const bodylessMethods = new Set(['GET', 'HEAD', 'TRACE'])
@@ -17,4 +18,14 @@ export function awaitsBody ({ body, method, headers }: FastifyRequest): boolean 
 /** Whether a route asks for a body: those that do say which. */
 export function asksForBody ({ schema }: { schema?: { body?: unknown } }): boolean {
   return schema?.body !== undefined
+}
+
+/**
+ * Refuses a body where the route asks for none, before it is read where it says how long it
+ * is. Which type an empty body has means nothing.
+ */
+export function refuseBody (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void): void {
+  const { headers } = request.raw
+  delete headers['content-type']
+  done(Number(headers['content-length'] ?? 0) > 0 ? new BodyUnexpected() : undefined)
 }

@@ -4,19 +4,21 @@ import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import { defaultHashConcurrency, defaultHashDeadlineMs, defaultHashQueue, type HashGateCounts, hashGate, type HashTurn } from '../lib/hash-gate.js'
 import { bcryptPasswordBytes, type HashParameters, parseHash, recommendedParameters } from '../lib/password-hashes.js'
-import { canonicalPassword } from '../lib/password-rules.js'
+import { canonicalPassword, passwordMaxUnits } from '../lib/password-rules.js'
 
 /** Hashing and verifying passwords. Every hash of the process passes through here, a few at once. */
 export interface Passwords {
   /**
    * Hashes a password with argon2id into a PHC string.
    *
+   * @throws {RangeError} it is longer than any password
    * @throws {Overloaded} there is too much to do
    */
   hash: (password: string, turn?: HashTurn) => Promise<string>
   /**
    * Whether a password is the one of a stored hash. Without a hash (nobody has that
-   * username) it does the same work and says no, so that the time tells nothing.
+   * username) it does the same work and says no, so that the time tells nothing. What is
+   * longer than any password is none, and costs nothing.
    *
    * @throws {Error} the stored hash is none that can be verified, or asks for more than is affordable
    * @throws {Overloaded} there is too much to do
@@ -66,9 +68,13 @@ const plugin: FastifyPluginAsync<PasswordsOptions> = async (app, { hashParameter
   const decoy = decoyHash(hashParameters)
 
   const passwords: Passwords = {
-    hash: (password, turn) => gate.run(() => hash(canonicalPassword(password), options), turn),
+    async hash (password, turn) {
+      const canonical = canonicalPassword(password)
+      return await gate.run(() => hash(canonical, options), turn)
+    },
 
     async verify (storedHash, password, turn) {
+      if (password.length > passwordMaxUnits) return false
       const canonical = canonicalPassword(password)
       const stored = parseHash(storedHash ?? decoy)
       if (stored === undefined) throw new Error('a stored password hash is not acceptable')

@@ -1,14 +1,15 @@
 import { isUtf8 } from 'node:buffer'
 import type { Ajv, BuildCompilerFromPool } from '@fastify/ajv-compiler'
-import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest, FastifySchemaValidationError } from 'fastify'
+import type { FastifyInstance, FastifyPluginAsync, FastifySchemaValidationError } from 'fastify'
 import fp from 'fastify-plugin'
 import type { FastifyRouteSchemaDef } from 'fastify/types/schema.js'
 import { BodyMalformed, BodyUnexpected, type FieldProblem, MediaTypeUnsupported, ValidationFailed } from '../lib/errors.js'
 import { descriptionProblem } from '../lib/descriptions.js'
 import { emailProblem } from '../lib/emails.js'
-import { defaultPasswordPolicy, newPasswordProblem, passwordProblem, type PasswordPolicy } from '../lib/password-rules.js'
+import { canonicalPassword, defaultPasswordPolicy, newPasswordProblem, passwordMaxUnits, passwordProblem, type PasswordPolicy } from '../lib/password-rules.js'
 import { lazySerializers, lazyValidators, loadCompilersSoon, loadValidatorCompiler, type Validator } from '../lib/lazy-compilers.js'
-import { asksForBody, canHaveBody } from '../lib/request-bodies.js'
+import { type QuerySchema, withIntegers } from '../lib/query-integers.js'
+import { asksForBody, canHaveBody, refuseBody } from '../lib/request-bodies.js'
 import { roleNameProblem } from '../lib/roles.js'
 import { usernameProblem } from '../lib/usernames.js'
 
@@ -78,6 +79,17 @@ const plugin: FastifyPluginAsync<{ passwordPolicy?: PasswordPolicy }> = async (a
     done()
   })
 
+  // Passwords are normalized once, before anything looks at them: text that is NFC already
+  // is recognized as such in next to no time, however often it is normalized again.
+  app.addHook('onRoute', function (route) {
+    const fields = passwordFields(this, route.schema?.body)
+    if (fields.length === 0) return
+    route.preValidation = [...[route.preValidation ?? []].flat(), (request, reply, done) => {
+      normalizePasswords(request.body, fields)
+      done()
+    }]
+  })
+
   app.setSchemaErrorFormatter((errors) => new ValidationFailed(problems(errors)))
 
   /** One problem a field, in the order of the schema. */
@@ -102,32 +114,25 @@ const plugin: FastifyPluginAsync<{ passwordPolicy?: PasswordPolicy }> = async (a
   }
 }
 
-/**
- * Refuses a body where the route asks for none, before it is read where it says how long it
- * is. Which type an empty body has means nothing.
- */
-function refuseBody (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void): void {
-  const { headers } = request.raw
-  delete headers['content-type']
-  done(Number(headers['content-length'] ?? 0) > 0 ? new BodyUnexpected() : undefined)
+const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null
+
+/** The names of the fields of a body that hold passwords, whether its schema is there or referred to. */
+function passwordFields (app: FastifyInstance, body: unknown): string[] {
+  if (!isRecord(body)) return []
+  const schema = typeof body.$ref === 'string' ? app.getSchema(body.$ref.replace('#', '')) : body
+  const properties = isRecord(schema) && isRecord(schema.properties) ? schema.properties : {}
+  return Object.entries(properties)
+    .filter(([, property]) => isRecord(property) && passwordFormats.has(property.format))
+    .map(([name]) => name)
 }
 
-/** What a route says of its query. */
-interface QuerySchema { properties: Record<string, { type?: string }> }
-
-/** The integers of a query arrive as text: decimal digits are one, anything else stays text and is refused. */
-function withIntegers (properties: QuerySchema['properties'] = {}, validate: Validator): Validator {
-  const names = Object.keys(properties).filter((name) => properties[name]?.type === 'integer')
-  const validator: Validator = (query: Record<string, unknown>) => {
-    for (const name of names) {
-      const text = query[name]
-      if (typeof text === 'string' && /^\d{1,16}$/.test(text)) query[name] = Number(text)
-    }
-    const result = validate(query)
-    validator.errors = validate.errors
-    return result
+/** What is longer than any password stays as it is: it is refused unread. */
+function normalizePasswords (body: unknown, fields: string[]): void {
+  if (!isRecord(body)) return
+  for (const field of fields) {
+    const value = body[field]
+    if (typeof value === 'string' && value.length <= passwordMaxUnits) body[field] = canonicalPassword(value)
   }
-  return validator
 }
 
 /** Ajv's error, with what its `verbose` option adds. */
@@ -135,6 +140,8 @@ interface ValidationError extends FastifySchemaValidationError {
   data?: unknown
   parentSchema?: { properties?: object }
 }
+
+const passwordFormats = new Set<unknown>(['current-password', 'new-password'])
 
 const typeNames: Record<string, string> = { object: 'an object', string: 'a string', integer: 'an integer', null: 'null' }
 
