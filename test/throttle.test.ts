@@ -294,6 +294,47 @@ for (const database of databases) {
         t.match(app.throttle.counts, { account: 4, address: 1 })
       })
 
+      t.test('an attempt that cannot be read or is not valid counts like one that fails', async (t) => {
+        const { now, move } = clock()
+        const app = await build(t, { ...proxied, LOGIN_FAILURES_PER_ADDRESS_MINUTE: '4', LOGIN_FAILURES_PER_ADDRESS_HOUR: '12' }, { now })
+        const token = await tokenOf(app)
+        const malformed = [
+          [400, 'application/json', '{'],
+          [413, 'application/json', JSON.stringify('x'.repeat(16_384))],
+          [415, 'text/plain', JSON.stringify(bob)],
+          [422, 'application/json', '{"username":"bob","password":"","current_password":5}']
+        ] as const
+        const operations = [['POST', 'login'], ['PUT', 'me/password'], ['DELETE', 'me'], ['POST', 'signup']] as const
+        for (const [i, [method, url]] of operations.entries()) {
+          const send = (address: string, type: string, payload: string) => app.inject({ method, url: `/api/v1/${url}`, payload, headers: { 'content-type': type, authorization: token, 'x-forwarded-for': address } })
+          const address = `203.0.113.${i}`
+          const rounds = url === 'signup' ? 3 : 1
+          for (let round = 0; round < rounds; round++) {
+            for (const [status, type, payload] of malformed) t.equal((await send(address, type, payload)).statusCode, status, `${method} ${url}`)
+          }
+          for (const [, type, payload] of malformed) t.same((await send(address, type, payload)).json(), tooMany, `${method} ${url}`)
+          const refused = await send(address, 'application/json', JSON.stringify(bob))
+          t.equal(refused.headers['retry-after'], url === 'signup' ? '3600' : '60', 'whatever it is')
+          for (const [status, type, payload] of malformed) t.equal((await send('203.0.113.99', type, payload)).statusCode, status, 'others are not held up')
+          move(3_600)
+          t.equal((await send(address, 'text/plain', 'x')).statusCode, 415)
+        }
+        t.equal((await needLogin(app, token)).statusCode, 200)
+      })
+
+      t.test('many that are malformed, whose bodies come at once, get no further than one after the other', async (t) => {
+        const app = await build(t, { LOGIN_FAILURES_PER_ADDRESS_MINUTE: '5' })
+        t.same(await tally(times(40).map(() => logIn(app, { username: 'bob' }))), { 422: 5, 429: 35 })
+      })
+
+      t.test('a new password that is refused counts as well, after the right one', async (t) => {
+        const app = await build(t, { LOGIN_FAILURES_PER_ADDRESS_MINUTE: '3' })
+        const authorization = await tokenOf(app)
+        const statuses = []
+        for (let i = 0; i < 5; i++) statuses.push((await app.inject({ method: 'PUT', url: '/api/v1/me/password', headers: { authorization }, payload: { current_password: bob.password, new_password: i === 0 ? 'next password' : 'password' } })).statusCode)
+        t.same(statuses, [204, 422, 422, 422, 429])
+      })
+
       t.test('headers that anybody can send change nothing, unless a proxy of ours does', async (t) => {
         const guesses = async (env: Record<string, string>) => {
           const app = await build(t, { LOGIN_FAILURES_PER_ADDRESS_MINUTE: '5', ...env })

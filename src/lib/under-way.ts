@@ -1,3 +1,16 @@
+import { Overloaded } from './errors.js'
+
+/**
+ * Waits for others, but not for ever.
+ *
+ * @param sinceMs when the waiting began, by the clock of `performance.now`
+ * @throws {Overloaded} it has waited long enough
+ */
+export async function waitForOthers (ended: Promise<unknown>, sinceMs: number, deadlineMs: number): Promise<void> {
+  if (performance.now() - sinceMs > deadlineMs) throw new Overloaded()
+  await ended
+}
+
 /** Knows which works are under way, by key, so that others can wait until they have ended. */
 export function worksUnderWay () {
   const works = new Map<string, Set<Promise<unknown>>>()

@@ -1,19 +1,17 @@
-import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
+import type { FastifyPluginAsync, FastifyRequest, onSendHookHandler } from 'fastify'
 import fp from 'fastify-plugin'
+import { addressLimits } from '../lib/address-limits.js'
 import { type AttemptLimits, defaultAttemptLimits } from '../lib/attempt-limits.js'
-import { attemptLog } from '../lib/attempt-log.js'
 import { beside } from '../lib/chores.js'
-import { Overloaded, TooManyAttempts } from '../lib/errors.js'
+import { BodyMalformed, BodyTooLarge, MediaTypeUnsupported, TooManyAttempts, ValidationFailed } from '../lib/errors.js'
+import { failureOf } from '../lib/failures.js'
 import { defaultHashDeadlineMs } from '../lib/hash-gate.js'
 import { networkOf, printableAddress } from '../lib/networks.js'
 import { takeTurns } from '../lib/take-turns.js'
-import { worksUnderWay } from '../lib/under-way.js'
+import { waitForOthers, worksUnderWay } from '../lib/under-way.js'
 import { canonicalUsername } from '../lib/usernames.js'
 import type { Attempt } from './login-failures.js'
 import type { User } from './users.js'
-
-const minuteMs = 60_000
-const hourMs = 3_600_000
 
 /** Whose password is being guessed, or is the one who knows it. */
 export interface GuessedAccount {
@@ -29,8 +27,10 @@ export interface ThrottleCounts { address: number, account: number, signup: numb
 
 /** Login throttling: how often a password may be guessed, how many accounts may be made. */
 export interface Throttle {
-  /** Makes a hook (onRequest) that refuses an address which has to wait anyway, before its body is read. */
+  /** Makes a hook that refuses an address which has to wait anyway: as onRequest before its body is read, as preValidation before it is looked at. */
   refuseAddress: (what: 'login' | 'signup') => (request: FastifyRequest) => Promise<void>
+  /** Makes a hook (onSend) that counts a request whose body cannot be read or is not valid like an attempt that failed: it costs time as well. */
+  countMalformed: (what: 'login' | 'signup') => onSendHookHandler
   /**
    * Lets a password be checked. The attempt is counted as a failure before, and taken back
    * after a success or when it could not be made, so that many at once get no further than
@@ -61,6 +61,12 @@ declare module 'fastify' {
   }
 }
 
+/** Whether a request was refused for what its body is. */
+function isMalformed (request: FastifyRequest): boolean {
+  const failure = failureOf(request)
+  return [BodyMalformed, BodyTooLarge, MediaTypeUnsupported, ValidationFailed].some((Malformed) => failure instanceof Malformed)
+}
+
 /** Whether something could not be made because it is taken. */
 const isTaken = (error: unknown) => Object(error).statusCode === 409
 
@@ -72,61 +78,22 @@ export interface ThrottleOptions extends AttemptLimits {
 }
 
 const plugin: FastifyPluginAsync<ThrottleOptions> = async (app, { now, hashDeadlineMs = defaultHashDeadlineMs, ...limits }) => {
-  const {
-    loginFailuresPerAddressMinute = defaultAttemptLimits.loginFailuresPerAddressMinute,
-    loginFailuresPerAddressHour = defaultAttemptLimits.loginFailuresPerAddressHour,
-    loginFailuresPerAccount = defaultAttemptLimits.loginFailuresPerAccount,
-    signupsPerAddressHour = defaultAttemptLimits.signupsPerAddressHour
-  } = limits
-  const logs = {
-    login: attemptLog([{ attempts: loginFailuresPerAddressMinute, windowMs: minuteMs }, { attempts: loginFailuresPerAddressHour, windowMs: hourMs }]),
-    signup: attemptLog([{ attempts: signupsPerAddressHour, windowMs: hourMs }]),
-    // What is taken tells as much as a login that fails.
-    refusal: attemptLog([{ attempts: loginFailuresPerAddressHour, windowMs: hourMs }])
-  }
+  const { loginFailuresPerAccount = defaultAttemptLimits.loginFailuresPerAccount } = limits
   const underWay = worksUnderWay()
   // When the database does not count one, it counts none of those behind it.
   const inTurn = takeTurns(() => true)
-  const addressKey = (what: keyof typeof logs, network: string) => `${what} from ${network}`
   const counts: ThrottleCounts = { address: 0, account: 0, signup: 0 }
+  const addresses = addressLimits({
+    limits,
+    now,
+    deadlineMs: hashDeadlineMs,
+    reject: (request, limit, retryAfterMs, userId) => refuse(request, limit === 'login' ? 'address' : 'signup', retryAfterMs, userId)
+  })
 
   function refuse (request: FastifyRequest, limit: keyof ThrottleCounts, waitMs: number, userId?: number): never {
     counts[limit]++
     request.log.info({ userId, address: printableAddress(request.ip), limit }, 'too many attempts')
     throw new TooManyAttempts(Math.ceil(waitMs / 1_000))
-  }
-
-  /** Refuses an address that has to wait whatever becomes of its attempts that are under way; answers when they have ended, where it depends on them. */
-  function refuseAddress (what: keyof typeof logs, request: FastifyRequest, userId?: number): Promise<unknown> | undefined {
-    const network = networkOf(request.ip)
-    const waitMs = logs[what].waitMs(network, now())
-    if (waitMs <= 0) return undefined
-    return underWay.ended(addressKey(what, network)) ?? refuse(request, what === 'login' ? 'address' : 'signup', waitMs, userId)
-  }
-
-  /** Waits for others, but not for ever. */
-  async function waitFor (ended: Promise<unknown>, since: number): Promise<void> {
-    if (performance.now() - since > hashDeadlineMs) throw new Overloaded()
-    await ended
-  }
-
-  /** Does what counts as an attempt of its address, unless its result says that it was none; when it throws, only if the error says that it was one. */
-  async function attemptFrom<Result> (what: keyof typeof logs, request: FastifyRequest, work: () => Promise<Result>, isNone: (result: Result) => boolean, isOne: (error: unknown) => boolean = () => false, userId?: number): Promise<Result> {
-    const since = performance.now()
-    for (let ended = refuseAddress(what, request, userId); ended !== undefined; ended = refuseAddress(what, request, userId)) await waitFor(ended, since)
-    const network = networkOf(request.ip)
-    return await underWay.run(addressKey(what, network), async () => {
-      const takeBack = logs[what].add(network, now())
-      try {
-        const result = await work()
-        if (isNone(result)) takeBack()
-        return result
-      } catch (error) {
-        // What could not be made is none.
-        if (!isOne(error)) takeBack()
-        throw error
-      }
-    })
   }
 
   async function guessForAccount (request: FastifyRequest, attempt: Attempt, userId: number | undefined, check: () => Promise<boolean>): Promise<boolean> {
@@ -140,7 +107,7 @@ const plugin: FastifyPluginAsync<ThrottleOptions> = async (app, { now, hashDeadl
         return { checking: underWay.run(key, () => checkCounted(request, attempt, userId, counted.failures, check)), waitMs: 0 }
       })
       if (checking !== undefined) return await checking
-      await waitFor(ended ?? refuse(request, 'account', waitMs, userId), since)
+      await waitForOthers(ended ?? refuse(request, 'account', waitMs, userId), since, hashDeadlineMs)
     }
   }
 
@@ -162,21 +129,30 @@ const plugin: FastifyPluginAsync<ThrottleOptions> = async (app, { now, hashDeadl
     counts,
 
     refuseAddress: (what) => async (request) => {
-      refuseAddress(what, request)
-      if (what === 'signup') refuseAddress('refusal', request)
+      addresses.check(what, request)
+      if (what === 'signup') addresses.check('refusal', request)
+    },
+
+    countMalformed: (what) => (request, reply, payload, done) => {
+      if (isMalformed(request)) addresses.add(what === 'signup' ? 'refusal' : what, request)
+      done()
     },
 
     guess (request, { username, userId, lastLoginAt }, check) {
       const usernameKey = canonicalUsername(username)
       // What no username can be is nobody's account.
-      const guess = usernameKey === undefined || loginFailuresPerAccount === 0
+      const work = usernameKey === undefined || loginFailuresPerAccount === 0
         ? check
         : () => guessForAccount(request, { usernameKey, network: networkOf(request.ip), lastLoginAt }, userId, check)
       // Not to wait is a failure as well.
-      return attemptFrom('login', request, guess, (isCorrect) => isCorrect, (error) => error instanceof TooManyAttempts, userId)
+      return addresses.attempt(request, { limit: 'login', work, isNone: (isCorrect) => isCorrect, isOne: (error) => error instanceof TooManyAttempts, userId })
     },
 
-    signUp: (request, make) => attemptFrom('signup', request, () => attemptFrom('refusal', request, make, () => true, isTaken), () => false),
+    signUp: (request, make) => addresses.attempt(request, {
+      limit: 'signup',
+      work: () => addresses.attempt(request, { limit: 'refusal', work: make, isNone: () => true, isOne: isTaken }),
+      isNone: () => false
+    }),
 
     async welcome (request, user) {
       if (loginFailuresPerAccount === 0) return

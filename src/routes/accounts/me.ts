@@ -32,6 +32,8 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
 
   app.put('/me/password', {
     onRequest: [app.authenticate, app.throttle.refuseAddress('login'), app.passwords.refuseWhenFull('login')],
+    preValidation: app.throttle.refuseAddress('login'),
+    onSend: app.throttle.countMalformed('login'),
     config: { errors: [PasswordIncorrect, TooManyAttempts, Overloaded] },
     schema: {
       operationId: 'changePassword',
@@ -66,6 +68,8 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
 
   app.delete('/me', {
     onRequest: [app.authenticate, app.throttle.refuseAddress('login'), app.passwords.refuseWhenFull('login')],
+    preValidation: app.throttle.refuseAddress('login'),
+    onSend: app.throttle.countMalformed('login'),
     config: { errors: [PasswordIncorrect, LastAdmin, TooManyAttempts, Overloaded] },
     schema: {
       operationId: 'deleteMe',

@@ -28,7 +28,9 @@ const signup: FastifyPluginAsyncTypebox<{ signup: 'open' | 'closed' }> = async (
       async () => { if (options.signup === 'closed') throw new SignupClosed() },
       app.throttle.refuseAddress('signup'),
       app.passwords.refuseWhenFull('signup')
-    ]
+    ],
+    preValidation: app.throttle.refuseAddress('signup'),
+    onSend: app.throttle.countMalformed('signup')
   }, async (request, reply) => {
     const { username, email = null, password } = request.body
     if (app.store.isNearlyFull()) throw new ServiceUnavailable({ cause: new Error('the disk is nearly full: what is left is for those who have an account') })

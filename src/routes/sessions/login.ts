@@ -17,6 +17,8 @@ const login: FastifyPluginAsyncTypebox<{ loginErrors: 'detailed' | 'uniform' }> 
   app.post('/login', {
     config: { errors: [PasswordIncorrect, CredentialsIncorrect, UsernameUnknown, TooManyAttempts, ServiceUnavailable, Overloaded] },
     onRequest: [app.throttle.refuseAddress('login'), app.passwords.refuseWhenFull('login')],
+    preValidation: app.throttle.refuseAddress('login'),
+    onSend: app.throttle.countMalformed('login'),
     schema: {
       operationId: 'logIn',
       tags: ['Sessions'],
