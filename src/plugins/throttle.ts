@@ -102,8 +102,10 @@ const plugin: FastifyPluginAsync<ThrottleOptions> = async (app, { now, hashDeadl
     for (;;) {
       // One after the other: whoever is refused then sees all that are under way.
       const { checking, ended, waitMs } = await inTurn(key, async () => {
+        // Asked before: those in flight that stood in the way may be taken back before the database answers.
+        const ended = underWay.ended(key)
         const counted = await app.loginFailures.count(attempt, loginFailuresPerAccount)
-        if (counted.isRefused) return { ended: underWay.ended(key), waitMs: counted.waitMs }
+        if (counted.isRefused) return { ended, waitMs: counted.waitMs }
         return { checking: underWay.run(key, () => checkCounted(request, attempt, userId, counted.failures, check)), waitMs: 0 }
       })
       if (checking !== undefined) return await checking
