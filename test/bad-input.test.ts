@@ -157,6 +157,17 @@ for (const database of databases) {
         t.same(normalized, [])
       })
 
+      t.test('no password contains NUL, neither a new one nor a current one', async (t) => {
+        const password = 'correct\0horse battery'
+        for (const url of routes) {
+          t.match((await post(url, JSON.stringify({ ...bob, username: 'nul', password }))).json(), { statusCode: 422, message: 'password must not contain NUL', errors: [{ field: 'password' }] })
+        }
+        const authorization = await tokenOf(app, { ...bob, username: 'nul' })
+        const ask = async (method: 'PUT' | 'DELETE', url: string, payload: object) => (await app.inject({ method, url, headers: { authorization }, payload })).json()
+        t.match(await ask('PUT', '/api/v1/me/password', { current_password: password, new_password: password }), { statusCode: 422, errors: [{ message: 'current_password must not contain NUL' }, { message: 'new_password must not contain NUL' }] })
+        t.match(await ask('DELETE', '/api/v1/me', { password }), { statusCode: 422, message: 'password must not contain NUL' })
+      })
+
       t.test('an email is what the rule says, not what a library thinks', async (t) => {
         for (const [i, email] of ['a@b', 'root@localhost', 'josé@example.com', 'user@bücher.example', "o'hara+tag@example.com"].entries()) {
           t.equal((await post('/api/v1/signup', JSON.stringify({ ...bob, username: `mail${i}`, email }))).statusCode, 200, email)

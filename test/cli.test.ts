@@ -37,7 +37,7 @@ for (const database of databases) {
         refused(t, await create('d ve'), 'the username may only contain')
         refused(t, await create(''), 'the username is empty')
         refused(t, await create('dave', '--email', 'nowhere'), 'the email must be one address')
-        for (const [input, line] of [['short\n', 'the password must be at least 8'], ['password1\n', 'most common'], ['dave_dave\n', 'must not be the username'], ['', 'at least 8']] as const) {
+        for (const [input, line] of [['short\n', 'the password must be at least 8'], ['password1\n', 'most common'], ['dave_dave\n', 'must not be the username'], ['correct\0horse\n', 'must not contain NUL'], ['', 'at least 8']] as const) {
           refused(t, await latchkey(['user', 'create', 'dave_dave', '--password-stdin'], input), line)
         }
       })
@@ -78,6 +78,7 @@ for (const database of databases) {
         t.equal((await logIn(server)).statusCode, 401)
         t.equal((await logIn(server, { ...bob, password: 'incorrect donkey charger clip' })).statusCode, 200)
         refused(t, await latchkey(['user', 'set-password', 'bob', '--password-stdin'], 'short'), 'at least 8')
+        refused(t, await latchkey(['user', 'set-password', 'bob', '--password-stdin'], 'correct\0horse\n'), 'the password must not contain NUL')
       })
 
       t.test('delete · also the last but one admin, never the last', async (t) => {

@@ -49,7 +49,7 @@ t.test('emails', async (t) => {
 
 t.test('passwords', async (t) => {
   const policy = { minLength: 8, blocklist: true }
-  for (const good of ['correct horse', '        ', 'test_user', '𝒫'.repeat(8), 'é'.repeat(256), 'e\u0301'.repeat(256), '\0\0\0\0\0\0\0\0', '\ufffd'.repeat(8)]) {
+  for (const good of ['correct horse', '        ', 'test_user', '𝒫'.repeat(8), 'é'.repeat(256), 'e\u0301'.repeat(256), '\ufffd'.repeat(8)]) {
     t.equal(newPasswordProblem(good, policy), undefined, JSON.stringify(good))
   }
   t.equal(newPasswordProblem('1234567', policy), 'must be at least 8 characters long')
@@ -57,6 +57,10 @@ t.test('passwords', async (t) => {
   t.equal(newPasswordProblem('e\u0301'.repeat(7), policy), 'must be at least 8 characters long', 'counts after NFC')
   t.equal(newPasswordProblem('x'.repeat(257), policy), 'must not be longer than 256 characters')
   t.equal(newPasswordProblem('long enough\ud800', policy), 'is not valid Unicode')
+  for (const withNul of ['\0', '\0\0\0\0\0\0\0\0', 'long enough\0', '\0long enough', 'long\0enough']) {
+    t.equal(passwordProblem(withNul), 'must not contain NUL', 'not at a login either')
+    t.equal(newPasswordProblem(withNul, policy), 'must not contain NUL')
+  }
   for (const common of ['password', 'PassWord', '12345678', 'qwertyuiop', 'iloveyou', 'password123']) {
     t.equal(newPasswordProblem(common, policy), 'is one of the most common passwords', common)
     t.equal(newPasswordProblem(common, { ...policy, blocklist: false }), undefined)

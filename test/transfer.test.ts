@@ -109,6 +109,20 @@ for (const database of databases) {
       t.match((await app.users.findCredentials('bob'))?.passwordHash, /^\$argon2id/)
     })
 
+    t.test('a password with NUL in it does not match the bcrypt hash of a shorter one', async (t) => {
+      const { settings, latchkey } = await on(t, database)
+      const { hash, verify } = await import('@node-rs/bcrypt')
+      const stored = await hash('P', 4)
+      t.ok(await verify('P\0P', stored), 'to the algorithm they are one')
+      await latchkey(['import'], lines(user({ password_hash: stored }), user({ username: 'nothing', password_hash: await hash('', 4) })))
+      const app = await build(t, settings)
+      for (const password of ['P\0P', 'P\0', 'P\0P\0P']) t.match((await logIn(app, { ...bob, password })).json(), { statusCode: 422, message: 'password must not contain NUL' })
+      for (const password of ['\0', '\0\0']) t.equal((await logIn(app, { username: 'nothing', password })).statusCode, 422)
+      t.equal((await app.users.findCredentials('bob'))?.passwordHash, stored, 'and none of them becomes the password')
+      t.equal((await logIn(app, { ...bob, password: 'P' })).statusCode, 200)
+      t.equal((await logIn(app, { ...bob, password: 'P' })).statusCode, 200)
+    })
+
     t.test('a broken line names its number and changes nothing', async (t) => {
       const { settings, latchkey } = await on(t, database)
       const app = await build(t, settings)

@@ -49,6 +49,8 @@ export function passwordProblem (password: string): string | undefined {
   // Hashing encodes to UTF-8, where every lone surrogate becomes the same U+FFFD:
   // different passwords would be one.
   if (!password.isWellFormed()) return 'is not valid Unicode'
+  // bcrypt repeats the password with a NUL after each copy: to a hash of "P", "P\0P" is the same.
+  if (password.includes('\0')) return 'must not contain NUL'
   if ([...canonicalPassword(password)].length > passwordMaxLength) return tooLong
 }
 
