@@ -157,6 +157,20 @@ for (const database of databases) {
         t.same(normalized, [])
       })
 
+      t.test('a new username is no relative path segment and no command-line option; accounts that have such a name still log in', async (t) => {
+        for (const [username, message] of [['.', 'username must not be . or ..'], ['..', 'username must not be . or ..'], ['-', 'username must not begin with -'], ['--help', 'username must not begin with -']]) {
+          t.match((await post('/api/v1/signup', JSON.stringify({ ...bob, username }))).json(), { statusCode: 422, message, errors: [{ field: 'username', message }] })
+          await t.rejects(app.users.create({ username: String(username), email: null, passwordHash: '' }), TypeError, 'an app that embeds us makes none either')
+          t.match((await post('/api/v1/login', JSON.stringify({ ...bob, username }))).json(), { statusCode: 404, code: 'USERNAME_UNKNOWN' })
+        }
+        const { users } = app.store.tables
+        await app.store.db.insert(users).values({ username: '--Help', usernameKey: '--help', passwordHash: await app.passwords.hash(bob.password), createdAt: new Date(), updatedAt: new Date() })
+        const { token } = (await logIn(app, { ...bob, username: '--HELP' })).json()
+        t.match((await app.inject({ url: '/api/v1/me', headers: { authorization: token } })).json(), { username: '--Help' })
+        const deletion = await app.inject({ method: 'DELETE', url: '/api/v1/me', headers: { authorization: token }, payload: { password: bob.password } })
+        t.equal(deletion.statusCode, 204)
+      })
+
       t.test('no password contains NUL, neither a new one nor a current one', async (t) => {
         const password = 'correct\0horse battery'
         for (const url of routes) {

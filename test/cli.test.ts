@@ -36,6 +36,9 @@ for (const database of databases) {
         refused(t, await create('dave', '--email', 'ALICE@example.com'), 'email already signed-up')
         refused(t, await create('d ve'), 'the username may only contain')
         refused(t, await create(''), 'the username is empty')
+        refused(t, await create('..'), 'the username must not be . or ..')
+        refused(t, await latchkey(['user', 'create', '--password-stdin', '--', '-x'], password), 'the username must not begin with -')
+        t.match(await create('-x'), { code: 2, out: '' })
         refused(t, await create('dave', '--email', 'nowhere'), 'the email must be one address')
         for (const [input, line] of [['short\n', 'the password must be at least 8'], ['password1\n', 'most common'], ['dave_dave\n', 'must not be the username'], ['correct\0horse\n', 'must not contain NUL'], ['', 'at least 8']] as const) {
           refused(t, await latchkey(['user', 'create', 'dave_dave', '--password-stdin'], input), line)
@@ -137,6 +140,37 @@ for (const database of databases) {
       refused(t, await latchkey(['token', 'create', 'bob', '--description', 'two\nlines']), 'the description must be one line')
       for (let i = 2; i < 99; i++) await app.accessTokens.issue({ userId: 1, kind: 'personal', description: 'x' })
       refused(t, await latchkey(['token', 'create', 'bob', '--description', 'x']), 'too many access tokens')
+    })
+
+    t.test('what follows -- is no option: accounts whose name begins with - can be managed', async (t) => {
+      const { folder, settings, latchkey } = await newCommandLine(t)
+      const app = await build(t, settings)
+      const { users } = app.store.tables
+      const add = (username: string) => app.store.db.insert(users).values({ username, usernameKey: username, passwordHash: '', createdAt: new Date(), updatedAt: new Date() })
+      await Promise.all(['--help', '-h', '--version', '--'].map(add))
+      await app.roles.create({ name: 'editor', description: 'x' })
+      for (const name of ['--help', '-h', '--version', '--']) {
+        for (const [args, out, input] of [
+          [['user', 'show', '--json', '--', name], `"username":"${name}"`],
+          [['user', 'set-password', '--password-stdin', '--', name], `user ${name} has another password`, password],
+          [['user', 'logout', '--', name], `user ${name} is logged out everywhere`],
+          [['user', 'unlock', '--', name], `user ${name} has no failed logins`],
+          [['role', 'grant', '--', name, 'editor'], `user ${name} has the role editor`],
+          [['role', 'revoke', '--', name, 'editor'], `user ${name} does not have the role editor`],
+          [['token', 'create', '--description', 'x', '--', name], /^\S+\.\S+\.\S+\n$/],
+          [['events', `--user=${name}`], name],
+          [['user', 'delete', '--', name], `user ${name} was deleted`]
+        ] as const) t.match(await latchkey([...args], input), { code: 0, out, err: '' }, args.join(' '))
+      }
+      refused(t, await latchkey(['role', 'create', '--description', 'x', '--', '--help']), 'the name of the role may only contain')
+      refused(t, await latchkey(['role', 'delete', '--', '--help']), 'there is no role --help')
+      t.match(await latchkey(['user', 'show', '--', 'bob', '--help']), { code: 2, out: '' }, 'one name too many')
+
+      const home = process.cwd()
+      t.teardown(() => process.chdir(home))
+      process.chdir(folder)
+      t.match(await latchkey(['export', '--', '--help']), { code: 0, out: 'exported to --help: keep it secret, the password hashes are in it\n' })
+      t.match(await latchkey(['import', '--', '--help']), { code: 0, out: 'imported 0 users, 2 roles and 0 tokens\n' })
     })
 
     t.test('latchkey migrate, reset-db, secret', async (t) => {

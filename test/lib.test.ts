@@ -19,16 +19,24 @@ import { parseHash, recommendedParameters } from '../src/lib/password-hashes.js'
 import { networkOf, printableAddress } from '../src/lib/networks.js'
 import { canonicalPassword, newPasswordProblem, passwordProblem, personalPasswordProblem } from '../src/lib/password-rules.js'
 import { ref } from '../src/lib/ref.js'
-import { canonicalUsername, usernameProblem } from '../src/lib/usernames.js'
+import { canonicalUsername, usernamePattern, usernameProblem } from '../src/lib/usernames.js'
 import { costlyToNormalize, temporaryFolder, watchNormalization } from './helper.js'
 
 t.test('usernames', async (t) => {
-  for (const good of ['b', 'bob', 'Bob_1', 'a.b@c+d-e', '_', 'x'.repeat(64), '__proto__', 'constructor']) {
+  const pattern = new RegExp(usernamePattern)
+  for (const good of ['b', 'bob', 'Bob_1', 'a.b@c+d-e', '_', 'x'.repeat(64), '__proto__', 'constructor', 'b-', '.b', '..b', '...', '....', '.-', '..-', '._', '@', '+1']) {
     t.equal(usernameProblem(good), undefined, good)
+    t.match(good, pattern, 'and the contract says so')
   }
   for (const bad of ['bob ', ' bob', 'b ob', 'böb', 'bob\n', 'bob\0', 'bob\u202e', 'bob\u200b', 'ｂｏｂ', 'b/b', '\ud800', 'x'.repeat(65)]) {
     t.type(usernameProblem(bad), 'string', JSON.stringify(bad))
     t.equal(canonicalUsername(bad), undefined)
+    if (bad.length <= 64) t.notMatch(bad, pattern)
+  }
+  for (const [bad, problem] of [['.', 'must not be . or ..'], ['..', 'must not be . or ..'], ['-', 'must not begin with -'], ['--help', 'must not begin with -'], ['-X', 'must not begin with -']] as const) {
+    t.equal(usernameProblem(bad), problem)
+    t.notMatch(bad, pattern)
+    t.equal(canonicalUsername(bad), bad.toLowerCase(), 'an account that has it already is found')
   }
   t.equal(canonicalUsername('BoB'), 'bob')
 })

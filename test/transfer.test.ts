@@ -147,6 +147,8 @@ for (const database of databases) {
         [user({ username: '' }), 'the username is empty'],
         [user({ username: 'b b' }), 'the username may only contain'],
         [user({ username: 'bob\0' }), 'the username may only contain'],
+        [user({ username: '..' }), 'the username must not be . or ..'],
+        [user({ username: '-x' }), 'the username must not begin with -'],
         [user({ username: ['bob'] }), 'username is missing or'],
         [user({ email: 'nowhere' }), 'the email must be one address'],
         [user({ email: '' }), 'the email is empty'],

@@ -34,6 +34,8 @@ function buildProgram (terminal: Terminal): Command {
   tokenCommands(program, terminal)
   eventCommands(program, terminal)
   transferCommands(program, terminal)
+  // Otherwise a command with subcommands takes the `--` away that is meant for them.
+  for (const command of [program, ...program.commands]) command.enablePositionalOptions()
   return program
 }
 

@@ -5,7 +5,7 @@ import { lockAdmins, revocationRetryMs } from '../database/locks.js'
 import type { Store } from '../database/store.js'
 import { canonicalEmail } from '../lib/emails.js'
 import { adminRole } from '../lib/roles.js'
-import { canonicalUsername } from '../lib/usernames.js'
+import { canonicalUsername, usernameProblem } from '../lib/usernames.js'
 
 type UserRow = Store['tables']['users']['$inferSelect']
 
@@ -41,7 +41,7 @@ function usersRepository (store: Store, now: () => number) {
     /** Makes an account; `undefined` when the username or the email is taken. */
     async create ({ username, email, passwordHash }: NewUser): Promise<User | undefined> {
       const usernameKey = canonicalUsername(username)
-      if (usernameKey === undefined) throw new TypeError('not a username')
+      if (usernameKey === undefined || usernameProblem(username) !== undefined) throw new TypeError('not a username')
       const time = new Date(now())
       const [user] = await db
         .insert(users)

@@ -32,7 +32,7 @@ export const SignupRequest = Type.Object({
     maxLength: usernameMaxLength,
     pattern: usernamePattern,
     format: 'username',
-    description: 'ASCII letters, digits and `_ . @ + -`. Kept as written; unique and found without regard to case.',
+    description: 'ASCII letters, digits and `_ . @ + -`; it does not begin with `-`, and is neither `.` nor `..`. Kept as written; unique and found without regard to case.',
     examples: ['bob']
   }),
   email: Type.Optional(Type.Unsafe<string | null>({
