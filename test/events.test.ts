@@ -510,3 +510,28 @@ t.test('an app that embeds Latchkey hears of every event, and has its own reques
   t.same(heard, ['signup 1', 'login 1'])
   t.match(await app.events.list({}, 9), [{ requestId: 'the-id-of-the-host' }, {}])
 })
+
+for (const database of databases) {
+  t.test(`${database.name} · what a client sends as request id, User-Agent or address is short and visible in the audit log, whatever the host app lets through`, async (t) => {
+    const ids: unknown[] = []
+    const app = Fastify({ trustProxy: true, requestIdHeader: 'x-request-id', genReqId: () => ids.shift() as string })
+    t.teardown(() => app.close())
+    await app.register(latchkey, testOptions({ databaseUrl: await database.create(t) }))
+    await signUp(app)
+    const failedLogin = async (headers: Record<string, string>) => {
+      await app.inject({ method: 'POST', url: '/api/v1/login', payload: { ...bob, password: 'wrong' }, headers })
+      const [event] = await app.events.list({}, 1)
+      return { requestId: event?.requestId, userAgent: event?.userAgent, address: event?.address }
+    }
+    const long = 'x'.repeat(8_000)
+    t.same(await failedLogin({ 'x-request-id': long, 'user-agent': long, 'x-forwarded-for': `fe80::1%${long}` }), { requestId: 'x'.repeat(128), userAgent: 'x'.repeat(200), address: 'fe80::1' })
+    t.same(await failedLogin({ 'x-request-id': 'a\u0085\u00adb', 'user-agent': 'c\u0085\u00add', 'x-forwarded-for': 'fe80::1%eth0' }), { requestId: 'ab', userAgent: 'cd', address: 'fe80::1%eth0' })
+    for (const [id, written] of [
+      ['a\0\n\u202e\ud800b', 'ab'], ['𝒫'.repeat(200), '𝒫'.repeat(128)], [`\0${'𝒫'.repeat(128)}`, '𝒫'.repeat(127)], ['\0'.repeat(8_000), null],
+      [7, '7'], [7n, '7'], [Infinity, 'Infinity'], [null, null], [undefined, null], [{ toString: () => long }, null], [[long], null], [Symbol('x'), null], ['', null]
+    ] as const) {
+      ids.push(id)
+      t.same(await failedLogin({}), { requestId: written, userAgent: 'lightMyRequest', address: '127.0.0.1' }, String(written))
+    }
+  })
+}

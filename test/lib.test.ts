@@ -10,7 +10,7 @@ import t from 'tap'
 import { rowsPerSweep, sweep } from '../src/lib/chores.js'
 import { isTokenId, isUserId, judgeTimes } from '../src/lib/claims.js'
 import { printableUrl } from '../src/lib/database-urls.js'
-import { descriptionProblem, describeUserAgent } from '../src/lib/descriptions.js'
+import { describeRequestId, descriptionProblem, describeUserAgent } from '../src/lib/descriptions.js'
 import { canonicalEmail, emailProblem } from '../src/lib/emails.js'
 import { linesOf } from '../src/lib/lines.js'
 import { logSink } from '../src/lib/log-sink.js'
@@ -55,6 +55,14 @@ t.test('emails', async (t) => {
   t.equal(canonicalEmail('JO\u0308RG@Example.COM'), 'jörg@example.com')
 })
 
+t.test('what clients say of themselves', async (t) => {
+  t.equal(describeUserAgent(undefined), '')
+  t.equal(describeUserAgent(` curl/8\n\u200b${'x'.repeat(300)}`), ` curl/8${'x'.repeat(193)}`)
+  t.equal(describeUserAgent('\u200b'.repeat(16_000) + 'x'), '', 'of a string of any length the start is looked at')
+  t.equal(describeRequestId('\u200b'.repeat(16_000) + 'x'), null)
+  t.equal(describeRequestId('req-1'), 'req-1')
+})
+
 t.test('passwords', async (t) => {
   const policy = { minLength: 8, blocklist: true }
   for (const good of ['correct horse', '        ', 'test_user', '𝒫'.repeat(8), 'é'.repeat(256), 'e\u0301'.repeat(256), '\ufffd'.repeat(8)]) {
@@ -93,7 +101,9 @@ t.test('no rule looks at more of a string than its longest value can have', asyn
     t.equal(descriptionProblem(long), 'must not be longer than 200 characters')
     t.type(usernameProblem(long), 'string')
     t.equal(parseHash(long), undefined)
-    for (const text of [networkOf(long), networkOf(`::1%${long}`), printableAddress(`::1%${long}`), printableAddress(`[::1%${long}]:80`)]) t.equal(text, 'unknown')
+    for (const text of [networkOf(long), printableAddress(long), printableAddress(`[::1%${long}]:80`)]) t.equal(text, 'unknown')
+    t.equal(networkOf(`::1%${long}`), '::/64')
+    t.equal(printableAddress(`::1%${long}`), '::1')
     t.equal(describeUserAgent(long.slice(0, 600)), describeUserAgent(long.slice(0, 600) + long))
     for (const normalize of [canonicalPassword, canonicalEmail, (text: string) => personalPasswordProblem(text, { username: 'bob', email: null })]) t.throws(() => normalize(long), { name: 'RangeError' })
   }

@@ -13,7 +13,25 @@ export function descriptionProblem (description: string): string | undefined {
   if (invisible.test(description)) return 'must be one line without control characters'
 }
 
+/** What can be seen of the start of a text that a client chose: at most `maxLength` characters, of a text of any length. */
+function visibleStart (text: string, maxLength: number): string {
+  // Before anything else: a character has two UTF-16 units at most.
+  return [...text.slice(0, 2 * maxLength).replaceAll(everyInvisible, '')].slice(0, maxLength).join('')
+}
+
 /** The description of a login's token: the start of the User-Agent header (RFC 9110, section 10.1.5), without what nobody can see. */
 export function describeUserAgent (userAgent = ''): string {
-  return [...userAgent.slice(0, descriptionMaxUnits).replaceAll(everyInvisible, '')].slice(0, descriptionMaxLength).join('')
+  return visibleStart(userAgent, descriptionMaxLength)
+}
+
+/** The longest request id that is kept, in characters. */
+const requestIdMaxLength = 128
+
+/**
+ * A request's id as it can be written down; null when there is nothing to write. The app
+ * that embeds us makes it, or lets clients choose it, and it need not be a string.
+ */
+export function describeRequestId (id: unknown): string | null {
+  if (typeof id !== 'string' && typeof id !== 'number' && typeof id !== 'bigint') return null
+  return visibleStart(String(id), requestIdMaxLength) || null
 }

@@ -4,16 +4,16 @@ import ipaddr from 'ipaddr.js'
 /** What stands for an address that cannot be read: all of them share it. */
 const unreadable = 'unknown'
 
-/** Longer is no address, with its zone and its port. */
-const addressMaxLength = 100
+/** Of an address, with its zone and its port, no more than this is looked at; zones of real systems have 15 characters at most. */
+const addressMaxLength = 80
 
 /** Some proxies add the port of the client: `192.0.2.1:5678`, `[2001:db8::1]:5678`. */
 const withPort = /^(?:\[([^\]]+)\](?::\d+)?|([\d.]+):\d+)$/
 
 /** An address without its port and its zone, which says by which of our interfaces it came (RFC 4007, section 11), nothing of the other side. */
 function bare (address: string): string {
-  if (address.length > addressMaxLength) return ''
-  const [, v6 = address, v4 = v6] = withPort.exec(address) ?? []
+  const start = address.slice(0, addressMaxLength)
+  const [, v6 = start, v4 = v6] = withPort.exec(start) ?? []
   return v4.replace(/%.*$/s, '')
 }
 
@@ -35,9 +35,9 @@ export function networkOf (address = ''): string {
   return `${new ipaddr.IPv6([...parsed.parts.slice(0, 4), 0, 0, 0, 0]).toString()}/64`
 }
 
-/** An address as it can be written down: what is none may be anything, whoever sent it. */
+/** An address as it can be written down: what is none may be anything, whoever sent it, and a zone may be of any length. */
 export function printableAddress (address = ''): string {
   const plain = bare(address)
   if (isIP(plain) === 0) return unreadable
-  return isIP(address) === 0 ? plain : address
+  return address.length > addressMaxLength || isIP(address) === 0 ? plain : address
 }

@@ -6,7 +6,7 @@ import type { Store } from '../database/store.js'
 import { auditRetention } from '../lib/audit-retention.js'
 import { causeOf } from '../lib/causes.js'
 import { beside, sweep } from '../lib/chores.js'
-import { describeUserAgent } from '../lib/descriptions.js'
+import { describeRequestId, describeUserAgent } from '../lib/descriptions.js'
 import { defaultAuditRetentionDays, type EventKind, eventMessages, type EventOutcome } from '../lib/events.js'
 import { printableAddress } from '../lib/networks.js'
 import { writeBehind } from '../lib/write-behind.js'
@@ -136,7 +136,7 @@ const plugin: FastifyPluginAsync<EventsOptions & { now: () => number }> = async 
         detail: detail ?? null,
         address: address ?? null,
         userAgent: describeUserAgent(request?.headers['user-agent']) || null,
-        requestId: request?.id ?? null
+        requestId: describeRequestId(request?.id)
       })
     },
 
