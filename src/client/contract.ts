@@ -497,7 +497,7 @@ export interface components {
         SignupRequest: {
             /**
              * Format: username
-             * @description ASCII letters, digits and `_ . @ + -`. Kept as written; unique and found without regard to case.
+             * @description ASCII letters, digits and `_ . @ + -`; it does not begin with `-`, and is neither `.` nor `..`. Kept as written; unique and found without regard to case.
              * @example bob
              */
             username: string;
