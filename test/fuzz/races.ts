@@ -1,0 +1,69 @@
+import fc from 'fast-check'
+import { changePasswordStep, logInAs, otherPassword, signUp } from './account-steps.js'
+import { type Account, accountOf, activeTokens, isAdmin, type Model, personalTokensMax, type Token } from './model.js'
+import { assignRoleStep } from './role-steps.js'
+import type { Run } from './run-steps.js'
+import { type Asker, askerOf, pick, type Plan } from './step.js'
+import { createTokenStep, deleteTokensStep } from './token-steps.js'
+
+// Requests at once that random ones would hardly ever be, each in a situation made for it.
+
+type Race = (run: Run) => Promise<unknown>
+
+/** Logs an account in once more. */
+async function logInAgain (run: Run, { id }: Account): Promise<Asker> {
+  await run.one(() => logInAs(accountOf(run.model, id)))
+  const newest = activeTokens(run.model, id)[0] as Token
+  return askerOf(run.model, newest)
+}
+
+const someAccount = (model: Model, index: number) => pick(model.accounts.filter(({ isDeleted }) => !isDeleted), index)
+
+const index = fc.nat(99)
+const times = fc.integer({ min: 2, max: 4 })
+
+/** Two password changes with two tokens: one succeeds, and keeps its token. */
+const passwordChanges = fc.record({ index, next: index, other: index }).map(({ index, next, other }): Race => async (run) => {
+  const account = someAccount(run.model, index)
+  const askers = [await logInAgain(run, account), await logInAgain(run, account)]
+  const { password } = accountOf(run.model, account.id)
+  await run.atOnce(askers.map((asker, i) => () => changePasswordStep(asker, password, otherPassword(password, i === 0 ? next : other))))
+})
+
+/** Several tokens at the limit of how many there can be: exactly as many as fit. */
+const tokensAtLimit = fc.record({ index, missing: fc.integer({ min: 0, max: 2 }), times }).map(({ index, missing, times }): Race => async (run) => {
+  const account = someAccount(run.model, index)
+  const asker = await logInAgain(run, account)
+  const payload = { description: 'one of many', password: account.password }
+  const countPersonal = () => activeTokens(run.model, account.id).filter(({ kind }) => kind === 'personal').length
+  while (countPersonal() < personalTokensMax - missing) await run.one(() => createTokenStep(asker, payload))
+  await run.atOnce(Array<Plan>(times).fill(() => createTokenStep(asker, payload)))
+})
+
+/** One name for several: one gets it. */
+const signUps = fc.record({ plan: signUp, times }).map(({ plan, times }): Race => (run) => run.atOnce(Array<Plan>(times).fill(plan)))
+
+/** Tokens that are made while all are revoked: none remains. */
+const revocation = fc.record({ index, times, isOther: fc.boolean() }).map(({ index, times, isOther }): Race => async (run) => {
+  const account = someAccount(run.model, index)
+  const thief = await logInAgain(run, account)
+  const owner = isOther ? await logInAgain(run, account) : thief
+  const create: Plan = () => createTokenStep(thief, { description: 'made at the same moment', password: account.password })
+  await run.atOnce([...Array<Plan>(times - 1).fill(create), () => deleteTokensStep(owner)])
+})
+
+/** Two admins who take the role from each other: one stays. */
+const demotions = index.map((index): Race => async (run) => {
+  const admin = run.model.accounts.find(isAdmin)
+  const others = run.model.accounts.filter(({ isDeleted, id }) => !isDeleted && id !== admin?.id)
+  if (admin === undefined || others.length === 0) return
+  const other = pick(others, index)
+  const [first, second] = [await logInAgain(run, admin), await logInAgain(run, other)]
+  await run.one(() => assignRoleStep(first, 'PUT', other.username, 'admin'))
+  await run.atOnce([
+    () => assignRoleStep(first, 'DELETE', other.username, 'admin'),
+    () => assignRoleStep(second, 'DELETE', admin.username, 'admin')
+  ])
+})
+
+export const race = fc.oneof(passwordChanges, tokensAtLimit, signUps, revocation, demotions)
