@@ -110,7 +110,11 @@ function requestOf (operation: Operation): fc.Arbitrary<GeneratedRequest> {
   }))
 }
 
-export const requests = fc.oneof(...operations.map(requestOf))
+/** The more an operation can be told, the more often it is called. */
+export const requests = fc.oneof(...operations.map((operation) => ({
+  weight: 2 + parametersOf(operation, 'path').length + 2 * parametersOf(operation, 'query').length + (operation.requestBody === undefined ? 0 : 4),
+  arbitrary: requestOf(operation)
+})))
 
 /** A request as it is sent. */
 export function injectOptions ({ method, url, sender, headers, payload, isChunked }: GeneratedRequest, tokens: Record<string, string>): InjectOptions {
@@ -123,6 +127,9 @@ export function injectOptions ({ method, url, sender, headers, payload, isChunke
     payload: isChunked && payload !== undefined ? Readable.from(payload.length === 0 ? [] : [Buffer.from(payload as string)]) : payload
   }
 }
+
+/** Whether a request has the method of its operation. */
+export const hasOwnMethod = ({ operation, method }: GeneratedRequest) => method === methodOf(operation)
 
 /** Whether a query is not what the operation asks for. */
 export function hasInvalidQuery ({ operation, query }: GeneratedRequest): boolean {
@@ -138,8 +145,7 @@ export function hasInvalidQuery ({ operation, query }: GeneratedRequest): boolea
 }
 
 /** Whether a body is sent to an operation that takes none. */
-export const hasUnexpectedBody = ({ operation, method, payload = '' }: GeneratedRequest) =>
-  operation.requestBody === undefined && method === methodOf(operation) && payload.length > 0
+export const hasUnexpectedBody = ({ operation, payload = '' }: GeneratedRequest) => operation.requestBody === undefined && payload.length > 0
 
 /** A request as it is printed. */
 export function textOf ({ method, url, sender, headers, payload, isChunked }: GeneratedRequest): string {

@@ -13,7 +13,7 @@ export const repeatWith = (seed: number) => `seed ${seed}: set LATCHKEY_FUZZ_SEE
 
 /** How many values one round tries. Short rounds keep the time, and each one has a seed of its own. */
 const runsPerRound = 10
-/** A counterexample that is still large after this is large enough. */
+/** A counterexample that is still large after this is large enough: then nothing smaller is tried. */
 const shrinkingMaxMs = 20_000
 
 /**
@@ -22,18 +22,29 @@ const shrinkingMaxMs = 20_000
  *
  * @param seconds for how long
  * @param reset makes everything as it was at first
+ * @param check rejects when something is wrong
  */
-export async function tryFor<Value> (t: Test, seconds: number, reset: () => Promise<unknown>, property: fc.IAsyncProperty<Value>): Promise<void> {
+export async function tryFor<Value> (t: Test, seconds: number, reset: () => Promise<unknown>, values: fc.Arbitrary<Value>, check: (value: Value) => Promise<void>): Promise<void> {
   const start = performance.now()
+  let failedAt = Infinity
+  const property = fc.asyncProperty(values, async (value) => {
+    if (performance.now() - failedAt > shrinkingMaxMs) return
+    try {
+      await check(value)
+    } catch (error) {
+      failedAt = Math.min(failedAt, performance.now())
+      throw error
+    }
+  })
+
   let round = 0
   let runs = 0
   do {
     await reset()
     const roundSeed = (seed + round++) % (2 ** 31)
-    const result = await fc.check(property, { seed: roundSeed, numRuns: runsPerRound, interruptAfterTimeLimit: shrinkingMaxMs })
-    runs += result.numRuns
-    if (result.failed) {
-      const { errorInstance: error, numShrinks } = result
+    const { failed: hasFailed, numRuns, numShrinks, errorInstance: error } = await fc.check(property, { seed: roundSeed, numRuns: runsPerRound })
+    runs += numRuns
+    if (hasFailed) {
       t.comment(`found in round ${round}, shrunk ${numShrinks} times; ${repeatWith(roundSeed)}\n${error instanceof Error ? error.message : String(error)}`)
       t.fail(`a counterexample was found with ${repeatWith(roundSeed)}`, { at: undefined, stack: undefined, source: undefined })
       return

@@ -4,7 +4,7 @@ import type { Test } from 'tap'
 import { asUser } from '../../src/testing.js'
 import { errorCode } from './error-shape.js'
 import type { Fixture } from './fixture.js'
-import { type GeneratedRequest, hasInvalidQuery, hasUnexpectedBody, injectOptions, password, requests, textOf } from './requests.js'
+import { type GeneratedRequest, hasInvalidQuery, hasOwnMethod, hasUnexpectedBody, injectOptions, password, requests, textOf } from './requests.js'
 import { tryFor } from './run.js'
 
 /** The tokens that requests come with, and two that only look. */
@@ -28,13 +28,13 @@ async function look (fixture: Fixture, { adminLooks, bobLooks }: Cast): Promise<
   }
   for (const username of ['root', 'bob']) {
     const response = await fixture.send({ method: 'POST', url: '/api/v1/login', payload: { username, password } })
-    seen.push(`login of ${username}: ${response.statusCode}`)
+    seen.push(`login of ${username}: ${response.statusCode} `)
     if (response.statusCode === 200) await fixture.send({ method: 'POST', url: '/api/v1/logout', headers: { authorization: response.json<{ token: string }>().token } })
   }
   return seen.join('\n')
 }
 
-const guardCodes = ['AUTHORIZATION_MISSING', 'TOKEN_INVALID', 'TOKEN_CLAIMS_INVALID', 'TOKEN_REVOKED', 'ROLE_REQUIRED']
+const guardAnswers = ['400 AUTHORIZATION_MISSING', '401 TOKEN_INVALID', '400 TOKEN_CLAIMS_INVALID', '401 TOKEN_REVOKED', '400 USER_NOT_FOUND', '403 ROLE_REQUIRED']
 /** What is said of a body. */
 const bodyCodes = ['BODY_UNEXPECTED', 'BODY_MALFORMED', 'BODY_TOO_LARGE', 'MEDIA_TYPE_UNSUPPORTED']
 const secrets = /\$argon2|correct horse|incorrect donkey|node_modules|\.[jt]s:\d/
@@ -43,37 +43,58 @@ const secrets = /\$argon2|correct horse|incorrect donkey|node_modules|\.[jt]s:\d
 function problemOf (request: GeneratedRequest, { statusCode, headers, body }: LightMyRequestResponse): string | undefined {
   if (statusCode >= 500 && statusCode !== 503) return 'it is a fault'
   if (secrets.test(body)) return 'it tells a secret'
-  const code = statusCode >= 400 ? errorCode(statusCode, headers, body) : String(statusCode)
+  const code = statusCode >= 400 ? errorCode(statusCode, headers, body) : ''
   if (code === undefined) return 'it is no error of our shape'
-  if (hasUnexpectedBody(request) && ![...guardCodes, 'BODY_UNEXPECTED', 'ROUTE_NOT_FOUND'].includes(code)) return 'the operation takes no body: it must be 400 BODY_UNEXPECTED'
-  if (request.operation.requestBody === undefined && !hasUnexpectedBody(request) && bodyCodes.includes(code)) return 'nothing was sent as a body'
-  if (hasInvalidQuery(request) && request.operation.name.startsWith(request.method) && ![...guardCodes, 'BODY_UNEXPECTED', 'VALIDATION_FAILED'].includes(code)) return 'the query is invalid: it must be 422'
+  if (!hasOwnMethod(request) || code === 'ROUTE_NOT_FOUND') return undefined
+  const mustBe = (answer: string) => [...guardAnswers, '400 BODY_UNEXPECTED', answer].includes(`${statusCode} ${code}`) ? undefined : `it must be ${answer}`
+  if (hasUnexpectedBody(request)) return mustBe('400 BODY_UNEXPECTED')
+  if (hasInvalidQuery(request)) return mustBe('422 VALIDATION_FAILED')
+  if (request.operation.requestBody === undefined && bodyCodes.includes(code)) return 'nothing was sent as a body'
+}
+
+/** Whether a token or a password was lost by what was sent. */
+async function isDamaged (fixture: Fixture, { admin, bob, script }: Cast, seen: string): Promise<boolean> {
+  const tokens = await Promise.all([admin, bob, script].map((authorization) => fixture.send({ url: '/need_login', headers: { authorization } })))
+  return tokens.some(({ statusCode }) => statusCode !== 200) || / [45]\d\d /.test(seen)
 }
 
 /** Sends single requests of every operation; what is refused must change nothing. */
 export async function trySingleRequests (t: Test, fixture: Fixture, seconds: number): Promise<void> {
   let cast: Cast
-  let before = ''
+  let before: string
+  // After a failure, or without its tokens, the next list begins anew.
+  let isAsExpected = true
   const reset = async () => {
     await fixture.reset()
     cast = await createCast(fixture)
     before = await look(fixture, cast)
   }
-  let isChanged = false
-  await tryFor(t, seconds, reset, fc.asyncProperty(fc.array(requests, { minLength: 1, maxLength: 10, size: 'max' }), async (list) => {
-    if (isChanged) await reset()
-    isChanged = false
-    for (const request of list) {
-      const { answer, problem } = await fixture.send(injectOptions(request, { ...cast }))
-        .then((response) => ({ answer: response, problem: problemOf(request, response) }), (error: Error) => ({ answer: undefined, problem: error.message }))
-      isChanged ||= answer === undefined || (answer.statusCode < 400 && request.method !== 'GET')
-      if (problem !== undefined) throw new Error(`${textOf(request)}\n→ ${answer === undefined ? '' : `${answer.statusCode} ${answer.body.slice(0, 300)}\n`}${problem}`)
+
+  /** Sends a request; answers whether it may have changed something. */
+  async function send (request: GeneratedRequest): Promise<boolean> {
+    let answer = ''
+    try {
+      const response = await fixture.send(injectOptions(request, { ...cast }))
+      answer = `${response.statusCode} ${response.body.slice(0, 300)}\n`
+      const problem = problemOf(request, response)
+      if (problem !== undefined) throw new Error(problem)
+      return response.statusCode < 400 && request.method !== 'GET'
+    } catch (error) {
+      throw new Error(`${textOf(request)}\n→ ${answer}${error instanceof Error ? error.message : String(error)}`, { cause: error })
     }
-    if (isChanged) return
+  }
+
+  await tryFor(t, seconds, reset, fc.array(requests, { minLength: 1, maxLength: 10, size: 'max' }), async (list) => {
+    if (!isAsExpected) await reset()
+    isAsExpected = false
+    let isChanged = false
+    for (const request of list) isChanged = await send(request) || isChanged
     const after = await look(fixture, cast)
-    isChanged = after !== before
-    if (isChanged) throw new Error(`what is refused must change nothing:\n${list.map(textOf).join('\n')}\nbefore:\n${before}\nafter:\n${after}`)
-  }))
+    if (!isChanged && after !== before) throw new Error(`what is refused must change nothing:\n${list.map(textOf).join('\n')}\nbefore:\n${before}\nafter:\n${after}`)
+    before = after
+    isAsExpected = !isChanged || !(await isDamaged(fixture, cast, after))
+  })
+
   await t.test('the server goes on', async (t) => {
     await reset()
     t.equal((await fixture.send({ url: '/health/ready' })).statusCode, 200)
