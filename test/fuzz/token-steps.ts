@@ -73,6 +73,7 @@ export function createTokenStep (asker: Asker, payload: NewToken, isInvalid = fa
       return {
         answers,
         effect (body, answer) {
+          if (answer === '401 PASSWORD_INCORRECT') recordEvent(model, 'token_creation', { outcome: 'password_incorrect', userId })
           if (answer !== '201') return
           const { id, token: value } = body as { id: string, token: string }
           const expiresAt = model.now + lifetimeSeconds * 1_000
