@@ -184,7 +184,7 @@ for (const database of databases) {
         [{ type: 'role', name: 'twice', description: 'x' }, 'the role stands on line 1 already'],
         [user({ username: 'TAKEN' }), 'username already taken'],
         [user({ email: 'Taken@example.com' }), 'email already signed-up'],
-        [user({ id: 1 }), 'another user has the id 1'],
+        [user({ id: 1 }), 'the id 1 was given to an account before: leave it out, or import into a new database'],
         [user({ id: 7, tokens: [token({ id: present?.id })] }), 'a token has the id of another'],
         [`{"type":"user","username":"${'x'.repeat(1_048_577)}"`, 'it is too long, or not UTF-8']
       ] as const) {
@@ -272,9 +272,27 @@ for (const database of databases) {
       importing.finally(() => running.clear()).catch(() => {})
       for (let i = 0; running.size > 0; i++) statuses.push(...(await Promise.all(['x', 'y', 'z'].map((name) => signUp(app, { ...bob, username: `${name}${i}` })))).map(({ statusCode }) => statusCode))
       const { code, err } = await importing
-      t.ok(code === 0 || /another user has the id|has changed meanwhile/.test(err), err)
+      t.ok(code === 0 || /was given to an account before|has changed meanwhile/.test(err), err)
       for (const status of statuses) t.ok(status === 200 || status === 503, String(status))
       t.equal((await signUp(app, { ...bob, username: 'after' })).statusCode, 200)
+    })
+
+    t.test('an id that was given once is refused, with all that hangs on it: nobody inherits the audit trail of another', async (t) => {
+      const { settings, latchkey } = await on(t, database)
+      const app = await build(t, settings)
+      await signUp(app)
+      await logIn(app)
+      await app.events.list({}, 1)
+      await latchkey(['user', 'delete', 'bob'])
+      const newcomer = user({ id: 1, username: 'mallory' })
+      refused(t, await latchkey(['import'], lines(newcomer)), 'line 1: the id 1 was given to an account before')
+      await latchkey(['reset-db', '--yes'])
+      refused(t, await latchkey(['import'], lines(newcomer)), 'line 1: the id 1 was given to an account before')
+      refused(t, await latchkey(['import'], lines({ type: 'export', version: 1, last_user_id: 0 }, newcomer, { type: 'end', users: 1, roles: 0 })), 'line 2: the id 1')
+      t.match(await latchkey(['import'], lines(user({ username: 'mallory' }), user({ id: 7, username: 'carol' }))), { code: 0 })
+      t.same((await app.users.list()).map(({ id, username }) => [id, username]).sort(), [[7, 'carol'], [8, 'mallory']])
+      t.same(await app.events.list({ userId: 8 }, 9), [])
+      t.ok((await app.events.list({ userId: 1 }, 9)).length > 0)
     })
 
     t.test('ids of deleted users stay unused also when there is nobody left', async (t) => {

@@ -70,7 +70,7 @@ function refuseTaken ({ users }: Import, taken: Taken): void {
   for (const { line, record } of users) {
     if (taken.usernameKeys.has(usernameKeyOf(record))) throw broken(line, 'username already taken')
     if (taken.emailKeys.has(String(emailKeyOf(record)))) throw broken(line, 'email already signed-up')
-    if (taken.ids.has(Number(record.id))) throw broken(line, `another user has the id ${record.id}`)
+    if (record.id !== undefined && record.id <= taken.lastUserId) throw broken(line, `the id ${record.id} was given to an account before: leave it out, or import into a new database`)
     if (record.tokens?.some(({ id }) => taken.tokenIds.has(id)) === true) throw broken(line, 'a token has the id of another')
   }
 }

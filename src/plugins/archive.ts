@@ -13,7 +13,8 @@ const rowsPerStatement = 500
 
 /** What stands in the way of an account that is to be added. */
 export interface Taken {
-  ids: Set<number>
+  /** The highest id that was ever given: what hangs on an id, such as its audit trail, outlives the account. */
+  lastUserId: number
   usernameKeys: Set<string>
   emailKeys: Set<string>
   tokenIds: Set<string>
@@ -118,13 +119,11 @@ function archiveRepository (store: Store) {
       })
     },
 
-    /** Which names, emails and ids of these accounts are taken already. */
+    /** Which names, emails and ids of these accounts are taken already. An id that was given once is taken for good. */
     async findTaken (records: UserRecord[]): Promise<Taken> {
-      const taken: Taken = { ids: new Set(), usernameKeys: new Set(), emailKeys: new Set(), tokenIds: new Set() }
+      const taken: Taken = { lastUserId: await store.lastUserId(), usernameKeys: new Set(), emailKeys: new Set(), tokenIds: new Set() }
       for (const chunk of chunksOf(records, rowsPerStatement)) {
-        const ids = chunk.flatMap(({ id }) => id ?? [])
         const emailKeys = chunk.flatMap((user) => emailKeyOf(user) ?? [])
-        for (const { id } of await db.select({ id: users.id }).from(users).where(inArray(users.id, ids))) taken.ids.add(id)
         for (const { key } of await db.select({ key: users.usernameKey }).from(users).where(inArray(users.usernameKey, chunk.map(usernameKeyOf)))) taken.usernameKeys.add(key)
         for (const { key } of await db.select({ key: users.emailKey }).from(users).where(inArray(users.emailKey, emailKeys))) taken.emailKeys.add(String(key))
       }
