@@ -1,8 +1,8 @@
 import { once } from 'node:events'
 import { connect } from 'node:net'
-import { setTimeout as delay } from 'node:timers/promises'
+import { setImmediate, setTimeout as delay } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { hashGate } from '../src/lib/hash-gate.js'
+import { hashGate, type HashTurn } from '../src/lib/hash-gate.js'
 import { bob, build, logIn, needLogin, signUp, tokenOf } from './helper.js'
 
 /** A hash that takes long enough to be seen. */
@@ -112,6 +112,129 @@ t.test('the gate', async (t) => {
   })
 })
 
+t.test('the gate · is fair by network', async (t) => {
+  /** A gate with one running job that never ends by itself; `wait` adds jobs that wait, by name and network, and `order` tells which ran. */
+  function shutGate (queueLength: number, concurrency = 1) {
+    const gate = hashGate({ concurrency, queueLength, deadlineMs: 60_000 })
+    const order: string[] = []
+    const ends: Array<() => void> = []
+    const run = (name: string, turn: HashTurn = {}) => {
+      const ran = gate.run(() => new Promise<void>((resolve) => {
+        order.push(name)
+        ends.push(resolve)
+      }), turn)
+      return ran.then(() => 'done', ({ code }) => String(code))
+    }
+    /** Ends the running job, and all that run after it. */
+    const drain = async () => {
+      while (ends.length > 0) {
+        ends.shift()?.()
+        await setImmediate()
+      }
+    }
+    return { gate, order, run, drain, ends }
+  }
+
+  t.test('networks take turns, in each the oldest goes first', async (t) => {
+    const { order, run, drain } = shutGate(10)
+    const results = [run('running')]
+    for (const [name, network] of [['a1', 'a'], ['a2', 'a'], ['a3', 'a'], ['b1', 'b'], ['c1', 'c'], ['b2', 'b'], ['none', undefined]] as const) results.push(run(name, { network }))
+    await drain()
+    t.same(order, ['running', 'a1', 'b1', 'c1', 'none', 'a2', 'b2', 'a3'])
+    t.same(new Set(await Promise.all(results)), new Set(['done']))
+  })
+
+  t.test('where all places are taken, the newest of the network that holds most gives way to who would hold fewer', async (t) => {
+    const { gate, order, run, drain } = shutGate(4)
+    const results = [run('running', { network: 'a' }), run('a1', { network: 'a' }), run('a2', { network: 'a' }), run('a3', { network: 'a' }), run('b1', { network: 'b' })]
+    gate.refuseWhenFull('login', 'c')
+    t.equal(gate.load().queued, 4, 'who is only asked for displaces nobody')
+    for (const [name, network, loser] of [['c1', 'c', 'a3'], ['none', undefined, 'a2']] as const) {
+      t.throws(() => gate.refuseWhenFull('login', 'a'), { code: 'OVERLOADED' })
+      results.push(run(name, { network }))
+      t.equal(await results[loser === 'a3' ? 3 : 2], 'OVERLOADED', `${loser} gives way`)
+      t.throws(() => gate.refuseWhenFull('login', 'b'), { code: 'OVERLOADED' }, 'with one more it would hold as many as the one that holds most')
+    }
+    t.match(gate.counts, { full: 6 })
+    for (const network of ['a', 'd', undefined]) {
+      t.throws(() => gate.refuseWhenFull('login', network), { code: 'OVERLOADED' })
+      t.equal(await run('refused', { network }), 'OVERLOADED', 'nobody holds more than one')
+    }
+    t.match(gate.counts, { full: 12, late: 0, abandoned: 0 })
+    await drain()
+    t.same(order, ['running', 'a1', 'b1', 'c1', 'none'])
+    t.same(gate.load(), { running: 0, queued: 0 })
+  })
+
+  t.test('in the half of the signups as well', async (t) => {
+    const { gate, order, run, drain } = shutGate(8)
+    const signup = (name: string, network: string) => run(name, { network, share: 'signup' })
+    const results = [run('running'), ...['a1', 'a2', 'a3', 'a4'].map((name) => signup(name, 'a')), run('login', { network: 'a' })]
+    gate.refuseWhenFull('signup', 'b')
+    results.push(signup('b1', 'b'))
+    t.equal(await results[4], 'OVERLOADED', 'a signup gives way, not a login')
+    t.throws(() => gate.refuseWhenFull('signup', 'a'), { code: 'OVERLOADED' })
+    t.equal(await signup('a5', 'a'), 'OVERLOADED')
+    t.equal(gate.load().queued, 5)
+    await drain()
+    t.same(order, ['running', 'a1', 'b1', 'a2', 'a3', 'login'])
+  })
+
+  t.test('who has passed before goes first and gives way to nobody, but no more than two in a row', async (t) => {
+    const { gate, order, run, drain } = shutGate(2)
+    const results = [run('running'), ...['a1', 'a2'].map((name) => run(name, { network: 'a' }))]
+    for (const name of ['c1', 'c2', 'c3', 'c4', 'c5', 'c6', 'c7']) results.push(run(name, { network: 'a', isContinued: true }))
+    results.push(run('b1', { network: 'b' }))
+    t.same(gate.load(), { running: 1, queued: 9 }, 'they take no place of the others')
+    t.match(gate.counts, { full: 1 })
+    await drain()
+    t.same(order, ['running', 'c1', 'c2', 'a1', 'c3', 'c4', 'b1', 'c5', 'c6', 'c7'])
+    t.equal(await results[2], 'OVERLOADED')
+    t.match(gate.counts, { full: 1, late: 0 })
+  })
+
+  t.test('whatever others do, who asks for one at a time is let through in time', async (t) => {
+    for (let seed = 1; seed <= 25; seed++) {
+      // A linear congruential generator: the same numbers in every run.
+      let state = seed
+      const random = (below: number) => {
+        state = (state * 1_103_515_245 + 12_345) % 2_147_483_648
+        return Math.floor(state / 2_147_483_648 * below)
+      }
+      const [networks, queueLength, concurrency] = [1 + random(15), 32, 1 + random(3)]
+      const { gate, order, run, drain, ends } = shutGate(queueLength, concurrency)
+      const refusals: string[] = []
+      let legitimate: Promise<unknown> | undefined
+      let [asked, ended, endedWhenAsked, longest] = [0, 0, 0, 0]
+      for (let step = 0; step < 250; step++) {
+        for (let i = random(20); i > 0; i--) run('hostile', { network: `hostile ${random(networks)}`, share: random(4) === 0 ? 'signup' : 'login', isContinued: random(10) === 0 && ends.length > 0 }).catch(() => {})
+        if (legitimate === undefined && step > 20) {
+          asked++
+          endedWhenAsked = ended
+          gate.refuseWhenFull('login', 'home')
+          legitimate = run(`legitimate ${asked}`, { network: 'home' }).then((outcome) => {
+            if (outcome !== 'done') refusals.push(outcome)
+          })
+        }
+        if (ends.length > 0) {
+          ended++
+          ends.splice(random(ends.length), 1)[0]?.()
+        }
+        await setImmediate()
+        if (order.includes(`legitimate ${asked}`)) {
+          if (legitimate !== undefined) longest = Math.max(longest, ended - endedWhenAsked)
+          legitimate = undefined
+        }
+        if (gate.load().running > concurrency) t.fail('too many run')
+      }
+      await drain()
+      t.same(gate.load(), { running: 0, queued: 0 })
+      t.same(refusals, [], `seed ${seed}`)
+      t.ok(asked > 5 && longest <= 3 * (networks + 2), `${networks} networks: ${asked} were let through, after ${longest} others at most`)
+    }
+  })
+})
+
 /** An app whose gate is shut by hashes that last until they are let go. */
 async function shut (t: Test, env: Record<string, string> = {}) {
   const app = await build(t, { HASH_CONCURRENCY: '1', HASH_QUEUE: '2', ...env }, { hashParameters: slowHash })
@@ -183,3 +306,50 @@ t.test('clients that leave take no place', async (t) => {
   t.ok(app.passwords.load().abandoned >= 4, `${app.passwords.load().abandoned} left`)
   t.equal((await logIn(app)).statusCode, 200)
 })
+
+for (const networks of [2, 8]) {
+  t.test(`${networks} networks with 200 connections each, which know their passwords, leave the logins of others through`, async (t) => {
+    const app = await build(t, { TRUST_PROXY: '127.0.0.1', HASH_CONCURRENCY: '1', HASH_QUEUE: '32' }, { hashParameters: { memoryCost: 8_192, timeCost: 1, parallelism: 1 } })
+    const passwordHash = await app.passwords.hash(bob.password)
+    for (const username of [...Array.from({ length: networks }, (_, i) => `hostile${i}`), 'legitimate']) await app.users.create({ username, email: null, passwordHash })
+    const logInFrom = async (username: string, address: string) =>
+      (await app.inject({ method: 'POST', url: '/api/v1/login', payload: { ...bob, username }, headers: { 'x-forwarded-for': address } })).statusCode
+
+    // A connection whose login succeeds asks again at once; of those that were refused some
+    // do whenever somebody else logs in, which keeps the queue full on any machine.
+    let isOver = false
+    const refused: number[] = []
+    const asking = new Set<Promise<void>>()
+    const ask = (connection: number) => {
+      const network = connection % networks
+      const asked = logInFrom(`hostile${network}`, `198.51.100.${network}`).then((status) => {
+        asking.delete(asked)
+        if (status === 503) refused.push(connection)
+        else if (!isOver) ask(connection)
+      })
+      asking.add(asked)
+    }
+    const askAgain = () => refused.splice(0, networks * 10).forEach(ask)
+    for (let connection = 0; connection < networks * 200; connection++) ask(connection)
+    while (app.passwords.load().full < networks * 100) await delay(1)
+
+    const oneByOne: number[] = []
+    while (oneByOne.length < 40) {
+      askAgain()
+      oneByOne.push(await logInFrom('legitimate', '203.0.113.1'))
+    }
+    t.ok(oneByOne.filter((status) => status === 200).length >= 35, `one after the other: ${oneByOne}`)
+
+    // At a fixed rate, of one for each three hashes that the server does.
+    const spread: Array<Promise<number>> = []
+    for (let at = app.passwords.load().passed; spread.length < 40; at += 3) {
+      askAgain()
+      spread.push(logInFrom('legitimate', `203.0.113.${100 + spread.length}`))
+      while (app.passwords.load().passed < at) await delay(1)
+    }
+    const statuses = await Promise.all(spread)
+    t.ok(statuses.filter((status) => status === 200).length >= 35, `from 40 networks: ${statuses}`)
+    isOver = true
+    await Promise.all(asking)
+  })
+}

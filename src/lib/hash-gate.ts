@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os'
 import { ClientGone, Overloaded } from './errors.js'
+import { fairQueue } from './fair-queue.js'
 
 /**
  * Hashes at once where nothing else is said. They run on the 4 threads of libuv's pool, of
@@ -28,9 +29,11 @@ export interface HashGateOptions {
 export interface HashTurn {
   /** Which share of the queue it waits in: `login` by default. */
   share?: 'login' | 'signup'
+  /** The network of its client (`networkOf`): networks take turns. All jobs without one are one. */
+  network?: string
   /** Aborted when the client is gone: it then waits no longer. */
   signal?: AbortSignal
-  /** The same request has passed before: it is not refused now, and waits in front of all others. */
+  /** A job with priority, because the same request has passed before: it is not refused now, and waits in front of all others. */
   isContinued?: boolean
 }
 
@@ -39,7 +42,7 @@ export interface HashGateCounts {
   /** Hashes that were let through, and how long they had waited together, in milliseconds. */
   passed: number
   waitedMs: number
-  /** Refused because the queue was full. */
+  /** Refused because the queue was full, at once or in favour of another network. */
   full: number
   /** Refused because they had waited too long. */
   late: number
@@ -47,76 +50,104 @@ export interface HashGateCounts {
   abandoned: number
 }
 
+/** A job that waits. */
 interface Waiting {
-  share: string
+  isSignup: boolean
   start: () => void
+  /** Ends the wait without a start. */
+  leave: (reason: 'full' | 'late' | 'abandoned') => void
 }
 
 /**
+ * How many jobs with priority run in a row while others wait: as many as a request has after
+ * its first. So nobody's priority holds the others up for long.
+ */
+const priorityInARow = 2
+
+/**
  * Lets a few hashes through at once and a few wait: hashing takes all of a processor and
- * 19 MiB, and more of them at once make none faster and everything else slow.
+ * 19 MiB, and more of them at once make none faster and everything else slow. Networks take
+ * turns, and where all places are taken, the network that holds most of them gives one up to
+ * another that would hold fewer: nobody can take the places of all.
  *
  * @see https://cheatsheetseries.owasp.org/cheatsheets/Denial_of_Service_Cheat_Sheet.html
  */
 export function hashGate ({ concurrency, queueLength, deadlineMs, onPass = () => {} }: HashGateOptions) {
-  const queue: Waiting[] = []
+  const queue = fairQueue<Waiting>()
+  const priority: Waiting[] = []
   const counts: HashGateCounts = { passed: 0, waitedMs: 0, full: 0, late: 0, abandoned: 0 }
   let running = 0
-
-  function isQueueFull (share: string): boolean {
-    return queue.length >= queueLength || (share === 'signup' && queue.filter((waiting) => waiting.share === share).length >= queueLength / 2)
-  }
+  let priorityRun = 0
 
   function refuse (): never {
     counts.full++
     throw new Overloaded()
   }
 
-  function wait ({ share = 'login', signal, isContinued = false }: HashTurn): Promise<void> {
+  /**
+   * Finds a newcomer a place in the queue.
+   *
+   * @returns who has to give one up; undefined where there is a free one
+   * @throws {Overloaded} there is none
+   */
+  function findPlace (share: 'login' | 'signup', network: string): Waiting | undefined {
+    const isSignup = (waiting: Waiting) => waiting.isSignup
+    if (share === 'signup' && queue.count(isSignup) >= queueLength / 2) return queue.surplus(network, isSignup) ?? refuse()
+    return queue.length() < queueLength ? undefined : queue.surplus(network, () => true) ?? refuse()
+  }
+
+  function wait ({ share, network = '', signal, isContinued = false }: HashTurn): Promise<void> {
     return new Promise((resolve, reject) => {
-      const leave = (reason: 'late' | 'abandoned') => {
-        queue.splice(queue.indexOf(waiting), 1)
-        settle()
-        counts[reason]++
-        reject(reason === 'late' ? new Overloaded() : new ClientGone())
-      }
-      const abandon = () => leave('abandoned')
-      const timer = setTimeout(() => leave('late'), deadlineMs)
       const settle = () => {
         clearTimeout(timer)
         signal?.removeEventListener('abort', abandon)
       }
       const waiting: Waiting = {
-        share,
+        isSignup: share === 'signup',
         start () {
           settle()
           resolve()
+        },
+        leave (reason) {
+          if (isContinued) priority.splice(priority.indexOf(waiting), 1)
+          else queue.remove(network, waiting)
+          settle()
+          counts[reason]++
+          reject(reason === 'abandoned' ? new ClientGone() : new Overloaded())
         }
       }
+      const abandon = () => waiting.leave('abandoned')
+      const timer = setTimeout(() => waiting.leave('late'), deadlineMs)
       signal?.addEventListener('abort', abandon)
-      if (isContinued) queue.unshift(waiting)
-      else queue.push(waiting)
+      if (isContinued) priority.push(waiting)
+      else queue.push(network, waiting)
     })
+  }
+
+  function next (): Waiting | undefined {
+    const hasPriority = priority.length > 0 && (priorityRun < priorityInARow || queue.length() === 0)
+    priorityRun = hasPriority ? priorityRun + 1 : 0
+    return hasPriority ? priority.shift() : queue.shift()
   }
 
   return {
     counts,
     /** How many are under way, and how many wait. */
-    load: () => ({ running, queued: queue.length }),
+    load: () => ({ running, queued: priority.length + queue.length() }),
 
     /**
-     * For whoever has not brought the password yet.
+     * For whoever has not brought the password yet. Nobody gives a place up for it.
      *
-     * @throws {Overloaded} the queue is full
+     * @throws {Overloaded} there is no place for this network
      */
-    refuseWhenFull (share: 'login' | 'signup'): void {
-      if (running >= concurrency && isQueueFull(share)) refuse()
+    refuseWhenFull (share: 'login' | 'signup', network = ''): void {
+      if (running >= concurrency) findPlace(share, network)
     },
 
     /**
      * Does the work when it is its turn.
      *
-     * @throws {Overloaded} the queue is full, or the turn did not come in time
+     * @throws {Overloaded} there was no place, another network was given it, or the turn did not come in time
      * @throws {ClientGone} nobody waits for it any more
      */
     async run<Result>(work: () => Promise<Result>, turn: HashTurn = {}): Promise<Result> {
@@ -127,9 +158,8 @@ export function hashGate ({ concurrency, queueLength, deadlineMs, onPass = () =>
       let waitedMs = 0
       if (running < concurrency) {
         running++
-      } else if (turn.isContinued !== true && isQueueFull(turn.share ?? 'login')) {
-        refuse()
       } else {
+        if (turn.isContinued !== true) findPlace(turn.share ?? 'login', turn.network ?? '')?.leave('full')
         const before = performance.now()
         // Whoever ends gives its place to the one that starts: it stays counted.
         await wait(turn)
@@ -141,9 +171,9 @@ export function hashGate ({ concurrency, queueLength, deadlineMs, onPass = () =>
       try {
         return await work()
       } finally {
-        const next = queue.shift()
-        if (next === undefined) running--
-        else next.start()
+        const following = next()
+        if (following === undefined) running--
+        else following.start()
       }
     }
   }

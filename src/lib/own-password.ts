@@ -1,6 +1,12 @@
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { clientGone } from './client-gone.js'
 import type { HashTurn } from './hash-gate.js'
 import { networkOf } from './networks.js'
+
+/** A turn at the hash gate, for whoever asks. */
+export function turnOf (request: FastifyRequest, reply: FastifyReply): HashTurn {
+  return { network: networkOf(request.ip), signal: clientGone(reply) }
+}
 
 /**
  * Whether a password is that of the user who asks. With a stolen token it could be guessed as

@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import { hash, verify } from '@node-rs/argon2'
-import type { FastifyPluginAsync } from 'fastify'
+import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { defaultHashConcurrency, defaultHashDeadlineMs, defaultHashQueue, type HashGateCounts, hashGate, type HashTurn } from '../lib/hash-gate.js'
+import { networkOf } from '../lib/networks.js'
 import { bcryptPasswordBytes, type HashParameters, parseHash, recommendedParameters } from '../lib/password-hashes.js'
 import { canonicalPassword, passwordMaxUnits } from '../lib/password-rules.js'
 
@@ -27,7 +28,7 @@ export interface Passwords {
   /** Whether a stored hash, which was just verified with this password, is weaker than a new one would be. */
   needsRehash: (storedHash: string, password: string) => boolean
   /** Makes a hook (onRequest) that refuses what would find no room, before its body is read. */
-  refuseWhenFull: (share: 'login' | 'signup') => () => Promise<void>
+  refuseWhenFull: (share: 'login' | 'signup') => (request: FastifyRequest) => Promise<void>
   /** Has a function called with the time that each hash waited, in milliseconds, from now on. */
   onWait: (listener: (waitedMs: number) => void) => void
   /** What has happened at the gate so far, and what is there now. */
@@ -96,7 +97,7 @@ const plugin: FastifyPluginAsync<PasswordsOptions> = async (app, { hashParameter
         stored.parameters.timeCost < hashParameters.timeCost
     },
 
-    refuseWhenFull: (share) => async () => gate.refuseWhenFull(share),
+    refuseWhenFull: (share) => async (request) => gate.refuseWhenFull(share, networkOf(request.ip)),
 
     onWait (next) {
       listener = next

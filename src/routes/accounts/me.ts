@@ -1,12 +1,11 @@
 import { Type } from '@sinclair/typebox'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { clientGone } from '../../lib/client-gone.js'
 import type { HashTurn } from '../../lib/hash-gate.js'
 import { ref } from '../../lib/ref.js'
 import { LastAdmin, Overloaded, PasswordIncorrect, TooManyAttempts } from '../../lib/errors.js'
 import type { EventOutcome } from '../../lib/events.js'
 import { networkOf } from '../../lib/networks.js'
-import { isOwnPassword } from '../../lib/own-password.js'
+import { isOwnPassword, turnOf } from '../../lib/own-password.js'
 import { refusePersonalPassword } from './personal-password.js'
 import { AccountBody, AccountDeletion, PasswordChange } from './schemas.js'
 import { userBody } from './user-body.js'
@@ -46,7 +45,7 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
   }, async (request, reply) => {
     const { currentUser, currentTokenId, body } = request
     const note = (outcome: EventOutcome) => app.events.note({ kind: 'password_change', outcome, userId: currentUser.id }, request)
-    const turn = { signal: clientGone(reply) }
+    const turn = turnOf(request, reply)
     const hash = await app.users.findHash(currentUser.id)
     if (!(await isOwnPassword(app, request, hash, body.current_password, turn)) || hash === undefined) {
       note('password_incorrect')
@@ -82,7 +81,7 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
   }, async (request, reply) => {
     const { currentUser } = request
     const note = (outcome: EventOutcome) => app.events.note({ kind: 'deletion', outcome, userId: currentUser.id }, request)
-    if (!(await isOwnPassword(app, request, await app.users.findHash(currentUser.id), request.body.password, { signal: clientGone(reply) }))) {
+    if (!(await isOwnPassword(app, request, await app.users.findHash(currentUser.id), request.body.password, turnOf(request, reply)))) {
       note('password_incorrect')
       throw new PasswordIncorrect()
     }

@@ -30,7 +30,8 @@ const login: FastifyPluginAsyncTypebox<{ loginErrors: 'detailed' | 'uniform' }> 
     }
   }, async (request, reply) => {
     const { username, password } = request.body
-    const credentials = await app.users.findCredentials(username, networkOf(request.ip))
+    const network = networkOf(request.ip)
+    const credentials = await app.users.findCredentials(username, network)
     const userId = credentials?.id
     const fail = (outcome: EventOutcome): Error => {
       app.events.note({ kind: 'login_failure', outcome, userId }, request)
@@ -39,7 +40,7 @@ const login: FastifyPluginAsyncTypebox<{ loginErrors: 'detailed' | 'uniform' }> 
 
     const isCorrect = await app.throttle.guess(request, { username, userId, lastLoginAt: credentials?.lastLoginAt ?? null }, async () =>
       // Nobody's password need not be looked at, unless nobody may notice.
-      (credentials !== undefined || isUniform) && app.passwords.verify(credentials?.passwordHash, password, { signal: clientGone(reply) }))
+      (credentials !== undefined || isUniform) && app.passwords.verify(credentials?.passwordHash, password, { network, signal: clientGone(reply) }))
     if (credentials === undefined || userId === undefined) throw fail('username_unknown')
     if (!isCorrect) throw fail('password_incorrect')
     const { passwordHash } = credentials
@@ -49,7 +50,7 @@ const login: FastifyPluginAsyncTypebox<{ loginErrors: 'detailed' | 'uniform' }> 
     // Whoever changes a password revokes every token after the change. A token made between
     // the check and the change would outlive it: what was checked must still be the password.
     const presentHash = await app.users.findHash(userId)
-    if (presentHash !== passwordHash && !(await app.passwords.verify(presentHash, password, { isContinued: true }))) {
+    if (presentHash !== passwordHash && !(await app.passwords.verify(presentHash, password, { network, isContinued: true }))) {
       await app.tokens.revoke(userId, issued.id)
       throw fail('password_changed_meanwhile')
     }
@@ -57,7 +58,7 @@ const login: FastifyPluginAsyncTypebox<{ loginErrors: 'detailed' | 'uniform' }> 
     app.events.note({ kind: 'login', userId }, request)
     if (app.passwords.needsRehash(passwordHash, password)) {
       try {
-        await app.users.replaceHash(userId, passwordHash, await app.passwords.hash(password, { isContinued: true }))
+        await app.users.replaceHash(userId, passwordHash, await app.passwords.hash(password, { network, isContinued: true }))
       } catch (error) {
         // The login has succeeded; the next one tries again.
         request.log.error({ err: causeOf(error) }, 'a password hash could not be upgraded')

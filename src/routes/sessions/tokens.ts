@@ -2,10 +2,10 @@ import { Type } from '@sinclair/typebox'
 import type { FastifyRequest } from 'fastify'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { isTokenId } from '../../lib/claims.js'
-import { clientGone } from '../../lib/client-gone.js'
 import { Overloaded, PasswordIncorrect, TooManyAttempts } from '../../lib/errors.js'
 import { askAgain } from '../../lib/guards.js'
-import { isOwnPassword } from '../../lib/own-password.js'
+import type { HashTurn } from '../../lib/hash-gate.js'
+import { isOwnPassword, turnOf } from '../../lib/own-password.js'
 import { ref } from '../../lib/ref.js'
 import { personalTokenLifetimeSeconds, personalTokensPerUser, recentLoginSeconds } from '../../lib/token-limits.js'
 import { LoginRequired, LoginTooOld, TokenNotFound, TooManyTokens } from './errors.js'
@@ -31,7 +31,7 @@ const tokens: FastifyPluginAsyncTypebox = async (app) => {
    * Makes sure that the owner is asking: whoever has found a token must not get others from it,
    * which live on when that one expires or is revoked.
    */
-  async function requireOwner (request: FastifyRequest, signal: AbortSignal, password?: string): Promise<void> {
+  async function requireOwner (request: FastifyRequest, turn: HashTurn, password?: string): Promise<void> {
     const { currentUser: { id: userId }, currentTokenId } = request
     const asking = await app.tokens.findAge(userId, currentTokenId)
     // For a login that is gone none will be made.
@@ -39,7 +39,7 @@ const tokens: FastifyPluginAsyncTypebox = async (app) => {
     if (asking.kind === 'personal') throw new LoginRequired()
     if (password === undefined) {
       if (asking.ageSeconds > recentLoginSeconds) throw new LoginTooOld()
-    } else if (!(await isOwnPassword(app, request, await app.users.findHash(userId), password, { signal }))) {
+    } else if (!(await isOwnPassword(app, request, await app.users.findHash(userId), password, turn))) {
       app.events.note({ kind: 'token_creation', outcome: 'password_incorrect', userId }, request)
       throw new PasswordIncorrect()
     }
@@ -58,7 +58,7 @@ const tokens: FastifyPluginAsyncTypebox = async (app) => {
     }
   }, async (request, reply) => {
     const { currentUser: { id: userId }, currentTokenId, body: { description, expires_in: lifetimeSeconds = personalTokenLifetimeSeconds, password } } = request
-    await requireOwner(request, clientGone(reply), password)
+    await requireOwner(request, turnOf(request, reply), password)
     const issued = await app.accessTokens.issue({ userId, kind: 'personal', description, lifetimeSeconds, askingId: currentTokenId })
     if (issued === undefined) {
       // Either what asked is gone by now, which the guard says, or there are too many.

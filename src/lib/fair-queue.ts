@@ -1,0 +1,63 @@
+/**
+ * A queue in which flows take turns: however many items one of them has, the next of
+ * another waits for one of each at the most.
+ *
+ * @see RFC 970 (fair queueing, by its inventor)
+ */
+export function fairQueue<Item> () {
+  /** The items of each flow, oldest first; the flows in the order of their turns. None is empty. */
+  const flows = new Map<string, Item[]>()
+  let length = 0
+
+  return {
+    length: () => length,
+
+    /** How many items are of a kind. */
+    count (isOfKind: (item: Item) => boolean): number {
+      return [...flows.values()].flat().filter(isOfKind).length
+    },
+
+    push (flow: string, item: Item): void {
+      const items = flows.get(flow)
+      if (items === undefined) flows.set(flow, [item])
+      else items.push(item)
+      length++
+    },
+
+    /** Takes the oldest item of the flow whose turn it is, which then comes last. */
+    shift (): Item | undefined {
+      const [first] = flows
+      if (first === undefined) return undefined
+      const [flow, items] = first
+      flows.delete(flow)
+      if (items.length > 1) flows.set(flow, items)
+      length--
+      return items.shift()
+    },
+
+    /** Takes an item that is in the queue. */
+    remove (flow: string, item: Item): void {
+      const items = (flows.get(flow) ?? []).filter((other) => other !== item)
+      if (items.length > 0) flows.set(flow, items)
+      else flows.delete(flow)
+      length--
+    },
+
+    /**
+     * The item that must go so that a flow can have one more, where there is no room: the
+     * newest of the flow that has most, when that would still have as many ("longest queue
+     * drop"). Undefined: the one more is it.
+     *
+     * @param isOfKind only items of this kind are counted, and can go
+     */
+    surplus (flow: string, isOfKind: (item: Item) => boolean): Item | undefined {
+      const own = (flows.get(flow) ?? []).filter(isOfKind)
+      let most = own
+      for (const items of flows.values()) {
+        const some = items.filter(isOfKind)
+        if (some.length > most.length) most = some
+      }
+      return most.length > own.length + 1 ? most.at(-1) : undefined
+    }
+  }
+}
