@@ -100,6 +100,9 @@ export async function seedPostgres (url: string, users: number): Promise<SeededD
   }
 }
 
+/** For a server whose logins come from one address, over and over again. */
+export const unlimitedLogins = { LOGINS_PER_ADDRESS_MINUTE: '0', LOGINS_PER_ACCOUNT_MINUTE: '0' }
+
 /** Starts Latchkey on a database, as an operator would; without the logs of requests, which other servers do not write either. */
 export function startLatchkey ({ url }: SeededDatabase, env: Record<string, string> = {}): Promise<ServerProcess> {
   return startServer('dist/server.js', { DATABASE_URL: url, SECRET_KEY: secretKey, LOG_LEVEL: 'warn', ...env })

@@ -1,5 +1,5 @@
 import { dirname } from 'node:path'
-import { fileOf, type SeededDatabase, seedSqlite, startLatchkey } from './databases.js'
+import { fileOf, type SeededDatabase, seedSqlite, startLatchkey, unlimitedLogins } from './databases.js'
 import { removeFolder } from './lifetimes.js'
 import { type Figures, type Load, medianFigures, runWindow, withTokens } from './load.js'
 import { loginConnections } from './logins.js'
@@ -31,7 +31,7 @@ export async function measureGrowth ({ growth, rounds, windowSeconds, loginSecon
   for (const users of growth) {
     progress(`growth: making ${users} users`)
     const database = await seedSqlite(users)
-    const server = await startLatchkey(database)
+    const server = await startLatchkey(database, unlimitedLogins)
     databases.push(database)
     servers.push(server)
     const count = Math.min(users, visitors)

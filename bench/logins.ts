@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os'
-import { type SeededDatabase, startLatchkey } from './databases.js'
+import { type SeededDatabase, startLatchkey, unlimitedLogins } from './databases.js'
 import { type Figures, medianFigures, runWindow } from './load.js'
 import { logins, password, passwordHash } from './people.js'
 import { progress } from './progress.js'
@@ -38,7 +38,7 @@ async function runHashLoop (seconds: number): Promise<Figures> {
 export async function measureLogins (databases: SeededDatabase[], { rounds, loginSeconds, warmUpSeconds }: Scale): Promise<LoginFigures[]> {
   const people = Array.from({ length: accounts }, (_, i) => i + 1)
   const cells: Array<{ name: string, server?: ServerProcess }> = [{ name: hashAlone }, { name: hashServed, server: await startServer('bench/servers/fastify-login.js', hashSettings) }]
-  for (const database of databases) cells.push({ name: database.name, server: await startLatchkey(database) })
+  for (const database of databases) cells.push({ name: database.name, server: await startLatchkey(database, unlimitedLogins) })
 
   const results = await inRounds(cells, rounds, async ({ name, server }, round) => {
     progress(`round ${round + 1} of ${rounds}: logins, ${name}`)

@@ -448,6 +448,8 @@ t.test('METRICS_PORT', async (t) => {
       'latchkey_logins_total{outcome="username_unknown"}': 1,
       'latchkey_attempts_refused_total{limit="account"}': 1,
       'latchkey_attempts_refused_total{limit="address"}': 0,
+      'latchkey_attempts_refused_total{limit="account_logins"}': 0,
+      'latchkey_attempts_refused_total{limit="address_logins"}': 0,
       latchkey_hash_running: 0,
       latchkey_hash_queued: 0,
       'latchkey_hash_refused_total{reason="full"}': 4,

@@ -16,7 +16,7 @@ function clock () {
 }
 
 /** The limits that a server has by default. */
-const defaults = { LOGIN_FAILURES_PER_ADDRESS_MINUTE: '30', LOGIN_FAILURES_PER_ADDRESS_HOUR: '300', LOGIN_FAILURES_PER_ACCOUNT: '10', SIGNUPS_PER_ADDRESS_HOUR: '100' }
+const defaults = { LOGIN_FAILURES_PER_ADDRESS_MINUTE: '30', LOGIN_FAILURES_PER_ADDRESS_HOUR: '300', LOGIN_FAILURES_PER_ACCOUNT: '10', LOGINS_PER_ADDRESS_MINUTE: '300', LOGINS_PER_ACCOUNT_MINUTE: '60', SIGNUPS_PER_ADDRESS_HOUR: '100' }
 /** Behind a proxy of ours, so that a test can come from anywhere. */
 const proxied = { TRUST_PROXY: '127.0.0.1' }
 
@@ -100,10 +100,10 @@ for (const database of databases) {
       })
 
       t.test('who knows the password is not held up by others who do, however many at once', async (t) => {
-        const app = await build(t, { ...defaults, HASH_QUEUE: '100' })
+        const app = await build(t, { ...defaults, LOGINS_PER_ACCOUNT_MINUTE: '0', HASH_QUEUE: '100' })
         await signUp(app)
         t.same(await tally(times(60).map(() => logIn(app))), { 200: 60 })
-        t.same(app.throttle.counts, { address: 0, account: 0, signup: 0 })
+        t.same(app.throttle.counts, { address: 0, account: 0, signup: 0, address_logins: 0, account_logins: 0 })
         t.same(await app.store.db.select().from(app.store.tables.loginFailures), [])
         const statuses = await tally(times(60).map((i) => logIn(app, i % 4 === 0 ? bob : wrong)))
         t.ok(Number(statuses[401]) <= 40, JSON.stringify(statuses))
@@ -258,6 +258,64 @@ for (const database of databases) {
       t.same((await app.store.db.select().from(app.store.tables.knownNetworks)).map(({ network }) => network), ['203.0.113.1'], 'who knew the old password is known no more')
       move(1)
       t.equal((await thief('DELETE', { password: next })).statusCode, 204)
+    })
+
+    t.test('POST /api/v1/login · logins that succeed', async (t) => {
+      const hashes = (app: FastifyInstance) => app.passwords.load().passed
+
+      t.test('of an account · so many in any minute, whoever asks from wherever; decided before the hash', async (t) => {
+        const { now, move } = clock()
+        const app = await build(t, { ...proxied, ...defaults, LOGINS_PER_ACCOUNT_MINUTE: '5' }, { now })
+        for (const username of ['bob', 'alice']) await signUp(app, { ...bob, username })
+        for (let i = 0; i < 5; i++) t.equal((await from(app, `203.0.113.${i}`)('login', bob)).statusCode, 200)
+        const before = hashes(app)
+        move(20)
+        const refused = await from(app, '203.0.113.9')('login', { ...bob, username: 'BOB' })
+        t.same(refused.json(), tooMany)
+        t.equal(refused.headers['retry-after'], '40')
+        t.equal(hashes(app), before)
+        t.equal((await from(app, '203.0.113.1')('login', { ...bob, username: 'alice' })).statusCode, 200, 'others are not held up')
+        t.match(app.throttle.counts, { account: 0, account_logins: 1, address_logins: 0 })
+        move(40)
+        t.equal((await logIn(app)).statusCode, 200)
+      })
+
+      t.test('of an address · so many in any minute, of whomever; decided before the body is read', async (t) => {
+        const { now, move } = clock()
+        const app = await build(t, { ...proxied, ...defaults, LOGINS_PER_ADDRESS_MINUTE: '5' }, { now })
+        for (const i of times(6)) await signUp(app, { ...bob, username: `bob${i}` })
+        const [here, there] = [from(app, '2001:db8::1'), from(app, '203.0.113.2')]
+        for (let i = 0; i < 3; i++) t.equal((await here('login', { ...wrong, username: 'bob0' })).statusCode, 401, 'a failure is none')
+        for (let i = 0; i < 5; i++) t.equal((await here('login', { ...bob, username: `bob${i}` })).statusCode, 200)
+        const token = (await there('login', { ...bob, username: 'bob5' })).json().token
+        const before = hashes(app)
+        for (const payload of [{ ...bob, username: 'bob5' }, wrong]) t.equal((await from(app, '2001:db8::2')('login', payload)).headers['retry-after'], '60', 'one customer, one /64')
+        const unread = await app.inject({ method: 'POST', url: '/api/v1/login', payload: '{', headers: { 'content-type': 'application/json', 'x-forwarded-for': '2001:db8::1' } })
+        t.same(unread.json(), tooMany)
+        t.equal(hashes(app), before)
+        t.match(app.throttle.counts, { address: 0, address_logins: 3, account_logins: 0 })
+        const change = await app.inject({ method: 'PUT', url: '/api/v1/me/password', payload: { current_password: bob.password, new_password: 'another password' }, headers: { authorization: token, 'x-forwarded-for': '2001:db8::1' } })
+        t.equal(change.statusCode, 204, 'a password change is no login')
+        t.equal((await here('signup', { ...bob, username: 'alice' })).statusCode, 200)
+        move(60)
+        t.equal((await here('login', { ...bob, username: 'alice' })).statusCode, 200)
+      })
+
+      t.test('many at once get no further; what fails later is none; 0 is no limit', async (t) => {
+        const app = await build(t, { LOGINS_PER_ACCOUNT_MINUTE: '5' })
+        await signUp(app)
+        t.same(await tally(times(30).map(() => logIn(app))), { 200: 5, 429: 25 })
+        t.equal((await app.store.db.select().from(app.store.tables.tokens)).length, 5)
+        await signUp(app, { ...bob, username: 'alice' })
+        const { issue } = app.accessTokens
+        app.accessTokens.issue = async () => { throw new Error('a fault') }
+        for (let i = 0; i < 6; i++) t.equal((await logIn(app, { ...bob, username: 'alice' })).statusCode, 500)
+        app.accessTokens.issue = issue
+        t.equal((await logIn(app, { ...bob, username: 'alice' })).statusCode, 200)
+        const without = await build(t, { ...defaults, LOGIN_FAILURES_PER_ACCOUNT: '0', LOGINS_PER_ADDRESS_MINUTE: '0', LOGINS_PER_ACCOUNT_MINUTE: '0' })
+        await signUp(without)
+        t.same(await tally(times(310).map(() => logIn(without))), { 200: 310 })
+      })
     })
 
     t.test('POST /api/v1/login · by address', async (t) => {

@@ -4,11 +4,11 @@ import { attemptLog } from './attempt-log.js'
 import { networkOf } from './networks.js'
 import { waitForOthers, worksUnderWay } from './under-way.js'
 
-const minuteMs = 60_000
+export const minuteMs = 60_000
 const hourMs = 3_600_000
 
-/** What an address has a limit for: failed logins, accounts made, signups that were refused. */
-export type AddressLimit = 'login' | 'signup' | 'refusal'
+/** What an address has a limit for: failed logins, successful ones, accounts made, signups that were refused. */
+export type AddressLimit = 'login' | 'success' | 'signup' | 'refusal'
 
 /** How an attempt of an address is counted. */
 export interface AddressAttempt<Result> {
@@ -37,10 +37,12 @@ export function addressLimits ({ limits, now, deadlineMs, reject }: AddressLimit
   const {
     loginFailuresPerAddressMinute = defaultAttemptLimits.loginFailuresPerAddressMinute,
     loginFailuresPerAddressHour = defaultAttemptLimits.loginFailuresPerAddressHour,
+    loginsPerAddressMinute = defaultAttemptLimits.loginsPerAddressMinute,
     signupsPerAddressHour = defaultAttemptLimits.signupsPerAddressHour
   } = limits
   const logs = {
     login: attemptLog([{ attempts: loginFailuresPerAddressMinute, windowMs: minuteMs }, { attempts: loginFailuresPerAddressHour, windowMs: hourMs }]),
+    success: attemptLog([{ attempts: loginsPerAddressMinute, windowMs: minuteMs }]),
     signup: attemptLog([{ attempts: signupsPerAddressHour, windowMs: hourMs }]),
     // What is taken tells as much as a login that fails.
     refusal: attemptLog([{ attempts: loginFailuresPerAddressHour, windowMs: hourMs }])
@@ -59,10 +61,8 @@ export function addressLimits ({ limits, now, deadlineMs, reject }: AddressLimit
   return {
     check,
 
-    /** Counts what is known to be an attempt. */
-    add (limit: AddressLimit, request: FastifyRequest): void {
-      logs[limit].add(networkOf(request.ip), now())
-    },
+    /** Counts what is known to be an attempt. Calling what is returned takes it back. */
+    add: (limit: AddressLimit, request: FastifyRequest): (() => void) => logs[limit].add(networkOf(request.ip), now()),
 
     /** Does what counts as an attempt until it is known to be none. */
     async attempt<Result> (request: FastifyRequest, { limit, work, isNone, isOne = () => false, userId }: AddressAttempt<Result>): Promise<Result> {

@@ -6,6 +6,10 @@ export interface AttemptLimits {
   loginFailuresPerAddressHour?: number
   /** Failed logins for one username before its attempts have to wait: 10 by default. */
   loginFailuresPerAccount?: number
+  /** Successful logins of one address in a minute: 300 by default. */
+  loginsPerAddressMinute?: number
+  /** Successful logins of one account in a minute: 60 by default. */
+  loginsPerAccountMinute?: number
   /** Accounts made from one address in an hour: 100 by default. */
   signupsPerAddressHour?: number
 }
@@ -13,7 +17,8 @@ export interface AttemptLimits {
 /**
  * High enough for people with a bad memory and for offices behind one address, low enough
  * that guessing is hopeless: at most 300 guesses an hour from an address, some 100 a day
- * for an account.
+ * for an account. Logins that succeed cost as much to check as those that fail: more of
+ * them than people make are a load, not people.
  *
  * @see https://cheatsheetseries.owasp.org/cheatsheets/Authentication_Cheat_Sheet.html#login-throttling
  * @see NIST SP 800-63B-4, section 3.2.2
@@ -22,6 +27,8 @@ export const defaultAttemptLimits = {
   loginFailuresPerAddressMinute: 30,
   loginFailuresPerAddressHour: 300,
   loginFailuresPerAccount: 10,
+  loginsPerAddressMinute: 300,
+  loginsPerAccountMinute: 60,
   signupsPerAddressHour: 100
 } satisfies Required<AttemptLimits>
 

@@ -1,16 +1,14 @@
 import type { FastifyPluginAsync, FastifyRequest, onSendHookHandler } from 'fastify'
 import fp from 'fastify-plugin'
+import { accountLimits } from '../lib/account-limits.js'
 import { addressLimits } from '../lib/address-limits.js'
-import { type AttemptLimits, defaultAttemptLimits } from '../lib/attempt-limits.js'
+import type { AttemptLimits } from '../lib/attempt-limits.js'
 import { beside } from '../lib/chores.js'
 import { BodyMalformed, BodyTooLarge, MediaTypeUnsupported, TooManyAttempts, ValidationFailed } from '../lib/errors.js'
 import { failureOf } from '../lib/failures.js'
 import { defaultHashDeadlineMs } from '../lib/hash-gate.js'
 import { networkOf, printableAddress } from '../lib/networks.js'
-import { takeTurns } from '../lib/take-turns.js'
-import { waitForOthers, worksUnderWay } from '../lib/under-way.js'
 import { canonicalUsername } from '../lib/usernames.js'
-import type { Attempt } from './login-failures.js'
 import type { User } from './users.js'
 
 /** Whose password is being guessed, or is the one who knows it. */
@@ -23,14 +21,40 @@ export interface GuessedAccount {
 }
 
 /** What was refused so far, by the limit that was reached. */
-export interface ThrottleCounts { address: number, account: number, signup: number }
+export interface ThrottleCounts {
+  /** Failed logins of an address. */
+  address: number
+  /** Failed logins for an account. */
+  account: number
+  /** Accounts made from an address. */
+  signup: number
+  /** Successful logins of an address. */
+  address_logins: number
+  /** Successful logins of an account. */
+  account_logins: number
+}
 
 /** Login throttling: how often a password may be guessed, how many accounts may be made. */
 export interface Throttle {
   /** Makes a hook that refuses an address which has to wait anyway: as onRequest before its body is read, as preValidation before it is looked at. */
-  refuseAddress: (what: 'login' | 'signup') => (request: FastifyRequest) => Promise<void>
+  refuseAddress: (what: 'login' | 'guess' | 'signup') => (request: FastifyRequest) => Promise<void>
   /** Makes a hook (onSend) that counts a request whose body cannot be read or is not valid like an attempt that failed: it costs time as well. */
   countMalformed: (what: 'login' | 'signup') => onSendHookHandler
+  /**
+   * Refuses the login of a user who has logged in too often in the last minute, before the
+   * password is checked.
+   *
+   * @throws {TooManyAttempts} this account has to wait
+   */
+  refuseAccount: (request: FastifyRequest, userId: number) => void
+  /**
+   * Lets somebody who knew the password be logged in. It is counted before, and taken back
+   * when that could not be done.
+   *
+   * @returns what `issue` answers
+   * @throws {TooManyAttempts} others were faster: this address or this account has to wait
+   */
+  logIn: <Issued>(request: FastifyRequest, userId: number, issue: () => Promise<Issued>) => Promise<Issued>
   /**
    * Lets a password be checked. The attempt is counted as a failure before, and taken back
    * after a success or when it could not be made, so that many at once get no further than
@@ -67,6 +91,9 @@ function isMalformed (request: FastifyRequest): boolean {
   return [BodyMalformed, BodyTooLarge, MediaTypeUnsupported, ValidationFailed].some((Malformed) => failure instanceof Malformed)
 }
 
+/** The limit as operators know it. */
+const limitNames = { login: 'address', success: 'address_logins', signup: 'signup', refusal: 'signup' } as const
+
 /** Whether something could not be made because it is taken. */
 const isTaken = (error: unknown) => Object(error).statusCode === 409
 
@@ -78,16 +105,12 @@ export interface ThrottleOptions extends AttemptLimits {
 }
 
 const plugin: FastifyPluginAsync<ThrottleOptions> = async (app, { now, hashDeadlineMs = defaultHashDeadlineMs, ...limits }) => {
-  const { loginFailuresPerAccount = defaultAttemptLimits.loginFailuresPerAccount } = limits
-  const underWay = worksUnderWay()
-  // When the database does not count one, it counts none of those behind it.
-  const inTurn = takeTurns(() => true)
-  const counts: ThrottleCounts = { address: 0, account: 0, signup: 0 }
+  const counts: ThrottleCounts = { address: 0, account: 0, signup: 0, address_logins: 0, account_logins: 0 }
   const addresses = addressLimits({
     limits,
     now,
     deadlineMs: hashDeadlineMs,
-    reject: (request, limit, retryAfterMs, userId) => refuse(request, limit === 'login' ? 'address' : 'signup', retryAfterMs, userId)
+    reject: (request, limit, retryAfterMs, userId) => refuse(request, limitNames[limit], retryAfterMs, userId)
   })
 
   function refuse (request: FastifyRequest, limit: keyof ThrottleCounts, waitMs: number, userId?: number): never {
@@ -96,42 +119,14 @@ const plugin: FastifyPluginAsync<ThrottleOptions> = async (app, { now, hashDeadl
     throw new TooManyAttempts(Math.ceil(waitMs / 1_000))
   }
 
-  async function guessForAccount (request: FastifyRequest, attempt: Attempt, userId: number | undefined, check: () => Promise<boolean>): Promise<boolean> {
-    const since = performance.now()
-    const key = Object.values(app.loginFailures.scopeOf(attempt)).join(' ')
-    for (;;) {
-      // One after the other: whoever is refused then sees all that are under way.
-      const { checking, ended, waitMs } = await inTurn(key, async () => {
-        // Asked before: those in flight that stood in the way may be taken back before the database answers.
-        const ended = underWay.ended(key)
-        const counted = await app.loginFailures.count(attempt, loginFailuresPerAccount)
-        if (counted.isRefused) return { ended, waitMs: counted.waitMs }
-        return { checking: underWay.run(key, () => checkCounted(request, attempt, userId, counted.failures, check)), waitMs: 0 }
-      })
-      if (checking !== undefined) return await checking
-      await waitForOthers(ended ?? refuse(request, 'account', waitMs, userId), since, hashDeadlineMs)
-    }
-  }
-
-  async function checkCounted (request: FastifyRequest, attempt: Attempt, userId: number | undefined, failures: number, check: () => Promise<boolean>): Promise<boolean> {
-    let isCorrect: boolean
-    try {
-      isCorrect = await check()
-    } catch (error) {
-      await beside(app, { work: () => app.loginFailures.takeBack(attempt, failures), failure: 'an attempt could not be taken back' })()
-      throw error
-    }
-    // Whoever knows the password shall not be refused because it could not be noted.
-    if (isCorrect) await beside(app, { work: () => app.loginFailures.clear(attempt, Number(userId)), failure: 'the failures of an account could not be forgotten' })()
-    else if (failures >= loginFailuresPerAccount) app.events.note({ kind: 'lock', userId }, request)
-    return isCorrect
-  }
+  const accounts = accountLimits(app, { limits, now, deadlineMs: hashDeadlineMs, reject: refuse })
 
   const throttle: Throttle = {
     counts,
 
     refuseAddress: (what) => async (request) => {
-      addresses.check(what, request)
+      addresses.check(what === 'guess' ? 'login' : what, request)
+      if (what === 'login') addresses.check('success', request)
       if (what === 'signup') addresses.check('refusal', request)
     },
 
@@ -140,12 +135,26 @@ const plugin: FastifyPluginAsync<ThrottleOptions> = async (app, { now, hashDeadl
       done()
     },
 
+    refuseAccount: accounts.checkLogins,
+
+    async logIn (request, userId, issue) {
+      addresses.check('success', request, userId)
+      accounts.checkLogins(request, userId)
+      const counted = [addresses.add('success', request), accounts.addLogin(userId)]
+      try {
+        return await issue()
+      } catch (error) {
+        for (const takeBack of counted) takeBack()
+        throw error
+      }
+    },
+
     guess (request, { username, userId, lastLoginAt }, check) {
       const usernameKey = canonicalUsername(username)
       // What no username can be is nobody's account.
-      const work = usernameKey === undefined || loginFailuresPerAccount === 0
+      const work = usernameKey === undefined || !accounts.countsFailures
         ? check
-        : () => guessForAccount(request, { usernameKey, network: networkOf(request.ip), lastLoginAt }, userId, check)
+        : () => accounts.guess(request, { usernameKey, network: networkOf(request.ip), lastLoginAt }, userId, check)
       // Not to wait is a failure as well.
       return addresses.attempt(request, { limit: 'login', work, isNone: (isCorrect) => isCorrect, isOne: (error) => error instanceof TooManyAttempts, userId })
     },
@@ -157,7 +166,7 @@ const plugin: FastifyPluginAsync<ThrottleOptions> = async (app, { now, hashDeadl
     }),
 
     async welcome (request, user) {
-      if (loginFailuresPerAccount === 0) return
+      if (!accounts.countsFailures) return
       await beside(app, { work: () => app.loginFailures.welcome(user, networkOf(request.ip)), failure: 'where a new user is could not be remembered' })()
     }
   }

@@ -30,8 +30,8 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
   }, async ({ currentUser, currentRoles: roles }) => Object.assign(userBody(currentUser), { roles }))
 
   app.put('/me/password', {
-    onRequest: [app.authenticate, app.throttle.refuseAddress('login'), app.passwords.refuseWhenFull('login')],
-    preValidation: app.throttle.refuseAddress('login'),
+    onRequest: [app.authenticate, app.throttle.refuseAddress('guess'), app.passwords.refuseWhenFull('login')],
+    preValidation: app.throttle.refuseAddress('guess'),
     onSend: app.throttle.countMalformed('login'),
     config: { errors: [PasswordIncorrect, TooManyAttempts, Overloaded] },
     schema: {
@@ -66,8 +66,8 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
   })
 
   app.delete('/me', {
-    onRequest: [app.authenticate, app.throttle.refuseAddress('login'), app.passwords.refuseWhenFull('login')],
-    preValidation: app.throttle.refuseAddress('login'),
+    onRequest: [app.authenticate, app.throttle.refuseAddress('guess'), app.passwords.refuseWhenFull('login')],
+    preValidation: app.throttle.refuseAddress('guess'),
     onSend: app.throttle.countMalformed('login'),
     config: { errors: [PasswordIncorrect, LastAdmin, TooManyAttempts, Overloaded] },
     schema: {

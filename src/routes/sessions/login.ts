@@ -33,6 +33,7 @@ const login: FastifyPluginAsyncTypebox<{ loginErrors: 'detailed' | 'uniform' }> 
     const network = networkOf(request.ip)
     const credentials = await app.users.findCredentials(username, network)
     const userId = credentials?.id
+    if (userId !== undefined) app.throttle.refuseAccount(request, userId)
     const fail = (outcome: EventOutcome): Error => {
       app.events.note({ kind: 'login_failure', outcome, userId }, request)
       return outcome === 'username_unknown' || outcome === 'user_deleted_meanwhile' ? new UnknownUsername() : new WrongPassword()
@@ -45,7 +46,7 @@ const login: FastifyPluginAsyncTypebox<{ loginErrors: 'detailed' | 'uniform' }> 
     if (!isCorrect) throw fail('password_incorrect')
     const { passwordHash } = credentials
 
-    const issued = await app.accessTokens.issue({ userId, kind: 'login', description: describeUserAgent(request.headers['user-agent']) })
+    const issued = await app.throttle.logIn(request, userId, () => app.accessTokens.issue({ userId, kind: 'login', description: describeUserAgent(request.headers['user-agent']) }))
     if (issued === undefined) throw fail('user_deleted_meanwhile')
     // Whoever changes a password revokes every token after the change. A token made between
     // the check and the change would outlive it: what was checked must still be the password.
