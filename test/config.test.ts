@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { availableParallelism } from 'node:os'
 import { chmodSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
@@ -158,8 +159,44 @@ t.test('loadConfig', async (t) => {
     })
   }
 
+  const half = 'Zq8vK2xWm5TgR7bN'
+  const guessableKeys = [
+    'changeme-changeme-changeme-changeme', 'CHANGE_ME_CHANGE_ME_CHANGE_ME_CHANGE_ME', 'secret'.repeat(6), 'please-change-me-please-change-me-1234',
+    'your-super-secret-jwt-key-change-this-in-production', 'Your_Jwt_Secret_Key_Here_Min_32_Chars!', 'MySuperSecretKeyForJwtTokens2024!', 'thisisaverylongsecretkeythatisatleast32bytes',
+    'replace-this-with-a-long-random-string-of-at-least-32-characters', 'this-is-a-very-long-secret-key-for-my-app-that-is-at-least-32-bytes', 'my-32-character-ultra-secure-and-ultra-long-secret',
+    'some-secret-value-that-nobody-will-ever-guess-123', 'correct horse battery staple correct horse battery staple', 'the-quick-brown-fox-jumps-over-the-lazy-dog', 'Y0urSup3rS3cr3tK3yF0rJwtT0kens!!', 'P@ssw0rdP@ssw0rd1234P@ssw0rd!!!!',
+    'abcdefghabcdefghabcdefghabcdefgh', '0123456789012345678901234567890123', '1234567890abcdef1234567890abcdef', 'abc'.repeat(20), 'AAAABBBBCCCCDDDDEEEEFFFFGGGGHHHHIIII', 'abcdefghijklmnopqrstuvwxyz0123456789',
+    'zyxwvutsrqponmlkjihgfedcba987654', '98765432109876543210987654321098', 'aabbccddeeffgghhiijjkkllmmnnoopp', 'a1b2c3d4e5f6g7h8i9j0k1l2m3n4o5p6', 'acegikmoqsuwybdfhjlnprtvxz135790', 'abc1abc2abc3abc4abc5abc6abc7abc8', '000102030405060708090a0b0c0d0e0f',
+    'qwertyuiopasdfghjklzxcvbnm123456', 'poiuytrewqlkjhgfdsamnbvcxz654321', '1q2w3e4r5t6y7u8i9o0p1q2w3e4r5t6y', '1qaz2wsx3edc4rfv5tgb6yhn7ujm8ik9', '!QAZ@WSX#EDC$RFV%TGB^YHN&UJM*IK<', '31415926535897932384626433832795',
+    half + half, half + [...half].reverse().join(''), `${half}-${half.toLowerCase()}`, 'x7Gq'.repeat(8), 'q9Zr4'.repeat(7), '00000000-0000-0000-0000-000000000001', '12345678-1234-5678-1234-567812345678', '123e4567-e89b-12d3-a456-426614174000',
+    ...(['hex', 'base64', 'base64url'] as const).map((encoding) => Buffer.from('your-super-secret-jwt-key-change-me').toString(encoding)), 'abcdefgh'.repeat(100_000)
+  ]
+  t.test('SECRET_KEY · refuses words, repeats and sequences, however long', async (t) => {
+    const before = performance.now()
+    for (const key of guessableKeys) t.match(problemsOf({ SECRET_KEY: key }), [/^SECRET_KEY must be a secret of at least 32 bytes/], key.slice(0, 80))
+    t.ok(performance.now() - before < 5_000)
+  })
+
+  t.test('SECRET_KEY · takes whatever is random', async (t) => {
+    // From a seed, so that what fails once fails again.
+    let count = 0
+    const bytes = (length: number) => createHash('shake256', { outputLength: length }).update(`seed ${count++}`).digest()
+    const uuid = () => bytes(16).toString('hex').replace(/^(.{8})(.{4}).(.{3}).(.{3})/, '$1-$2-4$3-a$4-')
+    for (const [name, random] of Object.entries({
+      'hexadecimal digits': () => bytes(16).toString('hex'),
+      Base64: () => bytes(24).toString('base64'),
+      base64url: () => bytes(24).toString('base64url'),
+      'a UUID': uuid,
+      'our own': createSecretKey
+    })) {
+      const refused = Array.from({ length: 3_000 }, random).filter((key) => problemsOf({ SECRET_KEY: key }).length > 0)
+      t.same(refused, [], name)
+    }
+    for (const key of [`${half}${half}uX3`, 'the app is started with kV9pQ2mZx7RtL4wB8nYc', 'x'.repeat(2_000).replace(/^x{20}/, 'kV9pQ2mZx7RtL4wB8nYc')]) t.same(problemsOf({ SECRET_KEY: key }), [])
+  })
+
   t.test('SECRET_KEY · counts bytes, not characters', async (t) => {
-    t.same(problemsOf({ SECRET_KEY: 'àéîõüçñø'.repeat(2) }), [])
+    t.same(problemsOf({ SECRET_KEY: 'øŁéßčŸñŵõģżĦîďųçşāŤþ' }), [], 'twenty characters of two bytes')
     t.same(problemsOf({}), ['SECRET_KEY is not set'])
   })
 })
