@@ -21,6 +21,8 @@ export interface TestDatabase {
   execute: (store: Store, statement: string) => Promise<unknown>
   /** Has a statement run at an event like `before insert on tokens`, for rows that meet a condition. */
   addTrigger: (store: Store, event: string, statement: string, condition?: string) => Promise<unknown>
+  /** Removes our triggers from a table. */
+  removeTriggers: (store: Store, table: string) => Promise<unknown>
   /** The statement that fails. */
   fault: (message: string) => string
   /** The plans of the queries that are run meanwhile. */
@@ -193,6 +195,10 @@ const sqlite: TestDatabase = {
   create: async (t, { isShared = false } = {}) => isShared ? `sqlite:///${join(temporaryFolder(t), 'latchkey.sqlite')}` : 'sqlite://',
   execute: (store, statement) => store.db.run(sql.raw(statement)),
   addTrigger: (store, event, statement, condition = 'true') => sqlite.execute(store, `create trigger ${newName()} ${event} when (${condition}) begin ${statement}; end`),
+  async removeTriggers (store, table) {
+    const triggers = await store.db.all<{ name: string }>(sql`select name from sqlite_schema where type = 'trigger' and tbl_name = ${table}`)
+    for (const { name } of triggers) await sqlite.execute(store, `drop trigger ${name}`)
+  },
   fault: (message) => `select raise(abort, '${message}')`,
   async explain (store, work) {
     const client = driverOf(store)
@@ -212,6 +218,7 @@ const postgres: TestDatabase = {
     await postgres.execute(store, `create function ${name}() returns trigger language plpgsql set search_path to latchkey as $$ begin ${statement}; return coalesce(new, old); end $$`)
     await postgres.execute(store, `create trigger ${name} ${event} for each row when (${condition}) execute function ${name}()`)
   },
+  removeTriggers: (store, table) => postgres.execute(store, `alter table ${table} disable trigger user`),
   fault: (message) => `raise exception '${message}'`,
   async explain (store, work) {
     const plans: string[] = []

@@ -65,12 +65,12 @@ function refuseRepeated ({ roles, users }: Import): void {
   }
 }
 
-/** What the database has already stays: nobody's account is overwritten. */
+/** What the database has already stays: nobody's account is overwritten, and nobody gets the id, and with it the audit log, of somebody who was deleted. */
 function refuseTaken ({ users }: Import, taken: Taken): void {
   for (const { line, record } of users) {
     if (taken.usernameKeys.has(usernameKeyOf(record))) throw broken(line, 'username already taken')
     if (taken.emailKeys.has(String(emailKeyOf(record)))) throw broken(line, 'email already signed-up')
-    if (record.id !== undefined && record.id <= taken.lastUserId) throw broken(line, `the id ${record.id} was given to an account before: leave it out, or import into a new database`)
+    if (record.id !== undefined && record.id <= taken.lastUserId) throw broken(line, `the id ${record.id} was given before: leave it out, or import into a new database`)
     if (record.tokens?.some(({ id }) => taken.tokenIds.has(id)) === true) throw broken(line, 'a token has the id of another')
   }
 }

@@ -63,7 +63,15 @@ export interface Store {
   lockUser: (userId: number) => Query[]
   /** The highest id that a user ever had, 0 when there was none. */
   lastUserId: () => Promise<number>
-  /** For the start of a batch: from now on new users get ids above this one, and nobody else gets one meanwhile. Never takes an id back. */
+  /**
+   * For a batch that inserts users with ids of its own: nobody else gets an id until the batch
+   * is over, and where an id from this one on was given already, the batch fails with a conflict.
+   */
+  claimUserIds: (from: number) => Query[]
+  /**
+   * For a batch: from now on new users get ids above this one, and nobody else gets one
+   * meanwhile. Never takes an id back, also where the batch fails afterwards.
+   */
   skipUserIds: (upTo: number) => Query[]
   /**
    * Reads everything as it was at one moment, page by page. Meanwhile nothing may be

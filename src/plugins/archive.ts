@@ -1,4 +1,4 @@
-import { and, asc, gt, inArray, sql } from 'drizzle-orm'
+import { and, asc, desc, gt, inArray, sql } from 'drizzle-orm'
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Query, Store } from '../database/store.js'
@@ -13,7 +13,7 @@ const rowsPerStatement = 500
 
 /** What stands in the way of an account that is to be added. */
 export interface Taken {
-  /** The highest id that was ever given: what hangs on an id, such as its audit trail, outlives the account. */
+  /** The highest id that a user ever had here: no lower one is free, because more than the account hangs on it. */
   lastUserId: number
   usernameKeys: Set<string>
   emailKeys: Set<string>
@@ -119,9 +119,10 @@ function archiveRepository (store: Store) {
       })
     },
 
-    /** Which names, emails and ids of these accounts are taken already. An id that was given once is taken for good. */
+    /** Which names, emails and ids of these accounts are taken already, or were given before. */
     async findTaken (records: UserRecord[]): Promise<Taken> {
-      const taken: Taken = { lastUserId: await store.lastUserId(), usernameKeys: new Set(), emailKeys: new Set(), tokenIds: new Set() }
+      const [highest] = await db.select({ id: users.id }).from(users).orderBy(desc(users.id)).limit(1)
+      const taken: Taken = { lastUserId: Math.max(await store.lastUserId(), highest?.id ?? 0), usernameKeys: new Set(), emailKeys: new Set(), tokenIds: new Set() }
       for (const chunk of chunksOf(records, rowsPerStatement)) {
         const emailKeys = chunk.flatMap((user) => emailKeyOf(user) ?? [])
         for (const { key } of await db.select({ key: users.usernameKey }).from(users).where(inArray(users.usernameKey, chunk.map(usernameKeyOf)))) taken.usernameKeys.add(key)
@@ -133,22 +134,31 @@ function archiveRepository (store: Store) {
       return taken
     },
 
-    /** Adds roles and accounts, all of them or none. A role that is there already stays as it is. */
+    /** Adds roles and accounts, all of them or none; a conflict where an id was given meanwhile. A role that is there already stays as it is. */
     async write (newRoles: RoleRecord[], newUsers: UserRecord[], lastId: number): Promise<void> {
       const now = new Date()
+      const [withId, withoutId] = [newUsers.filter(({ id }) => id !== undefined), newUsers.filter(({ id }) => id === undefined)]
       const chosenIds = newUsers.flatMap(({ id }) => id ?? [])
-      const insertUsers = (records: UserRecord[]) => chunksOf(records, rowsPerStatement)
-        .map((chunk) => db.insert(users).values(chunk.map((user) => userRow(user, now))))
-      const queries: Query[] = [
-        ...chunksOf(newRoles, rowsPerStatement).map((chunk) => db.insert(roles).values(chunk.map(({ name, description }) => ({ name, description }))).onConflictDoNothing()),
-        // Before they are there: nobody who signs up meanwhile must get one of these ids.
-        ...store.skipUserIds(chosenIds.reduce((highest, id) => Math.max(highest, id), lastId)),
-        ...insertUsers(newUsers.filter(({ id }) => id !== undefined)),
-        ...insertUsers(newUsers.filter(({ id }) => id === undefined)),
-        ...chunksOf(newUsers.flatMap((user) => (user.roles ?? []).map((roleName) => ({ userId: idOf(user), roleName }))), rowsPerStatement)
+      const lowest = chosenIds.reduce((lowest, id) => Math.min(lowest, id), Infinity)
+      const highest = chosenIds.reduce((highest, id) => Math.max(highest, id), lastId)
+
+      const insertRoles = chunksOf(newRoles, rowsPerStatement)
+        .map((chunk) => db.insert(roles).values(chunk.map(({ name, description }) => ({ name, description }))).onConflictDoNothing())
+      const insertUsers = (records: UserRecord[]) => [
+        ...chunksOf(records, rowsPerStatement)
+          .map((chunk) => db.insert(users).values(chunk.map((user) => userRow(user, now)))),
+        ...chunksOf(records.flatMap((user) => (user.roles ?? []).map((roleName) => ({ userId: idOf(user), roleName }))), rowsPerStatement)
           .map((chunk) => db.insert(userRoles).values(chunk)),
-        ...chunksOf(newUsers.flatMap((user) => (user.tokens ?? []).map((token) => tokenRow(Number(user.id), token))), rowsPerStatement)
+        ...chunksOf(records.flatMap((user) => (user.tokens ?? []).map((token) => tokenRow(Number(user.id), token))), rowsPerStatement)
           .map((chunk) => db.insert(tokens).values(chunk))
+      ]
+      const queries: Query[] = [
+        ...insertRoles,
+        ...(chosenIds.length === 0 ? [] : store.claimUserIds(lowest)),
+        ...insertUsers(withId),
+        // As late as can be: a sequence does not go back with the transaction.
+        ...store.skipUserIds(highest),
+        ...insertUsers(withoutId)
       ]
       await store.batch(queries)
     }

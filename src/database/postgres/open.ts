@@ -133,9 +133,13 @@ export async function openPostgres (url: string, { mustExist = false, poolSize =
       const { rows: [row] } = await pool.query('select case when is_called then last_value else 0 end as id from latchkey.users_id_seq')
       return Number(row.id)
     },
+    claimUserIds: (from) => [
+      lockUserIds,
+      // The role admin is always there: a second one is the conflict.
+      { toSQL: () => ({ sql: "insert into latchkey.roles (name, description) select name, description from latchkey.roles where name = 'admin' and exists (select 1 from latchkey.users_id_seq where is_called and last_value >= $1)", params: [from] }) }
+    ],
     skipUserIds: (upTo) => [
-      // Nobody gets an id while we look at the last one.
-      { toSQL: () => ({ sql: 'lock table latchkey.users in share row exclusive mode', params: [] }) },
+      lockUserIds,
       { toSQL: () => ({ sql: "select setval('latchkey.users_id_seq', $1) from latchkey.users_id_seq where $1::bigint > last_value or ($1 = last_value and not is_called)", params: [upTo] }) }
     ],
     async * snapshot (read) {
@@ -160,6 +164,9 @@ export async function openPostgres (url: string, { mustExist = false, poolSize =
     }
   }
 }
+
+/** Nobody gets an id while we look at the last one. */
+const lockUserIds: Query = { toSQL: () => ({ sql: 'lock table latchkey.users in share row exclusive mode', params: [] }) }
 
 /** The one cast: both dialects have the builders that queries are written with. */
 function asPort (db: unknown): Store['db'] {

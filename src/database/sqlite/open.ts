@@ -148,6 +148,10 @@ export async function openSqlite (url: string, { mustExist = false, keepsReserve
       // A batch has the lock for all of the database from its beginning.
       lockUser: () => [],
       lastUserId: async () => Number(opened.prepare(`select coalesce(max(seq), 0) ${userSequence}`).pluck().get()),
+      claimUserIds: (from) => [
+        // The role admin is always there: a second one is the conflict.
+        { toSQL: () => ({ sql: `insert into roles (name, description) select name, description from roles where name = 'admin' and exists (select 1 ${userSequence} and seq >= ?)`, params: [from] }) }
+      ],
       skipUserIds: (upTo) => [
         { toSQL: () => ({ sql: `insert into sqlite_sequence (name, seq) select 'users', 0 where not exists (select 1 ${userSequence})`, params: [] }) },
         { toSQL: () => ({ sql: "update sqlite_sequence set seq = max(seq, ?) where name = 'users'", params: [upTo] }) }
