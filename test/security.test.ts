@@ -215,6 +215,28 @@ for (const database of databases) {
         t.equal(await app.store.db.$count(tokens, and(eq(tokens.userId, user.id), eq(tokens.kind, 'personal'))), 99)
       })
 
+      t.test('so many an hour are made by one account; those that are not made do not count', async (t) => {
+        let now = Date.UTC(2026, 10, 25)
+        const app = await build(t, { TOKENS_PER_ACCOUNT_HOUR: '3' }, { now: () => now })
+        const [bob, alice] = [await asUser(app, 'bob'), await asUser(app, 'alice')]
+        const make = async (token: string, body: object = { description: 'x' }) => await as(app, token)('POST', '/tokens', body)
+        t.equal((await make(bob.token, { description: '' })).statusCode, 422)
+        for (const user of [bob, alice]) {
+          for (let i = 0; i < 3; i++) {
+            const { id } = (await make(user.token)).json()
+            t.equal((await as(app, user.token)('DELETE', `/tokens/${id}`)).statusCode, 200)
+          }
+        }
+        const refused = await make(bob.token)
+        t.match(refused.json(), { statusCode: 429, code: 'TOO_MANY_ATTEMPTS' })
+        t.equal(refused.headers['retry-after'], '3600')
+        t.match(app.throttle.counts, { account_tokens: 1 })
+        now += 3_600_000
+        const later = await asUser(app, 'bob')
+        await database.addTrigger(app.store, 'before insert on tokens', database.fault('not today'))
+        for (let i = 0; i < 5; i++) t.equal((await make(later.token)).statusCode, 500)
+      })
+
       t.test('a personal token makes no others; a login of some minutes ago needs the password', async (t) => {
         let now = Date.UTC(2026, 10, 25)
         const app = await build(t, { LOGIN_FAILURES_PER_ACCOUNT: '2' }, { now: () => now })

@@ -329,24 +329,6 @@ for (const database of databases) {
       t.equal((await signUp(app, { ...bob, username: 'after' })).statusCode, 200)
     })
 
-    t.test('an id that was given once is refused, with all that hangs on it: nobody inherits the audit trail of another', async (t) => {
-      const { settings, latchkey } = await on(t, database)
-      const app = await build(t, settings)
-      await signUp(app)
-      await logIn(app)
-      await app.events.list({}, 1)
-      await latchkey(['user', 'delete', 'bob'])
-      const newcomer = user({ id: 1, username: 'mallory' })
-      refused(t, await latchkey(['import'], lines(newcomer)), 'line 1: the id 1 was given to an account before')
-      await latchkey(['reset-db', '--yes'])
-      refused(t, await latchkey(['import'], lines(newcomer)), 'line 1: the id 1 was given to an account before')
-      refused(t, await latchkey(['import'], lines({ type: 'export', version: 1, last_user_id: 0 }, newcomer, { type: 'end', users: 1, roles: 0 })), 'line 2: the id 1')
-      t.match(await latchkey(['import'], lines(user({ username: 'mallory' }), user({ id: 7, username: 'carol' }))), { code: 0 })
-      t.same((await app.users.list()).map(({ id, username }) => [id, username]).sort(), [[7, 'carol'], [8, 'mallory']])
-      t.same(await app.events.list({ userId: 8 }, 9), [])
-      t.ok((await app.events.list({ userId: 1 }, 9)).length > 0)
-    })
-
     t.test('ids of deleted users stay unused also when there is nobody left', async (t) => {
       const { latchkey } = await on(t, database)
       t.match(await latchkey(['import'], lines({ type: 'export', version: 1, last_user_id: 41 }, { type: 'end', users: 0, roles: 0 })), { code: 0, out: 'imported 0 users, 0 roles and 0 tokens\n' })

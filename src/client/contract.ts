@@ -119,7 +119,7 @@ export interface paths {
         put?: never;
         /**
          * Make a personal access token
-         * @description For a script or another program: a token with a name and a life of its own. It is shown this once. An account can have 99. A personal access token makes no others, and a login that is older than 15 minutes needs the password as well.
+         * @description For a script or another program: a token with a name and a life of its own. It is shown this once. An account can have 99; after many in an hour the next ones have to wait. A personal access token makes no others, and a login that is older than 15 minutes needs the password as well.
          */
         post: operations["createToken"];
         /**

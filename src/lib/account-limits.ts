@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Attempt } from '../plugins/login-failures.js'
-import { minuteMs } from './address-limits.js'
+import { hourMs, minuteMs } from './address-limits.js'
 import { type AttemptLimits, defaultAttemptLimits } from './attempt-limits.js'
 import { attemptLog } from './attempt-log.js'
 import { beside } from './chores.js'
@@ -13,17 +13,19 @@ export interface AccountLimitsOptions {
   now: () => number
   /** How long an attempt waits for others, in milliseconds. */
   deadlineMs: number
-  /** Throws what an attempt beyond a limit is refused with: failed logins (`account`) or successful ones. */
-  reject: (request: FastifyRequest, limit: 'account' | 'account_logins', retryAfterMs: number, userId?: number) => never
+  /** Throws what an attempt beyond a limit is refused with: failed logins (`account`), successful ones, or personal tokens. */
+  reject: (request: FastifyRequest, limit: 'account' | 'account_logins' | 'account_tokens', retryAfterMs: number, userId?: number) => never
 }
 
 /** Holds each account to its limits. Its failures are in the database, its logins in memory, in a sliding window. */
 export function accountLimits (app: FastifyInstance, { limits, now, deadlineMs, reject }: AccountLimitsOptions) {
   const {
     loginFailuresPerAccount = defaultAttemptLimits.loginFailuresPerAccount,
-    loginsPerAccountMinute = defaultAttemptLimits.loginsPerAccountMinute
+    loginsPerAccountMinute = defaultAttemptLimits.loginsPerAccountMinute,
+    tokensPerAccountHour = defaultAttemptLimits.tokensPerAccountHour
   } = limits
   const logins = attemptLog([{ attempts: loginsPerAccountMinute, windowMs: minuteMs }])
+  const tokens = attemptLog([{ attempts: tokensPerAccountHour, windowMs: hourMs }])
   const underWay = worksUnderWay()
   // When the database does not count one, it counts none of those behind it.
   const inTurn = takeTurns(() => true)
@@ -71,6 +73,13 @@ export function accountLimits (app: FastifyInstance, { limits, now, deadlineMs, 
     },
 
     /** Counts a login. Calling what is returned takes it back. */
-    addLogin: (userId: number): (() => void) => logins.add(String(userId), now())
+    addLogin: (userId: number): (() => void) => logins.add(String(userId), now()),
+
+    /** Counts a personal token, or rejects a user who has made too many. Calling what is returned takes it back. */
+    addToken (request: FastifyRequest, userId: number): () => void {
+      const retryAfterMs = tokens.waitMs(String(userId), now())
+      if (retryAfterMs > 0) reject(request, 'account_tokens', retryAfterMs, userId)
+      return tokens.add(String(userId), now())
+    }
   }
 }

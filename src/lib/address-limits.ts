@@ -5,7 +5,7 @@ import { networkOf } from './networks.js'
 import { waitForOthers, worksUnderWay } from './under-way.js'
 
 export const minuteMs = 60_000
-const hourMs = 3_600_000
+export const hourMs = 3_600_000
 
 /** What an address has a limit for: failed logins, successful ones, accounts made, signups that were refused. */
 export type AddressLimit = 'login' | 'success' | 'signup' | 'refusal'

@@ -10,6 +10,8 @@ export interface AttemptLimits {
   loginsPerAddressMinute?: number
   /** Successful logins of one account in a minute: 60 by default. */
   loginsPerAccountMinute?: number
+  /** Personal access tokens made by one account in an hour: 100 by default. */
+  tokensPerAccountHour?: number
   /** Accounts made from one address in an hour: 100 by default. */
   signupsPerAddressHour?: number
 }
@@ -29,6 +31,7 @@ export const defaultAttemptLimits = {
   loginFailuresPerAccount: 10,
   loginsPerAddressMinute: 300,
   loginsPerAccountMinute: 60,
+  tokensPerAccountHour: 100,
   signupsPerAddressHour: 100
 } satisfies Required<AttemptLimits>
 

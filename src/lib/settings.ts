@@ -55,6 +55,7 @@ const pluginSettings = {
   loginFailuresPerAccount: AttemptLimit(defaultAttemptLimits.loginFailuresPerAccount),
   loginsPerAddressMinute: AttemptLimit(defaultAttemptLimits.loginsPerAddressMinute),
   loginsPerAccountMinute: AttemptLimit(defaultAttemptLimits.loginsPerAccountMinute),
+  tokensPerAccountHour: AttemptLimit(defaultAttemptLimits.tokensPerAccountHour),
   signupsPerAddressHour: AttemptLimit(defaultAttemptLimits.signupsPerAddressHour),
   auditRetentionDays: Type.Integer({ default: defaultAuditRetentionDays, minimum: 0, maximum: 3_650, description: 'must be an integer from 0 (nothing is kept) to 3650 (days)' }),
   signup: Type.Union([Type.Literal('open'), Type.Literal('closed')], { default: 'open', description: 'must be open or closed' }),

@@ -32,6 +32,8 @@ export interface ThrottleCounts {
   address_logins: number
   /** Successful logins of an account. */
   account_logins: number
+  /** Personal access tokens of an account. */
+  account_tokens: number
 }
 
 /** Login throttling: how often a password may be guessed, how many accounts may be made. */
@@ -55,6 +57,13 @@ export interface Throttle {
    * @throws {TooManyAttempts} others were faster: this address or this account has to wait
    */
   logIn: <Issued>(request: FastifyRequest, userId: number, issue: () => Promise<Issued>) => Promise<Issued>
+  /**
+   * Lets a personal access token be made. It is counted before, and taken back when none was made.
+   *
+   * @returns what `issue` answers
+   * @throws {TooManyAttempts} this account has to wait
+   */
+  makeToken: <Issued>(request: FastifyRequest, userId: number, issue: () => Promise<Issued>) => Promise<Issued>
   /**
    * Lets a password be checked. The attempt is counted as a failure before, and taken back
    * after a success or when it could not be made, so that many at once get no further than
@@ -105,7 +114,7 @@ export interface ThrottleOptions extends AttemptLimits {
 }
 
 const plugin: FastifyPluginAsync<ThrottleOptions> = async (app, { now, hashDeadlineMs = defaultHashDeadlineMs, ...limits }) => {
-  const counts: ThrottleCounts = { address: 0, account: 0, signup: 0, address_logins: 0, account_logins: 0 }
+  const counts: ThrottleCounts = { address: 0, account: 0, signup: 0, address_logins: 0, account_logins: 0, account_tokens: 0 }
   const addresses = addressLimits({
     limits,
     now,
@@ -145,6 +154,18 @@ const plugin: FastifyPluginAsync<ThrottleOptions> = async (app, { now, hashDeadl
         return await issue()
       } catch (error) {
         for (const takeBack of counted) takeBack()
+        throw error
+      }
+    },
+
+    async makeToken (request, userId, issue) {
+      const takeBack = accounts.addToken(request, userId)
+      try {
+        const issued = await issue()
+        if (issued === undefined) takeBack()
+        return issued
+      } catch (error) {
+        takeBack()
         throw error
       }
     },

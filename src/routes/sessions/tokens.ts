@@ -52,14 +52,14 @@ const tokens: FastifyPluginAsyncTypebox = async (app) => {
       operationId: 'createToken',
       tags: ['Sessions'],
       summary: 'Make a personal access token',
-      description: `For a script or another program: a token with a name and a life of its own. It is shown this once. An account can have ${personalTokensPerUser}. A personal access token makes no others, and a login that is older than ${recentLoginSeconds / 60} minutes needs the password as well.`,
+      description: `For a script or another program: a token with a name and a life of its own. It is shown this once. An account can have ${personalTokensPerUser}; after many in an hour the next ones have to wait. A personal access token makes no others, and a login that is older than ${recentLoginSeconds / 60} minutes needs the password as well.`,
       body: ref(TokenRequest),
       response: { 201: ref(NewTokenBody) }
     }
   }, async (request, reply) => {
     const { currentUser: { id: userId }, currentTokenId, body: { description, expires_in: lifetimeSeconds = personalTokenLifetimeSeconds, password } } = request
     await requireOwner(request, turnOf(request, reply), password)
-    const issued = await app.accessTokens.issue({ userId, kind: 'personal', description, lifetimeSeconds, askingId: currentTokenId })
+    const issued = await app.throttle.makeToken(request, userId, () => app.accessTokens.issue({ userId, kind: 'personal', description, lifetimeSeconds, askingId: currentTokenId }))
     if (issued === undefined) {
       // Either what asked is gone by now, which the guard says, or there are too many.
       await askAgain(request, [app.authenticate])
