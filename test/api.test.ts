@@ -1,9 +1,13 @@
 import { connect } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
+import * as argon2 from '@node-rs/argon2'
+import * as bcrypt from '@node-rs/bcrypt'
 import Fastify from 'fastify'
 import t from 'tap'
 import { buildApp } from '../src/app.js'
 import { loadConfig } from '../src/config.js'
 import latchkey from '../src/index.js'
+import { recommendedParameters } from '../src/lib/password-hashes.js'
 import { databases } from './databases.js'
 import { bob, buildOn, claimsOf, logIn, needLogin, secretKey, signToken, signUp, tokenOf } from './helper.js'
 
@@ -215,7 +219,7 @@ for (const database of databases) {
         await signUp(app)
         const cost = async (username: string) => {
           const before = process.cpuUsage()
-          for (let i = 0; i < 3; i++) await logIn(app, { username, password: 'wrong password' })
+          await Promise.all(Array.from({ length: 3 }, () => logIn(app, { username, password: 'wrong password' })))
           const { user, system } = process.cpuUsage(before)
           return user + system
         }
@@ -228,7 +232,41 @@ for (const database of databases) {
         t.ok(ratio > 0.5 && ratio < 2, `ratio of CPU time ${ratio.toFixed(2)}`)
       })
 
-      t.test('hashes with argon2id as OWASP recommends, and upgrades weaker hashes at the next login', async (t) => {
+      t.test('LOGIN_ERRORS=uniform · a login that fails takes the same time whatever its hash costs, and holds nobody up', async (t) => {
+        const app = await build(t, { LOGIN_ERRORS: 'uniform', HASH_CONCURRENCY: '1' }, { hashParameters: recommendedParameters })
+        const hashes = {
+          strong: await argon2.hash(bob.password, { memoryCost: 65_536, timeCost: 3, parallelism: 4 }),
+          weak: await argon2.hash(bob.password, { memoryCost: 4_096, timeCost: 1, parallelism: 1 }),
+          bcrypt: await bcrypt.hash(bob.password, 10)
+        }
+        for (const [username, passwordHash] of Object.entries(hashes)) await app.users.create({ username, email: null, passwordHash })
+        const times: Record<string, number[]> = {}
+        for (let i = 0; i < 3; i++) {
+          for (const username of [...Object.keys(hashes), 'nobody']) {
+            const before = performance.now()
+            t.equal((await logIn(app, { username, password: 'wrong password' })).statusCode, 401)
+            times[username] = [...times[username] ?? [], performance.now() - before]
+          }
+        }
+        const medians = Object.entries(times).map(([username, some]) => [username, Number(some.sort((a, b) => a - b)[1])] as const)
+        const all = medians.map(([, ms]) => ms)
+        t.ok(Math.max(...all) / Math.min(...all) < 2, JSON.stringify(medians))
+        t.ok(Math.min(...Object.values(times).flat()) > 395)
+
+        const order: string[] = []
+        const passed = app.passwords.load().passed
+        const failing = Promise.all(['nobody', 'weak', 'nobody'].map(async (username) => {
+          await logIn(app, { username, password: 'wrong password' })
+          order.push('failed')
+        }))
+        while (app.passwords.load().passed < passed + 3) await delay(1)
+        t.equal((await logIn(app, { ...bob, username: 'weak' })).statusCode, 200)
+        order.push('succeeded')
+        await failing
+        t.same(order, ['succeeded', 'failed', 'failed', 'failed'], 'their time is no place in the queue, and a success has to wait for nothing')
+      })
+
+      t.test('hashes with argon2id as OWASP recommends, and makes every other hash such a one at the next login', async (t) => {
         const file = await database.create(t, { isShared: true })
         const weak = await build(t, { DATABASE_URL: file })
         await signUp(weak)
@@ -244,8 +282,17 @@ for (const database of databases) {
         t.match(upgraded, /^\$argon2id\$v=19\$m=19456,t=2,p=1\$/)
         t.equal((await logIn(strong)).statusCode, 200)
         t.equal(await hashOf(), upgraded, 'once')
-        t.equal((await logIn(weak)).statusCode, 200)
-        t.equal(await hashOf(), upgraded, 'never downwards')
+        t.equal(strong.passwords.needsRehash(String(upgraded), bob.password), false)
+        t.equal(strong.passwords.needsRehash(String(upgraded).replace('argon2id', 'argon2i'), bob.password), true)
+        const { users } = strong.store.tables
+        for (const other of ['m=65536,t=3,p=4', 'm=19456,t=2,p=2', 'm=19457,t=2,p=1', 'm=19456,t=3,p=1', 'm=19456,t=1,p=1', 'm=4096,t=2,p=1']) {
+          const [memoryCost, timeCost, parallelism] = (other.match(/\d+/g) ?? []).map(Number)
+          await strong.store.db.update(users).set({ passwordHash: await argon2.hash(bob.password, { memoryCost, timeCost, parallelism }) })
+          t.match(await hashOf(), `$${other}$`)
+          t.equal((await logIn(strong)).statusCode, 200)
+          t.match(await hashOf(), '$argon2id$v=19$m=19456,t=2,p=1$', `${other}: also what is stronger, which would take its own time for ever`)
+          t.equal((await logIn(strong)).statusCode, 200)
+        }
       })
 
       t.test('an upgrade that fails is logged and does not fail the login', async (t) => {

@@ -35,6 +35,8 @@ export interface HashTurn {
   signal?: AbortSignal
   /** A job with priority, because the same request has passed before: it is not refused now, and waits in front of all others. */
   isContinued?: boolean
+  /** Called when the work starts. */
+  onStart?: () => void
 }
 
 /** What has happened at the gate so far. */
@@ -168,6 +170,7 @@ export function hashGate ({ concurrency, queueLength, deadlineMs, onPass = () =>
       counts.passed++
       counts.waitedMs += waitedMs
       onPass(waitedMs)
+      turn.onStart?.()
       try {
         return await work()
       } finally {

@@ -25,7 +25,10 @@ export interface Passwords {
    * @throws {Overloaded} there is too much to do
    */
   verify: (storedHash: string | undefined, password: string, turn?: HashTurn) => Promise<boolean>
-  /** Whether a stored hash, which was just verified with this password, is weaker than a new one would be. */
+  /**
+   * Whether a stored hash, which was just verified with this password, is another than a new
+   * one would be: weaker, or stronger, which takes a time of its own at each login.
+   */
   needsRehash: (storedHash: string, password: string) => boolean
   /** Makes a hook (onRequest) that refuses what would find no room, before its body is read. */
   refuseWhenFull: (share: 'login' | 'signup') => (request: FastifyRequest) => Promise<void>
@@ -93,8 +96,9 @@ const plugin: FastifyPluginAsync<PasswordsOptions> = async (app, { hashParameter
       // bcrypt has not looked at the rest: it may be mistyped, and would become the password.
       if (stored?.algorithm === 'bcrypt') return Buffer.byteLength(canonicalPassword(password)) <= bcryptPasswordBytes
       return stored?.algorithm !== 'argon2id' ||
-        stored.parameters.memoryCost < hashParameters.memoryCost ||
-        stored.parameters.timeCost < hashParameters.timeCost
+        stored.parameters.memoryCost !== hashParameters.memoryCost ||
+        stored.parameters.timeCost !== hashParameters.timeCost ||
+        stored.parameters.parallelism !== hashParameters.parallelism
     },
 
     refuseWhenFull: (share) => async (request) => gate.refuseWhenFull(share, networkOf(request.ip)),

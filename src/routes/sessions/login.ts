@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { causeOf } from '../../lib/causes.js'
 import { clientGone } from '../../lib/client-gone.js'
@@ -8,6 +9,12 @@ import { networkOf } from '../../lib/networks.js'
 import { ref } from '../../lib/ref.js'
 import { CredentialsIncorrect, UsernameUnknown } from './errors.js'
 import { LoginRequest, LoginResponse } from './schemas.js'
+
+/**
+ * How long a login takes at the least before it fails, in milliseconds from the start of its
+ * hash, where nobody may tell one failure from another: longer than any hash that is likely.
+ */
+const uniformFailureMs = 400
 
 const login: FastifyPluginAsyncTypebox<{ loginErrors: 'detailed' | 'uniform' }> = async (app, { loginErrors }) => {
   const isUniform = loginErrors === 'uniform'
@@ -34,26 +41,28 @@ const login: FastifyPluginAsyncTypebox<{ loginErrors: 'detailed' | 'uniform' }> 
     const credentials = await app.users.findCredentials(username, network)
     const userId = credentials?.id
     if (userId !== undefined) app.throttle.refuseAccount(request, userId)
-    const fail = (outcome: EventOutcome): Error => {
+    let hashStartedMs = performance.now()
+    const fail = async (outcome: EventOutcome): Promise<Error> => {
       app.events.note({ kind: 'login_failure', outcome, userId }, request)
+      if (isUniform) await delay(hashStartedMs + uniformFailureMs - performance.now())
       return outcome === 'username_unknown' || outcome === 'user_deleted_meanwhile' ? new UnknownUsername() : new WrongPassword()
     }
 
     const isCorrect = await app.throttle.guess(request, { username, userId, lastLoginAt: credentials?.lastLoginAt ?? null }, async () =>
       // Nobody's password need not be looked at, unless nobody may notice.
-      (credentials !== undefined || isUniform) && app.passwords.verify(credentials?.passwordHash, password, { network, signal: clientGone(reply) }))
-    if (credentials === undefined || userId === undefined) throw fail('username_unknown')
-    if (!isCorrect) throw fail('password_incorrect')
+      (credentials !== undefined || isUniform) && app.passwords.verify(credentials?.passwordHash, password, { network, signal: clientGone(reply), onStart: () => { hashStartedMs = performance.now() } }))
+    if (credentials === undefined || userId === undefined) throw await fail('username_unknown')
+    if (!isCorrect) throw await fail('password_incorrect')
     const { passwordHash } = credentials
 
     const issued = await app.throttle.logIn(request, userId, () => app.accessTokens.issue({ userId, kind: 'login', description: describeUserAgent(request.headers['user-agent']) }))
-    if (issued === undefined) throw fail('user_deleted_meanwhile')
+    if (issued === undefined) throw await fail('user_deleted_meanwhile')
     // Whoever changes a password revokes every token after the change. A token made between
     // the check and the change would outlive it: what was checked must still be the password.
     const presentHash = await app.users.findHash(userId)
     if (presentHash !== passwordHash && !(await app.passwords.verify(presentHash, password, { network, isContinued: true }))) {
       await app.tokens.revoke(userId, issued.id)
-      throw fail('password_changed_meanwhile')
+      throw await fail('password_changed_meanwhile')
     }
     await app.tokens.makeRoom(userId, issued.id)
     app.events.note({ kind: 'login', userId }, request)
