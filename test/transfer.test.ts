@@ -118,6 +118,7 @@ for (const database of databases) {
       t.ok(await verify('P\0P', stored), 'to the algorithm they are one')
       await latchkey(['import'], lines(user({ password_hash: stored }), user({ username: 'nothing', password_hash: await hash('', 4) })))
       const app = await build(t, settings)
+      t.equal(await app.passwords.verify(stored, 'P\0P'), false, 'nor to an app that embeds us')
       for (const password of ['P\0P', 'P\0', 'P\0P\0P']) t.match((await logIn(app, { ...bob, password })).json(), { statusCode: 422, message: 'password must not contain NUL' })
       for (const password of ['\0', '\0\0']) t.equal((await logIn(app, { username: 'nothing', password })).statusCode, 422)
       t.equal((await app.users.findCredentials('bob'))?.passwordHash, stored, 'and none of them becomes the password')

@@ -78,7 +78,8 @@ const plugin: FastifyPluginAsync<PasswordsOptions> = async (app, { hashParameter
     },
 
     async verify (storedHash, password, turn) {
-      if (password.length > passwordMaxUnits) return false
+      // What no password can be is nobody's; to bcrypt NUL is where a copy of the password ends.
+      if (password.length > passwordMaxUnits || password.includes('\0')) return false
       const canonical = canonicalPassword(password)
       const stored = parseHash(storedHash ?? decoy)
       if (stored === undefined) throw new Error('a stored password hash is not acceptable')
