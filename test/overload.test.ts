@@ -191,6 +191,15 @@ t.test('the gate · is fair by network', async (t) => {
     t.same(order, ['running', 'c1', 'c2', 'a1', 'c3', 'c4', 'b1', 'c5', 'c6', 'c7'])
     t.equal(await results[2], 'OVERLOADED')
     t.match(gate.counts, { full: 1, late: 0 })
+
+    const shut = shutGate(2)
+    const gone = new AbortController()
+    const [running, left, stayed] = [shut.run('running'), shut.run('left', { isContinued: true, signal: gone.signal }), shut.run('stayed', { isContinued: true })]
+    gone.abort()
+    t.equal(await left, 'OVERLOADED')
+    await shut.drain()
+    t.same([await running, await stayed], ['done', 'done'])
+    t.same(shut.order, ['running', 'stayed'], 'it waits no longer than its client')
   })
 
   t.test('whatever others do, who asks for one at a time is let through in time', async (t) => {

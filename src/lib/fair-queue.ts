@@ -35,12 +35,15 @@ export function fairQueue<Item> () {
       return items.shift()
     },
 
-    /** Takes an item that is in the queue. */
-    remove (flow: string, item: Item): void {
-      const items = (flows.get(flow) ?? []).filter((other) => other !== item)
-      if (items.length > 0) flows.set(flow, items)
-      else flows.delete(flow)
-      length--
+    /** Takes an item out, wherever it is. */
+    remove (item: Item): void {
+      for (const [flow, items] of flows) {
+        const index = items.indexOf(item)
+        if (index === -1) continue
+        items.splice(index, 1)
+        length--
+        if (items.length === 0) flows.delete(flow)
+      }
     },
 
     /**

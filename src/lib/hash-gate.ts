@@ -112,7 +112,7 @@ export function hashGate ({ concurrency, queueLength, deadlineMs, onPass = () =>
         },
         leave (reason) {
           if (isContinued) priority.splice(priority.indexOf(waiting), 1)
-          else queue.remove(network, waiting)
+          else queue.remove(waiting)
           settle()
           counts[reason]++
           reject(reason === 'abandoned' ? new ClientGone() : new Overloaded())
