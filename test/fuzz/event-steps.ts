@@ -26,6 +26,7 @@ async function readPages (run: Run, asker: Asker, path: string, query: Record<st
     const page = await run.one(() => pageStep(asker, path, cursor === '' || cursor === null ? query : { ...query, cursor }, onlyAdmins)) as Page
     if (page.events === undefined) return undefined
     ok(page.events.length <= Number(query.limit), 'a page has more events than were asked for')
+    ok(cursor === '' || page.events.length > 0, 'there is a cursor to a page without events')
     listed.push(...page.events)
     cursor = page.next_cursor
   }

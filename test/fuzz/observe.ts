@@ -1,4 +1,4 @@
-import type { Model } from './model.js'
+import { isActive, type Model } from './model.js'
 import { getMeStep, listRolesStep } from './role-steps.js'
 import { askerOf, type Step } from './step.js'
 import { listTokensStep } from './token-steps.js'
@@ -13,6 +13,8 @@ const eachEnd = 10
  */
 export function observe (model: Model, given: string[] = []): Step[] {
   const known = model.tokens.filter((token, i, tokens) => i < eachEnd || i >= tokens.length - eachEnd).map((token) => askerOf(model, token))
-  const askers = [...known, ...given.map((value) => ({ name: 'a new token', headers: { authorization: value }, value }))]
-  return askers.flatMap((asker) => [getMeStep(asker), listTokensStep(asker), listRolesStep(asker)])
+  const strangers = given.map((value) => ({ name: 'a new token', headers: { authorization: value }, value }))
+  // One token of each account tells of the others.
+  const newest = model.accounts.flatMap(({ id }) => model.tokens.findLast((token) => token.userId === id && isActive(model, token)) ?? []).map((token) => askerOf(model, token))
+  return [...[...known, ...strangers].map(getMeStep), ...newest.map(listTokensStep), ...newest.map(listRolesStep)]
 }

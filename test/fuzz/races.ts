@@ -30,14 +30,26 @@ const passwordChanges = fc.record({ index, next: index, other: index }).map(({ i
   await run.atOnce(askers.map((asker, i) => () => changePasswordStep(asker, password, otherPassword(password, i === 0 ? next : other))))
 })
 
+/** Makes personal tokens until so many are missing at the limit. Answers how to make one more. */
+async function fill (run: Run, account: Account, missing: number): Promise<Plan> {
+  const asker = await logInAgain(run, account)
+  const create: Plan = () => createTokenStep(asker, { description: 'one of many', password: account.password })
+  const countPersonal = () => activeTokens(run.model, account.id).filter(({ kind }) => kind === 'personal').length
+  while (countPersonal() < personalTokensMax - missing) await run.one(create)
+  return create
+}
+
 /** Several tokens at the limit of how many there can be: exactly as many as fit. */
 const tokensAtLimit = fc.record({ index, missing: fc.integer({ min: 0, max: 2 }), times }).map(({ index, missing, times }): Race => async (run) => {
+  const create = await fill(run, someAccount(run.model, index), missing)
+  await run.atOnce(Array<Plan>(times).fill(create))
+})
+
+/** More logins than there is room for: the oldest are evicted. */
+const loginsAtLimit = fc.record({ index, missing: fc.integer({ min: 0, max: 4 }), logins: fc.integer({ min: 1, max: 6 }) }).map(({ index, missing, logins }): Race => async (run) => {
   const account = someAccount(run.model, index)
-  const asker = await logInAgain(run, account)
-  const payload = { description: 'one of many', password: account.password }
-  const countPersonal = () => activeTokens(run.model, account.id).filter(({ kind }) => kind === 'personal').length
-  while (countPersonal() < personalTokensMax - missing) await run.one(() => createTokenStep(asker, payload))
-  await run.atOnce(Array<Plan>(times).fill(() => createTokenStep(asker, payload)))
+  await fill(run, account, missing)
+  for (let i = 0; i < logins; i++) await logInAgain(run, account)
 })
 
 /** One name for several: one gets it. */
@@ -52,18 +64,22 @@ const revocation = fc.record({ index, times, isOther: fc.boolean() }).map(({ ind
   await run.atOnce([...Array<Plan>(times - 1).fill(create), () => deleteTokensStep(owner)])
 })
 
-/** Two admins who take the role from each other: one stays. */
-const demotions = index.map((index): Race => async (run) => {
+/** Two admins who take the role from each other: one stays, also where there is a third. */
+const demotions = fc.record({ index, isThird: fc.boolean() }).map(({ index, isThird }): Race => async (run) => {
   const admin = run.model.accounts.find(isAdmin)
   const others = run.model.accounts.filter(({ isDeleted, id }) => !isDeleted && id !== admin?.id)
   if (admin === undefined || others.length === 0) return
-  const other = pick(others, index)
+  const [other, third] = [pick(others, index), pick(others, index + 1)]
   const [first, second] = [await logInAgain(run, admin), await logInAgain(run, other)]
-  await run.one(() => assignRoleStep(first, 'PUT', other.username, 'admin'))
+  for (const { username } of isThird ? [other, third] : [other]) await run.one(() => assignRoleStep(first, 'PUT', username, 'admin'))
   await run.atOnce([
     () => assignRoleStep(first, 'DELETE', other.username, 'admin'),
     () => assignRoleStep(second, 'DELETE', admin.username, 'admin')
   ])
 })
 
-export const race = fc.oneof(passwordChanges, tokensAtLimit, signUps, revocation, demotions)
+export const race = fc.oneof(
+  { weight: 4, arbitrary: fc.oneof(passwordChanges, signUps, revocation, demotions) },
+  // These take many requests.
+  { weight: 1, arbitrary: fc.oneof(tokensAtLimit, loginsAtLimit) }
+)

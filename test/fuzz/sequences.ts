@@ -15,7 +15,7 @@ import { createToken, deleteToken, deleteTokens, listTokens, logOut } from './to
 
 type Move = (run: Run) => Promise<unknown>
 
-const change: fc.Arbitrary<Plan> = fc.oneof(signUp, logIn, changePassword, deleteMe, logOut, createToken, deleteTokens, deleteToken, createRole, deleteRole, assignRole, assignRole)
+const change: fc.Arbitrary<Plan> = fc.oneof(signUp, logIn, changePassword, deleteMe, logOut, createToken, createToken, deleteTokens, deleteToken, createRole, deleteRole, assignRole, assignRole)
 const read: fc.Arbitrary<Plan> = fc.oneof(getMe, listTokens, listRoles, greet)
 const one = (plan: Plan): Move => (run) => run.one(plan)
 
@@ -34,7 +34,7 @@ const move: fc.Arbitrary<Move> = fc.oneof(
   { weight: 8, arbitrary: fc.array(change, { minLength: 2, maxLength: 2 }).map((plans): Move => (run) => run.atOnce(plans)) },
   // The same request several times.
   { weight: 4, arbitrary: fc.record({ plan: change, times: fc.integer({ min: 2, max: 4 }) }).map(({ plan, times }): Move => (run) => run.atOnce(Array<Plan>(times).fill(plan))) },
-  { weight: 4, arbitrary: race }
+  { weight: 6, arbitrary: race }
 )
 
 /** An admin, bob and carol, each logged in. */

@@ -20,8 +20,8 @@ export const strings = fc.oneof(
     '\u212a', '\u0130', 'ſ', 'ß', 'é', 'e\u0301', '\ud800', 'bob\udfff', '\uffff', 'x'.repeat(64), 'x'.repeat(65), 'x'.repeat(200), 'x'.repeat(257), 'x'.repeat(10_000), 'bob@example.com', 'a@b\n'
   ),
   fc.constantFrom(...longUnicode),
-  fc.string({ unit: 'binary', maxLength: 40 }),
-  fc.string({ unit: 'grapheme', maxLength: 40 })
+  // Any code points, lone surrogates too.
+  fc.array(fc.oneof(fc.integer({ max: 0x2ff }), fc.integer({ max: 0x10ffff })), { maxLength: 40 }).map((points) => String.fromCodePoint(...points))
 )
 
 /** Values of every type that JSON has. */
@@ -78,5 +78,5 @@ export const contentTypes = fc.oneof(
 export const authorizations = fc.oneof(
   fc.constantFrom('', ' ', 'Bearer', 'Bearer ', 'bearer  ', 'Basic Ym9iOnB3', 'Bearer null', 'Bearer undefined', '.', '..', '...', 'Bearer ..', 'e.y.J', 'Bearer a.b.c.d', 'x'.repeat(15_000), 'Bearer ' + 'ey.'.repeat(3_000), '__proto__', 'Bearer \u00ff', 'Bearer eyJhbGciOiJub25lIn0.e30.'),
   fc.base64String({ maxLength: 60 }),
-  fc.string({ maxLength: 60 }).map((text) => text.replaceAll(/[^\x20-\x7e]/g, ''))
+  fc.string({ maxLength: 60 })
 )
