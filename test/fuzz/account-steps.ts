@@ -121,9 +121,7 @@ export const changePassword = fc.record({ credential: anyone, current: givenPass
     return changePasswordStep(asker, password, bad ?? otherPassword(password, index))
   })
 
-export const deleteMe = fc.record({ credential: anyone, given: givenPassword }).map(({ credential, given }): Plan => (model) => {
-  const asker = ask(model, credential)
-  const password = given ?? ownPassword(model, asker)
+export function deleteMeStep (asker: Asker, password: string): Step {
   return {
     request: { method: 'DELETE', url: '/api/v1/me', headers: asker.headers, payload: { password } },
     asker: asker.name,
@@ -144,6 +142,11 @@ export const deleteMe = fc.record({ credential: anyone, given: givenPassword }).
       }
     }
   }
+}
+
+export const deleteMe = fc.record({ credential: anyone, given: givenPassword }).map(({ credential, given }): Plan => (model) => {
+  const asker = ask(model, credential)
+  return deleteMeStep(asker, given ?? ownPassword(model, asker))
 })
 
 /** The password of whoever asks; any for somebody that the model does not know. */

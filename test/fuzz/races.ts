@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { changePasswordStep, logInAs, otherPassword, signUp } from './account-steps.js'
+import { changePasswordStep, deleteMeStep, logInAs, otherPassword, signUp } from './account-steps.js'
 import { type Account, accountOf, activeTokens, isAdmin, type Model, personalTokensMax, type Token } from './model.js'
 import { assignRoleStep } from './role-steps.js'
 import type { Run } from './run-steps.js'
@@ -64,6 +64,15 @@ const revocation = fc.record({ index, times, isOther: fc.boolean() }).map(({ ind
   await run.atOnce([...Array<Plan>(times - 1).fill(create), () => deleteTokensStep(owner)])
 })
 
+/** A password change while the account is deleted with the old password: one of them. */
+const deletions = fc.record({ index, next: index, isOther: fc.boolean() }).map(({ index, next, isOther }): Race => async (run) => {
+  const account = someAccount(run.model, index)
+  const owner = await logInAgain(run, account)
+  const thief = isOther ? await logInAgain(run, account) : owner
+  const { password } = accountOf(run.model, account.id)
+  await run.atOnce([() => changePasswordStep(owner, password, otherPassword(password, next)), () => deleteMeStep(thief, password)])
+})
+
 /** Two admins who take the role from each other: one stays, also where there is a third. */
 const demotions = fc.record({ index, isThird: fc.boolean() }).map(({ index, isThird }): Race => async (run) => {
   const admin = run.model.accounts.find(isAdmin)
@@ -79,7 +88,7 @@ const demotions = fc.record({ index, isThird: fc.boolean() }).map(({ index, isTh
 })
 
 export const race = fc.oneof(
-  { weight: 4, arbitrary: fc.oneof(passwordChanges, signUps, revocation, demotions) },
+  { weight: 4, arbitrary: fc.oneof(passwordChanges, signUps, revocation, deletions, demotions) },
   // These take many requests.
   { weight: 1, arbitrary: fc.oneof(tokensAtLimit, loginsAtLimit) }
 )

@@ -21,7 +21,7 @@ export const strings = fc.oneof(
   ),
   fc.constantFrom(...longUnicode),
   // Any code points, lone surrogates too.
-  fc.array(fc.oneof(fc.integer({ max: 0x2ff }), fc.integer({ max: 0x10ffff })), { maxLength: 40 }).map((points) => String.fromCodePoint(...points))
+  fc.array(fc.oneof(fc.integer({ min: 0, max: 0x2ff }), fc.integer({ min: 0, max: 0x10ffff })), { maxLength: 40 }).map((points) => String.fromCodePoint(...points))
 )
 
 /** Values of every type that JSON has. */
