@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { changePasswordStep, deleteMeStep, logInAs, otherPassword, signUp } from './account-steps.js'
 import { type Account, accountOf, activeTokens, isAdmin, type Model, personalTokensMax, type Token } from './model.js'
-import { assignRoleStep } from './role-steps.js'
+import { assignRoleStep, createRoleStep } from './role-steps.js'
 import type { Run } from './run-steps.js'
 import { type Asker, askerOf, pick, type Plan } from './step.js'
 import { createTokenStep, deleteTokensStep } from './token-steps.js'
@@ -73,6 +73,17 @@ const deletions = fc.record({ index, next: index, isOther: fc.boolean() }).map((
   await run.atOnce([() => changePasswordStep(owner, password, otherPassword(password, next)), () => deleteMeStep(thief, password)])
 })
 
+/** A role that is given and taken at once: both are done, in some order. */
+const assignments = fc.record({ index, times, name: fc.constantFrom('admin', 'editor'), isGranted: fc.boolean() }).map(({ index, times, name, isGranted }): Race => async (run) => {
+  const admin = run.model.accounts.find(isAdmin)
+  const { username, id } = someAccount(run.model, index)
+  if (admin === undefined || admin.id === id) return
+  const asker = await logInAgain(run, admin)
+  if (name === 'editor' && !('editor' in run.model.roles)) await run.one(() => createRoleStep(asker, { name: 'editor', description: 'May change articles.' }))
+  if (isGranted) await run.one(() => assignRoleStep(asker, 'PUT', username, name))
+  await run.atOnce(Array.from({ length: times }, (_, i): Plan => () => assignRoleStep(asker, i % 2 === 0 ? 'PUT' : 'DELETE', username, name)))
+})
+
 /** Two admins who take the role from each other: one stays, also where there is a third. */
 const demotions = fc.record({ index, isThird: fc.boolean() }).map(({ index, isThird }): Race => async (run) => {
   const admin = run.model.accounts.find(isAdmin)
@@ -88,7 +99,7 @@ const demotions = fc.record({ index, isThird: fc.boolean() }).map(({ index, isTh
 })
 
 export const race = fc.oneof(
-  { weight: 4, arbitrary: fc.oneof(passwordChanges, signUps, revocation, deletions, demotions) },
+  { weight: 4, arbitrary: fc.oneof(passwordChanges, signUps, revocation, deletions, assignments, demotions) },
   // These take many requests.
   { weight: 1, arbitrary: fc.oneof(tokensAtLimit, loginsAtLimit) }
 )

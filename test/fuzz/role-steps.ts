@@ -7,15 +7,11 @@ import { type Body, bodyRefusal, noBody, withBody } from './token-steps.js'
 
 const roleNames = ['editor', 'author.2', 'admin']
 const badRoleNames = ['', 'Editor', '2', 'a b', 'x'.repeat(65)]
+const badDescriptions = ['', 'two\nlines']
 const onlyAdmins = { onlyAdmins: true }
 
-export const createRole = fc.record({
-  credential: mostlyAdmin,
-  name: fc.oneof({ weight: 8, arbitrary: fc.constantFrom(...roleNames) }, { weight: 1, arbitrary: fc.constantFrom(...badRoleNames) }),
-  description: fc.constantFrom('May change articles.', 'May change articles.', '', 'two\nlines')
-}).map(({ credential, ...role }): Plan => (model) => {
-  const asker = ask(model, credential)
-  const isInvalid = badRoleNames.includes(role.name) || ['', 'two\nlines'].includes(role.description)
+export function createRoleStep (asker: Asker, role: { name: string, description: string }): Step {
+  const isInvalid = badRoleNames.includes(role.name) || badDescriptions.includes(role.description)
   return {
     request: { method: 'POST', url: '/api/v1/roles', headers: asker.headers, payload: role },
     asker: asker.name,
@@ -33,7 +29,13 @@ export const createRole = fc.record({
       }
     }
   }
-})
+}
+
+export const createRole = fc.record({
+  credential: mostlyAdmin,
+  name: fc.oneof({ weight: 8, arbitrary: fc.constantFrom(...roleNames) }, { weight: 1, arbitrary: fc.constantFrom(...badRoleNames) }),
+  description: fc.constantFrom('May change articles.', 'May change articles.', ...badDescriptions)
+}).map(({ credential, ...role }): Plan => (model) => createRoleStep(ask(model, credential), role))
 
 export const listRolesStep = (asker: Asker): Step => ({
   request: { method: 'GET', url: '/api/v1/roles', headers: asker.headers },
