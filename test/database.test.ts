@@ -1,4 +1,5 @@
-import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { chmodSync, chownSync, closeSync, existsSync, linkSync, lstatSync, lutimesSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import Database from 'better-sqlite3'
@@ -10,7 +11,8 @@ import { causeOf } from '../src/lib/causes.js'
 import { openStore } from '../src/database/open.js'
 import { readsTogether } from '../src/database/sqlite/reads.js'
 import type { Store } from '../src/database/store.js'
-import { bob, build, fillDisks, logIn, signUp, temporaryFolder } from './helper.js'
+import { openNewFile } from '../src/lib/new-file.js'
+import { asStranger, bob, build, fillDisks, isRoot, logIn, signUp, stranger, temporaryFolder } from './helper.js'
 
 const mode = (path: string) => statSync(path).mode & 0o777
 const pragma = async (store: Store, name: string) => Object.values(await store.db.get<object>(sql.raw(`pragma ${name}`)))[0]
@@ -77,7 +79,76 @@ t.test('openStore', async (t) => {
   t.test('a folder in the place of the file is refused with one line', async (t) => {
     const file = join(temporaryFolder(t), 'latchkey.sqlite')
     mkdirSync(file)
-    await t.rejects(openStore(`sqlite:///${file}`), { name: 'StoreError', message: /EISDIR/ })
+    await t.rejects(openStore(`sqlite:///${file}`), { name: 'StoreError', message: `cannot open the database ${file}: it is no regular file` })
+  })
+
+  t.test('a link is not followed to a file that is not there; a pipe keeps nobody waiting', async (t) => {
+    const folder = temporaryFolder(t)
+    const [file, victim, pipe] = ['latchkey.sqlite', 'victim', 'pipe'].map((name) => join(folder, name)) as [string, string, string]
+    symlinkSync(victim, file)
+    await t.rejects(openStore(`sqlite:///${file}`), { name: 'StoreError', message: `cannot open the database ${file}: it is a symbolic link to a file that is not there` })
+    t.same(readdirSync(folder), ['latchkey.sqlite'])
+    execFileSync('mkfifo', [pipe])
+    await t.rejects(openStore(`sqlite:///${pipe}`), { name: 'StoreError', message: `cannot open the database ${pipe}: it is no regular file` })
+    symlinkSync('loop', join(folder, 'loop'))
+    await t.rejects(openStore(`sqlite:///${join(folder, 'loop')}`), { name: 'StoreError', message: /ELOOP/ })
+  })
+
+  t.test('a database behind a link is used where it is, with all that lies beside it', async (t) => {
+    const [here, there] = [temporaryFolder(t), temporaryFolder(t)]
+    const [link, file, victim] = [join(here, 'latchkey.sqlite'), join(there, 'real.sqlite'), join(here, 'victim')] as const
+    writeFileSync(file, '')
+    chmodSync(file, 0o644)
+    symlinkSync(file, link)
+    writeFileSync(victim, '')
+    chmodSync(victim, 0o644)
+    symlinkSync(victim, `${link}-wal`)
+    const store = await openStore(`sqlite:///${link}`)
+    for (const suffix of ['', '-wal', '-shm']) t.equal(mode(file + suffix), 0o600, suffix)
+    t.equal(mode(victim), 0o644, 'what only has the name of a file of ours is left as it was')
+    await store.close()
+  })
+
+  t.test('blanks around the name of the file are none of its characters', async (t) => {
+    const folder = temporaryFolder(t)
+    const store = await openStore(`sqlite:///${folder}/latchkey.sqlite `)
+    t.same(readdirSync(folder).sort(), ['latchkey.sqlite', 'latchkey.sqlite-shm', 'latchkey.sqlite-wal'])
+    t.equal(mode(join(folder, 'latchkey.sqlite')), 0o600)
+    await store.close()
+  })
+
+  t.test('no database is made where everybody can write', async (t) => {
+    const folder = temporaryFolder(t)
+    const file = join(folder, 'latchkey.sqlite')
+    chmodSync(folder, 0o777)
+    await t.rejects(openStore(`sqlite:///${file}`), { name: 'StoreError', message: `cannot open the database ${file}: the folder ${folder} can be written to by everybody` })
+    await t.rejects(openStore(`sqlite:///${join(folder, 'data', 'deep', 'latchkey.sqlite')}`), { name: 'StoreError', message: /: the folder \S+ can be written to by everybody$/ })
+    t.same(readdirSync(folder), [])
+
+    chmodSync(folder, 0o1777)
+    await (await openStore(`sqlite:///${file}`)).close()
+    chmodSync(folder, 0o777)
+    const store = await openStore(`sqlite:///${file}`, { keepsReserve: true })
+    await delay(1_500)
+    t.notOk(existsSync(`${file}-reserve`), 'one that is there is used, without a reserve')
+    await store.close()
+  })
+
+  t.test('no database is made in the folder of somebody else, unless by root', { skip: isRoot ? false : 'only root can be somebody else' }, async (t) => {
+    const folder = temporaryFolder(t)
+    const file = join(folder, 'latchkey.sqlite')
+    chownSync(folder, 65_533, 65_533)
+    chmodSync(folder, 0o1777)
+    await asStranger(async () => {
+      await t.rejects(openStore(`sqlite:///${file}`), { name: 'StoreError', message: `cannot open the database ${file}: the folder ${folder} belongs to another user` })
+    })
+    t.same(readdirSync(folder), [])
+    await (await openStore(`sqlite:///${file}`)).close()
+    t.equal(mode(file), 0o600)
+
+    chownSync(folder, 0, 0)
+    await asStranger(() => closeSync(openNewFile(join(folder, 'other.sqlite'))))
+    t.equal(statSync(join(folder, 'other.sqlite')).uid, stranger, 'a folder of root is nobody else\'s')
   })
 
   t.test('a scheme without a driver is refused with one line', async (t) => {
@@ -306,6 +377,46 @@ t.test('the reserve · whoever cannot have one does without', async (t) => {
   await delay(1_500)
   t.notOk(store.isNearlyFull())
   await store.close()
+})
+
+t.test('the reserve · overwrites nothing that lies where it is made', async (t) => {
+  const [victim, linked] = [join(temporaryFolder(t), 'victim'), join(temporaryFolder(t), 'linked')]
+  for (const path of [victim, linked, `${linked}-2`]) writeFileSync(path, 'precious')
+  const plants: Record<string, (path: string) => void> = {
+    'a symbolic link': (path) => symlinkSync(victim, path),
+    'a link to nothing': (path) => symlinkSync(`${victim}-2`, path),
+    'a hard link': (path) => linkSync(statSync(linked).nlink === 1 ? linked : `${linked}-2`, path),
+    'a folder': (path) => mkdirSync(path),
+    'a pipe': (path) => execFileSync('mkfifo', [path]),
+    'a file': (path) => writeFileSync(path, 'half a reserve')
+  }
+  await Promise.all(Object.entries(plants).flatMap(([name, plant]) => [true, false].map(async (isOld) => {
+    const file = join(temporaryFolder(t), 'latchkey.sqlite')
+    const unfinished = `${file}-reserve.part`
+    plant(unfinished)
+    if (isOld) lutimesSync(unfinished, 1, 1)
+    const store = await openStore(`sqlite:///${file}`, { keepsReserve: true })
+    await delay(2_500)
+    const isMade = isOld && name !== 'a folder'
+    t.equal(existsSync(`${file}-reserve`), isMade, `${name}, ${isOld ? 'long ago: what was left by a crash is removed' : 'just now: somebody else makes one'}`)
+    t.equal(lstatSync(unfinished, { throwIfNoEntry: false }) === undefined, isMade)
+    await store.close()
+  })))
+  for (const path of [victim, linked, `${linked}-2`]) t.equal(readFileSync(path, 'utf8'), 'precious')
+  t.notOk(existsSync(`${victim}-2`))
+})
+
+t.test('the reserve · what only has its name is neither followed nor in the way', async (t) => {
+  for (const plant of [mkdirSync, (path: string) => symlinkSync('/nowhere', path)]) {
+    const file = join(temporaryFolder(t), 'latchkey.sqlite')
+    plant(`${file}-reserve`)
+    const store = await openStore(`sqlite:///${file}`, { keepsReserve: true })
+    await delay(1_500)
+    t.notOk(existsSync(`${file}-reserve.part`))
+    await store.db.run(sql.raw('pragma max_page_count = 1'))
+    await t.rejects(store.batch([store.db.insert(store.tables.roles).values({ name: 'one', description: 'x'.repeat(100_000) })]), { code: 'SQLITE_FULL' })
+    await store.close()
+  }
 })
 
 t.test('a disk that is nearly full · signup 503, login 200', async (t) => {

@@ -170,6 +170,22 @@ export function watchNormalization (t: Test): Array<{ units: number, hasChanged:
 /** Takes long to normalize, because each mark is moved past many others. Two of them are a body that is read. */
 export const costlyToNormalize = `a${'\u0345'.repeat(1_500)}${'\u0334'.repeat(1_500)}`
 
+/** Whether the tests run as root, who can be somebody else for a while. */
+export const isRoot = process.geteuid?.() === 0
+
+/** A user who owns nothing and is in no group of ours. */
+export const stranger = 65_534
+
+/** Does something as another user: what it does must be done when it returns. Only root can. */
+export async function asStranger (work: () => void | Promise<void>): Promise<void> {
+  process.seteuid?.(stranger)
+  try {
+    await work()
+  } finally {
+    process.seteuid?.(0)
+  }
+}
+
 /** Has every disk look nearly full, until the test ends. */
 export function fillDisks (t: Test): void {
   const { statfsSync } = fs

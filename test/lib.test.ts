@@ -15,6 +15,7 @@ import { canonicalEmail, emailProblem } from '../src/lib/emails.js'
 import { linesOf } from '../src/lib/lines.js'
 import { logSink } from '../src/lib/log-sink.js'
 import { loggerOptions } from '../src/lib/logger-options.js'
+import { folderProblem } from '../src/lib/new-file.js'
 import { parseHash, recommendedParameters } from '../src/lib/password-hashes.js'
 import { networkOf, printableAddress } from '../src/lib/networks.js'
 import { canonicalPassword, newPasswordProblem, passwordProblem, personalPasswordProblem } from '../src/lib/password-rules.js'
@@ -61,6 +62,24 @@ t.test('what clients say of themselves', async (t) => {
   t.equal(describeUserAgent('\u200b'.repeat(16_000) + 'x'), '', 'of a string of any length the start is looked at')
   t.equal(describeRequestId('\u200b'.repeat(16_000) + 'x'), null)
   t.equal(describeRequestId('req-1'), 'req-1')
+})
+
+t.test('a folder in which a file of ours can be made', async (t) => {
+  const [root, own, other] = [0, 1_000, 1_001]
+  for (const [uid, mode, user, problem] of [
+    [own, 0o40700, own, undefined],
+    [own, 0o40775, own, undefined],
+    [root, 0o40755, own, undefined],
+    [root, 0o41777, own, undefined],
+    [other, 0o40700, own, 'belongs to another user'],
+    [other, 0o41777, own, 'belongs to another user'],
+    [own, 0o40777, own, 'can be written to by everybody'],
+    [own, 0o40702, own, 'can be written to by everybody'],
+    [root, 0o40777, own, 'can be written to by everybody'],
+    [other, 0o40755, root, undefined],
+    [other, 0o40777, root, 'can be written to by everybody'],
+    [other, 0o40777, undefined, undefined]
+  ] as const) t.equal(folderProblem({ uid, mode }, user), problem, `${uid} ${mode.toString(8)} ${user}`)
 })
 
 t.test('passwords', async (t) => {

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, openSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, openSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
@@ -351,6 +351,15 @@ t.test('files', async (t) => {
   refused(t, await latchkey(['export', file]), /cannot be made: EEXIST/)
   t.ok(statSync(file).size > 0, 'and is not overwritten')
   refused(t, await latchkey(['export', join(folder, 'nowhere', 'file')]), /cannot be made: ENOENT/)
+  const [link, victim] = [join(folder, 'link'), join(folder, 'victim')]
+  symlinkSync(victim, link)
+  refused(t, await latchkey(['export', link]), /cannot be made: EEXIST/)
+  t.notOk(existsSync(victim), 'no link is followed')
+  const open = join(folder, 'open')
+  mkdirSync(open)
+  chmodSync(open, 0o777)
+  refused(t, await latchkey(['export', join(open, 'file')]), /cannot be made: the folder \S+ can be written to by everybody/)
+  t.notOk(existsSync(join(open, 'file')))
 
   const target = commandLine(t)
   t.match(await target.latchkey(['import', file]), { code: 0, out: 'imported 1 users, 1 roles and 1 tokens\n' })

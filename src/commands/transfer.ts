@@ -1,10 +1,11 @@
-import { createReadStream, openSync, rmSync, createWriteStream } from 'node:fs'
+import { createReadStream, rmSync, createWriteStream } from 'node:fs'
 import { Readable, type Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { Command } from 'commander'
 import type { FastifyInstance } from 'fastify'
 import { isConflict } from '../database/faults.js'
 import { linesOf } from '../lib/lines.js'
+import { openNewFile } from '../lib/new-file.js'
 import { type LatchkeyRecord, parseRecord, type RoleRecord, type UserRecord } from '../lib/records.js'
 import archive, { emailKeyOf, type Taken, usernameKeyOf } from '../plugins/archive.js'
 import { withCore } from './core.js'
@@ -103,7 +104,7 @@ async function * asText (records: AsyncIterable<LatchkeyRecord>): AsyncGenerator
 /** A new file that nobody else can read: whoever has the hashes can guess the passwords. */
 function newFile (path: string): Writable {
   try {
-    return createWriteStream(path, { fd: openSync(path, 'wx', 0o600) })
+    return createWriteStream(path, { fd: openNewFile(path) })
   } catch (error) {
     throw new CommandError(`${path} cannot be made: ${Object(error).message}`)
   }

@@ -1,10 +1,11 @@
-import { chmodSync, closeSync, existsSync, mkdirSync, openSync, readFileSync } from 'node:fs'
+import { accessSync, chmodSync, closeSync, constants, existsSync, lstatSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import Database from 'better-sqlite3'
 import { drizzle } from 'drizzle-orm/better-sqlite3'
 import { migrate } from 'drizzle-orm/better-sqlite3/migrator'
 import { causeOf } from '../../lib/causes.js'
+import { makeFolder, openNewFile, realFile } from '../../lib/new-file.js'
 import { type Store, StoreError, type StoreOptions } from '../store.js'
 import { retryWhileBusy, runBatch } from './batches.js'
 import { prepareLookup } from './lookups.js'
@@ -25,14 +26,29 @@ const uncheckedVersion = 1
 
 /** The file that a `sqlite://` URL names, in SQLAlchemy's spelling: the path follows the third slash. */
 function fileOf (url: string): string {
-  const path = url.slice('sqlite://'.length).replace(/^\//, '')
+  // The driver takes blanks around a name away: everything must mean the same file.
+  const path = url.slice('sqlite://'.length).replace(/^\//, '').trim()
   return path === '' ? ':memory:' : path
 }
 
-/** Makes the folder (0700) and the file (0600) where they do not exist: hashes live in there. */
-function prepareFile (file: string): void {
-  mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
-  closeSync(openSync(file, 'a', 0o600))
+/**
+ * Makes the folder (0700) and the file (0600) where they do not exist: hashes live in there.
+ *
+ * @returns where the file really is, when it is behind a link
+ * @throws {Error} it cannot be made, or what is there is no file that can be written
+ */
+function prepareFile (file: string): string {
+  makeFolder(dirname(file))
+  try {
+    closeSync(openNewFile(file))
+  } catch (error) {
+    // One that is there already is used, whoever can write beside it.
+    if (lstatSync(file, { throwIfNoEntry: false }) === undefined) throw error
+  }
+  const real = realFile(file)
+  // Not by opening it: closing it would take the locks of the other connections of this process.
+  accessSync(real, constants.R_OK | constants.W_OK)
+  return real
 }
 
 /**
@@ -93,7 +109,7 @@ async function prepare (client: Database.Database, reserve: Reserve): Promise<vo
 
 /** A connection to a database that is ready, for writes that need not wait for the disk. */
 function openLight (file: string): Database.Database {
-  const client = new Database(file)
+  const client = new Database(file, { fileMustExist: true })
   client.pragma('synchronous = NORMAL')
   client.pragma('foreign_keys = ON')
   return client
@@ -123,14 +139,14 @@ export async function openSqlite (url: string, { mustExist = false, keepsReserve
   let client: Database.Database | undefined
   let reserve: Reserve = noReserve
   try {
-    if (!inMemory) prepareFile(file)
-    client = new Database(file, { timeout: migrationRetryMs })
-    if (keepsReserve && !inMemory) reserve = keepReserve(file)
+    const real = inMemory ? file : prepareFile(file)
+    client = new Database(real, { timeout: migrationRetryMs, fileMustExist: !inMemory })
+    if (keepsReserve && !inMemory) reserve = keepReserve(real)
     await prepare(client, reserve)
     // Only now is the file known to be ours to restrict. SQLite gives -wal and -shm its mode,
     // but they may be older than that.
-    for (const path of ['', '-wal', '-shm'].map((suffix) => file + suffix)) if (existsSync(path)) chmodSync(path, 0o600)
-    const light = inMemory ? undefined : openLight(file)
+    for (const path of ['', '-wal', '-shm'].map((suffix) => real + suffix)) if (existsSync(path)) chmodSync(path, 0o600)
+    const light = inMemory ? undefined : openLight(real)
     const untilFull = retryWhenFull(client, reserve)
     const patiently = limitedPatience(light === undefined ? [client] : [client, light])
     aroundWrites(writerTo(client, patiently, reserve), light && writerTo(light, patiently, reserve))

@@ -1,8 +1,11 @@
 import { randomFillSync } from 'node:crypto'
-import { existsSync, rmSync, statfsSync } from 'node:fs'
-import { rename, writeFile } from 'node:fs/promises'
+import { createWriteStream, lstatSync, rmSync, statfsSync, unlinkSync } from 'node:fs'
+import { rename } from 'node:fs/promises'
 import { dirname } from 'node:path'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
 import type Database from 'better-sqlite3'
+import { openNewFile } from '../../lib/new-file.js'
 import type { Around } from './writes.js'
 
 /** What is set aside, in bytes: space for some ten thousand logins, however full the disk is. */
@@ -40,24 +43,40 @@ export function keepReserve (file: string): Reserve {
     }
   }
 
+  /** Whether the unfinished file of another process is there. What was left by one that crashed is removed. */
+  function isBeingMade (unfinished: string): boolean {
+    const present = lstatSync(unfinished, { throwIfNoEntry: false })
+    if (present === undefined) return false
+    if (Date.now() - present.mtimeMs < lookMs) return true
+    unlinkSync(unfinished)
+    return false
+  }
+
   /** Makes the reserve where there is none and room for it; whoever cannot have one does without. */
   async function look (): Promise<void> {
-    if (existsSync(path) || freeBytes() < reserveBytes + lowBytes) return
+    if (lstatSync(path, { throwIfNoEntry: false }) !== undefined || freeBytes() < reserveBytes + lowBytes) return
     // Under another name until it is whole.
     const unfinished = `${path}.part`
+    let fd: number | undefined
     try {
+      if (isBeingMade(unfinished)) return
+      fd = openNewFile(unfinished)
       // Random, for file systems that compress.
-      await writeFile(unfinished, randomFillSync(Buffer.alloc(reserveBytes)), { mode: 0o600 })
+      await pipeline(Readable.from([randomFillSync(Buffer.alloc(reserveBytes))]), createWriteStream(unfinished, { fd }))
       await rename(unfinished, path)
     } catch {
-      rmSync(unfinished, { force: true })
+      if (fd !== undefined) rmSync(unfinished, { force: true })
     }
   }
 
   const timers = [setTimeout(look, firstLookMs).unref(), setInterval(look, lookMs).unref()]
   return {
     release () {
-      rmSync(path, { force: true })
+      try {
+        unlinkSync(path)
+      } catch {
+        // There is none, or what is there is not ours to remove.
+      }
     },
     isNearlyFull: () => freeBytes() < lowBytes,
     close: () => timers.forEach(clearTimeout)

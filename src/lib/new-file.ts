@@ -1,0 +1,64 @@
+import { existsSync, mkdirSync, openSync, realpathSync, type Stats, statSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
+
+// Whoever can write to a folder can put a link, a pipe or a file of their own where we are
+// about to make one. So every file of ours is made exclusively, which follows no link at its
+// name (open(2), O_EXCL), and only in folders that strangers cannot rearrange.
+
+const [rootUser, writableByOthers, sticky] = [0, 0o002, 0o1000]
+
+/** The user that files are made as; undefined where files have no such owner (Windows). */
+export const effectiveUser = (): number | undefined => process.geteuid?.()
+
+/**
+ * Why no file should be made in a folder, as the end of a sentence that starts with it.
+ * Containers run as root on folders of others, where exclusive creation must do.
+ */
+export function folderProblem ({ uid, mode }: Pick<Stats, 'uid' | 'mode'>, user: number | undefined): string | undefined {
+  if (user === undefined) return undefined
+  if (user !== rootUser && uid !== user && uid !== rootUser) return 'belongs to another user'
+  if ((mode & writableByOthers) !== 0 && (mode & sticky) === 0) return 'can be written to by everybody'
+}
+
+/** @throws {Error} no file should be made in this folder */
+function requireSafeFolder (folder: string): void {
+  const problem = folderProblem(statSync(folder), effectiveUser())
+  if (problem !== undefined) throw new Error(`the folder ${resolve(folder)} ${problem}`)
+}
+
+/** Makes a folder (0700), and those above it, where they do not exist. */
+export function makeFolder (folder: string): void {
+  if (existsSync(folder)) return
+  let present = folder
+  while (!existsSync(present)) present = dirname(present)
+  requireSafeFolder(present)
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
+}
+
+/**
+ * Makes a file that nobody else can read (0600), and opens it for writing.
+ *
+ * @returns its descriptor
+ * @throws {Error} the folder is not safe, or there is something of that name already (`EEXIST`)
+ */
+export function openNewFile (path: string): number {
+  requireSafeFolder(dirname(path))
+  return openSync(path, 'wx', 0o600)
+}
+
+/**
+ * Where a file really is: what is made beside it belongs there, not beside a link to it.
+ *
+ * @throws {Error} it is a link to nothing, or no regular file
+ */
+export function realFile (path: string): string {
+  let real
+  try {
+    real = realpathSync(path)
+  } catch (error) {
+    if (Object(error).code !== 'ENOENT') throw error
+    throw new Error('it is a symbolic link to a file that is not there', { cause: error })
+  }
+  if (!statSync(real).isFile()) throw new Error('it is no regular file')
+  return real
+}
