@@ -375,6 +375,23 @@ for (const database of databases) {
         t.match((await needLogin(there, token)).json(), { code: 'USER_NOT_FOUND' }, 'the old token does not become the new user\'s')
       })
 
+      t.test('a password that is changed meanwhile deletes nothing; a hash that is upgraded meanwhile stands in no way', async (t) => {
+        const app = await build(t)
+        const token = await tokenOf(app)
+        const { delete: deleteUser } = app.users
+        const hashes = [await app.passwords.hash('incorrect donkey charger clip'), await app.passwords.hash(bob.password)]
+        Object.assign(app.users, {
+          async delete (...args: Parameters<typeof deleteUser>) {
+            const hash = hashes.shift()
+            if (hash !== undefined) await app.users.replaceHash(1, String(await app.users.findHash(1)), hash)
+            return await deleteUser(...args)
+          }
+        })
+        t.match((await as(app, token)('DELETE', '/me', { password: bob.password })).json(), { statusCode: 401, code: 'PASSWORD_INCORRECT' })
+        t.equal((await as(app, token)('DELETE', '/me', { password: 'incorrect donkey charger clip' })).statusCode, 401, 'nor the one after it')
+        t.equal((await as(app, token)('DELETE', '/me', { password: bob.password })).statusCode, 204)
+      })
+
       t.test('the last admin cannot leave', async (t) => {
         const app = await build(t)
         const token = await tokenOf(app)

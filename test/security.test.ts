@@ -137,6 +137,19 @@ for (const database of databases) {
       t.equal(await app.accessTokens.issue({ userId: user.id, kind: 'personal', description: 'x', askingId: made.id }), undefined, 'a personal token makes none')
     })
 
+    t.test('giving and taking a role at once are both done', async (t) => {
+      const url = await database.create(t, { isShared: true })
+      const [here, there] = [await build(t, { DATABASE_URL: url }), await build(t, { DATABASE_URL: url })]
+      const admin = await asUser(here, 'admin', { roles: ['admin', 'editor'] })
+      await asUser(here, 'bob')
+      for (let i = 0; i < 20; i++) {
+        for (const role of ['editor', 'admin']) {
+          const responses = await Promise.all([as(here, admin.token)('PUT', `/users/bob/roles/${role}`), as(there, admin.token)('DELETE', `/users/bob/roles/${role}`), as(here, admin.token)('PUT', `/users/bob/roles/${role}`)])
+          t.same(responses.map(({ statusCode }) => statusCode), [204, 204, 204])
+        }
+      }
+    })
+
     t.test('routes without a body refuse one, and take an empty one of any type', async (t) => {
       const app = await build(t)
       const { user } = await asUser(app, 'bob', { roles: ['admin', 'editor'] })
@@ -314,6 +327,18 @@ t.test('PostgreSQL · a token that is made while all are being revoked is refuse
     for (const response of stolen) t.match(response.json(), { statusCode: 401, code: 'TOKEN_REVOKED' })
     t.equal(await here.store.db.$count(here.store.tables.tokens), 0)
   }
+})
+
+t.test('SQLite · a role that somebody takes, or gives, at this moment is no reason to refuse', async (t) => {
+  const [sqlite] = databases
+  const app = await buildOn(sqlite)(t)
+  const admin = await asUser(app, 'admin', { roles: ['admin', 'editor'] })
+  await asUser(app, 'bob', { roles: ['admin', 'author'] })
+  // To whoever looks afterwards the write has done nothing, as where another one has undone it.
+  await sqlite.addTrigger(app.store, 'before insert on user_roles', 'select raise(ignore)')
+  await sqlite.addTrigger(app.store, 'before delete on user_roles', 'select raise(ignore)')
+  t.equal((await as(app, admin.token)('PUT', '/users/bob/roles/editor')).statusCode, 204)
+  for (const role of ['author', 'admin']) t.equal((await as(app, admin.token)('DELETE', `/users/bob/roles/${role}`)).statusCode, 204)
 })
 
 t.test('SQLite · who revokes does not lose against another process that writes all the time', async (t) => {

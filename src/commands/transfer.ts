@@ -6,7 +6,8 @@ import type { FastifyInstance } from 'fastify'
 import { isConflict } from '../database/faults.js'
 import { linesOf } from '../lib/lines.js'
 import { openNewFile } from '../lib/new-file.js'
-import { type LatchkeyRecord, parseRecord, type RoleRecord, type UserRecord } from '../lib/records.js'
+import { type LatchkeyRecord, parseRecord, RecordError, type RoleRecord, type UserRecord } from '../lib/records.js'
+import { usernameProblem } from '../lib/usernames.js'
 import archive, { emailKeyOf, type Taken, usernameKeyOf } from '../plugins/archive.js'
 import { withCore } from './core.js'
 import { CommandError, print, say, type Terminal } from './terminal.js'
@@ -26,18 +27,23 @@ const broken = (line: number, problem: string) => new CommandError(`line ${line}
 /** Reads and checks every line before anything is written. */
 async function readImport (stream: Readable): Promise<Import> {
   const found: Import = { roles: [], users: [], lastUserId: 0 }
-  // What begins as an export has an end, which says how much there was.
+  // What begins as an export has an end, which says how much there was, and holds accounts
+  // of ours: those of before keep their names.
   let isCut = false
+  let isExport = false
   for await (const { number, text } of linesOf(stream)) {
     if (text === undefined) throw broken(number, 'it is too long, or not UTF-8')
     try {
       const record = parseRecord(text)
-      if (record.type === 'user') found.users.push({ line: number, record })
-      else if (record.type === 'role') found.roles.push({ line: number, record })
+      if (record.type === 'user') {
+        const problem = isExport ? undefined : usernameProblem(record.username)
+        if (problem !== undefined) throw new RecordError(`the username ${problem}`)
+        found.users.push({ line: number, record })
+      } else if (record.type === 'role') found.roles.push({ line: number, record })
       else if (record.type === 'end') isCut = record.users !== found.users.length || record.roles !== found.roles.length
       else {
         found.lastUserId = Math.max(found.lastUserId, record.last_user_id ?? 0)
-        isCut = true
+        isCut = isExport = true
       }
     } catch (error) {
       throw broken(number, Object(error).message)

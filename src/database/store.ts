@@ -50,8 +50,9 @@ export interface Store {
    * Runs queries in their order in one transaction: all of them or, when one fails, none.
    * Each sees what was committed before it began.
    *
-   * @param options.retryBusyMs for how long a database that is locked by another process is
-   * asked again, in milliseconds; 0 by default. Requests are served meanwhile.
+   * @param options.retryBusyMs for how long a database that is locked by another process, or
+   * that rolled the batch back because of others, is asked again, in milliseconds; 0 by
+   * default. Requests are served meanwhile.
    * @returns how many rows each query wrote
    */
   batch: (queries: Query[], options?: { retryBusyMs?: number }) => Promise<number[]>

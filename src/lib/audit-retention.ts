@@ -8,8 +8,9 @@ const dayMs = 86_400_000
 const eventsPerUserAndKind = 1_000
 /** The same for what concerns no user, such as failed logins with unknown usernames: strangers share it. */
 const eventsPerKindWithoutUser = 100_000
-/** After how many written events of a user and kind the oldest beyond that are removed. */
+/** After how many written events of a user and kind, or of no user, the oldest beyond that are removed. */
 const trimAfterWrites = 100
+const trimAfterWritesWithoutUser = 10_000
 /** For how many users and kinds written events are counted. */
 const countedPairsMax = 10_000
 
@@ -37,9 +38,10 @@ export function auditRetention ({ db, tables: { events } }: Store, { retentionDa
       const due = new Map<string, Pair>()
       for (const row of rows) {
         const pair = `${row.userId} ${row.kind}`
+        const most = row.userId === null ? trimAfterWritesWithoutUser : trimAfterWrites
         const count = (writes.get(pair) ?? 0) + 1
-        writes.set(pair, count % trimAfterWrites)
-        if (count === trimAfterWrites) due.set(pair, row)
+        writes.set(pair, count % most)
+        if (count === most) due.set(pair, row)
       }
       for (const row of due.values()) await trim(row)
     },

@@ -1,5 +1,6 @@
-import type { FastifyRequest, RouteOptions } from 'fastify'
+import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import type { ErrorClass } from './error-responses.js'
+import { RoleRequired } from './errors.js'
 import { awaitsBody } from './request-bodies.js'
 
 /** A hook that lets only some requests through; usable as preHandler and as onRequest. */
@@ -24,21 +25,30 @@ export function asGuard (hook: Guard, errors: ErrorClass[]): Guard {
   return guard
 }
 
-/** Asks guards once more, whatever they have found out about this request before. */
+/**
+ * Asks guards once more, whatever they have found out about this request before.
+ *
+ * @throws {RoleRequired} a role is gone that somebody may have looked at before
+ */
 export async function askAgain (request: FastifyRequest, guards: Guard[]): Promise<void> {
-  Object.assign(request, { currentUser: null, currentTokenId: '', currentRoles: null })
+  const { currentUser, currentRoles } = request
+  Object.assign(request, { currentTokenId: '', currentRoles: null })
   for (const guard of guards) await guard(request)
+  // What the host has added to the user stays.
+  request.currentUser = Object.assign(currentUser, request.currentUser)
+  if (currentRoles !== null && !currentRoles.every((role) => request.currentRoles.includes(role))) throw new RoleRequired()
 }
 
 /**
- * A preHandler for every route that reads a body: asks the guards again that decided before
- * it. The client chooses when its body arrives; what was revoked until then must count.
+ * A preValidation hook for every route: once the body is there, asks the guards again that
+ * decided before it. The client chooses when its body arrives; what was revoked until then
+ * must count.
  */
-export async function decideAgain (request: FastifyRequest): Promise<void> {
+export function decideAgain (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void): void {
   const guards = early.get(request)
-  if (guards === undefined) return
+  if (guards === undefined) return done()
   early.delete(request)
-  await askAgain(request, guards)
+  askAgain(request, guards).then(() => done(), done)
 }
 
 /** What the guards of a route refuse with; empty for a route without a guard. */

@@ -29,7 +29,7 @@ export interface HashGateOptions {
 export interface HashTurn {
   /** Which share of the queue it waits in: `login` by default. */
   share?: 'login' | 'signup'
-  /** The network of its client (`networkOf`): networks take turns. All jobs without one are one. */
+  /** The network of its client (`siteOf`): networks take turns. All jobs without one are one. */
   network?: string
   /** Aborted when the client is gone: it then waits no longer. */
   signal?: AbortSignal

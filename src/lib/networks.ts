@@ -41,3 +41,15 @@ export function printableAddress (address = ''): string {
   if (isIP(plain) === 0) return unreadable
   return address.length > addressMaxLength || isIP(address) === 0 ? plain : address
 }
+
+/**
+ * The largest network that one customer is given: an IPv4 address by itself, and of an IPv6
+ * address the first 48 bits (RFC 6177, section 2). Whoever shares something by network shares
+ * it by this one: of the others a single customer has thousands.
+ */
+export function siteOf (address = ''): string {
+  const network = networkOf(address)
+  if (!network.endsWith('/64')) return network
+  const [first = 0, second = 0, third = 0] = ipaddr.IPv6.parse(network.slice(0, -3)).parts
+  return `${new ipaddr.IPv6([first, second, third, 0, 0, 0, 0, 0]).toString()}/48`
+}

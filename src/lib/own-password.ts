@@ -1,11 +1,11 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { clientGone } from './client-gone.js'
 import type { HashTurn } from './hash-gate.js'
-import { networkOf } from './networks.js'
+import { networkOf, siteOf } from './networks.js'
 
 /** A turn at the hash gate, for whoever asks. */
 export function turnOf (request: FastifyRequest, reply: FastifyReply): HashTurn {
-  return { network: networkOf(request.ip), signal: clientGone(reply) }
+  return { network: siteOf(request.ip), signal: clientGone(reply) }
 }
 
 /**

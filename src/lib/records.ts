@@ -7,7 +7,7 @@ import { emailProblem } from './emails.js'
 import { parseHash } from './password-hashes.js'
 import { roleNameProblem } from './roles.js'
 import { tokensPerUser } from './token-limits.js'
-import { usernameProblem } from './usernames.js'
+import { existingUsernameProblem } from './usernames.js'
 
 // What an installation is made of, one JSON object a line (https://github.com/ndjson/ndjson-spec):
 // what `latchkey export` writes and `latchkey import` reads.
@@ -118,7 +118,7 @@ function checkToken ({ id, description, created_at: createdAt, expires_at: expir
 
 function checkUser (user: UserRecord): UserRecord {
   const { id, username, email = null, password_hash: hash, roles = [], tokens = [] } = user
-  refuse(username === '' ? 'is empty' : usernameProblem(username), 'the username')
+  refuse(username === '' ? 'is empty' : existingUsernameProblem(username), 'the username')
   if (email !== null) refuse(emailProblem(email), 'the email')
   if (parseHash(hash) === undefined) throw new RecordError('the password_hash must be one of argon2 or bcrypt that costs no more than a login may')
   if (new Set(roles).size < roles.length) throw new RecordError('a role is there twice')

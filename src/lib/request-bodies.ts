@@ -9,10 +9,14 @@ export function canHaveBody (method: string | string[]): boolean {
   return [method].flat().some((name) => !bodylessMethods.has(name.toUpperCase()))
 }
 
-/** Whether a request has a body that is yet to be read (RFC 9112, section 6.3). */
-export function awaitsBody ({ body, method, headers }: FastifyRequest): boolean {
-  if (body !== undefined || bodylessMethods.has(method)) return false
-  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
+/**
+ * Whether a request has a body that is yet to be read (RFC 9112, section 6.3). HTTP/2 need not
+ * say so: there it can have one (RFC 9113, section 8.1).
+ */
+export function awaitsBody ({ body, method, headers, raw }: FastifyRequest): boolean {
+  if (body !== undefined) return false
+  if (headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0) return true
+  return raw.httpVersionMajor > 1 && !bodylessMethods.has(method)
 }
 
 /** Whether a route asks for a body: those that do say which. */

@@ -4,7 +4,7 @@ import type { Query, Store } from '../database/store.js'
 /** How coarse `last_used_at` is: at most one write a token in this time. */
 const lastUsedGrainMs = 300_000
 /** How many uses one statement writes: for each of its rows it looks through all of them. */
-const usesPerStatement = 100
+const usesPerStatement = 250
 
 /** When tokens were used last: noted by requests, and written some time later, so that no request waits for it. */
 export function tokenUses ({ batch, db, tables: { tokens } }: Store, now: () => number) {
@@ -28,12 +28,13 @@ export function tokenUses ({ batch, db, tables: { tokens } }: Store, now: () => 
 
     /** Writes the noted uses down, each with its own time. Until they are there, they stay noted. */
     async write (): Promise<void> {
-      // In one order on every server, so that two of them cannot wait for each other's rows.
-      const all = [...uses].sort()
-      const statements = Array.from({ length: Math.ceil(all.length / usesPerStatement) }, (_, i) => writing(all.slice(i * usesPerStatement, (i + 1) * usesPerStatement)))
-      if (all.length === 0) return
-      await batch(statements)
-      for (const [id] of all) uses.delete(id)
+      const all = [...uses]
+      for (let i = 0; i < all.length; i += usesPerStatement) {
+        const some = all.slice(i, i + usesPerStatement)
+        // A transaction each: whoever revokes tokens then waits for one statement at the most.
+        await batch([writing(some)])
+        for (const [id] of some) uses.delete(id)
+      }
     }
   }
 }

@@ -10,7 +10,7 @@ export const usernamePattern = '^(?:[A-Za-z0-9_@+]|\\.[A-Za-z0-9_@+-]|\\.\\.[A-Z
 const characters = /^[A-Za-z0-9_.@+-]+$/
 
 /** What is wrong with a username that an account may have from before there were more rules for new ones. */
-function existingUsernameProblem (username: string): string | undefined {
+export function existingUsernameProblem (username: string): string | undefined {
   if (username.length > usernameMaxLength) return `must not be longer than ${usernameMaxLength} characters`
   if (!characters.test(username)) return 'may only contain ASCII letters, digits and _ . @ + -'
 }

@@ -2,7 +2,6 @@ import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { asExpectedError } from '../database/faults.js'
 import { asGuard, decideAgain, type Guard, refusalsOf } from '../lib/guards.js'
-import { canHaveBody } from '../lib/request-bodies.js'
 import { AuthorizationMissing, ServiceUnavailable, TokenClaimsInvalid, TokenExpired, TokenInvalid, TokenRevoked, UserNotFound } from '../lib/errors.js'
 import type { VerifiedToken } from './jwt.js'
 import type { TokenOwner } from './tokens.js'
@@ -92,9 +91,10 @@ const plugin: FastifyPluginAsync<{ securityScheme?: string }> = async (app, { se
     request.currentRoles = roles
   }), authenticateErrors))
 
+  app.addHook('preValidation', decideAgain)
+
   // A guarded route cannot be undocumented: what is enforced is what is written down.
   app.addHook('onRoute', (route) => {
-    if (canHaveBody(route.method)) route.preHandler = [decideAgain, route.preHandler ?? []].flat()
     const refusals = refusalsOf(route)
     if (refusals.length === 0) return
     if (securityScheme !== undefined) route.schema = { security: [{ [securityScheme]: [] }], ...route.schema }

@@ -7,6 +7,7 @@ import { causeOf } from '../lib/causes.js'
 import { type ErrorClass, type ExpectedError, ErrorBody, errorBody, errorResponses, ValidationErrorBody } from '../lib/error-responses.js'
 import { noteFailure } from '../lib/failures.js'
 import { BodyMalformed, BodyTooLarge, BodyUnexpected, ExpectationFailed, HeadersTooLarge, InternalServerError, MediaTypeUnsupported, Overloaded, RequestMalformed, RequestTimeout, RouteNotFound, ServiceUnavailable, ValidationFailed } from '../lib/errors.js'
+import { isUnambiguous } from '../lib/host-header.js'
 import { asksForBody, canHaveBody } from '../lib/request-bodies.js'
 
 declare module 'fastify' {
@@ -72,7 +73,8 @@ const bareHeaders = {
 
 /** Answers requests that Fastify cannot route, such as a malformed URL: its `frameworkErrors`. */
 export function frameworkErrorHandler (thrown: unknown, request: FastifyRequest, reply: FastifyReply): void {
-  replyWithError(thrown, request, reply.headers(bareHeaders))
+  if (isUnambiguous(request.raw)) replyWithError(thrown, request, reply.headers(bareHeaders))
+  else replyWithError(new RequestMalformed(), request, reply.headers({ ...bareHeaders, connection: 'close' }))
   // It has no hooks.
   request.log.info({ req: request, res: reply }, 'request completed')
 }

@@ -1,22 +1,7 @@
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import { RequestMalformed } from '../lib/errors.js'
-
-// RFC 3986, section 3.2.2, and a port; the comma, which a registered name can have, would
-// make one host of two.
-const authority = /^[\w.~!$&'()*+;=%:[\]-]*$/
-
-/** Whether a request names its host as HTTP asks: HTTP/1.1 once, HTTP/1.0 at most once, in either nothing that is no host. */
-function namesOneHost (httpVersion: string, rawHeaders: string[]): boolean {
-  let host: string | undefined
-  for (let i = 0; i < rawHeaders.length; i += 2) {
-    const name = rawHeaders[i]
-    if (name?.length !== 4 || name.toLowerCase() !== 'host') continue
-    if (host !== undefined) return false
-    host = rawHeaders[i + 1]
-  }
-  return host === undefined ? httpVersion === '1.0' : authority.test(host)
-}
+import { isUnambiguous } from '../lib/host-header.js'
 
 /**
  * Refuses what Node lets pass, or refuses without a body: requests of another version than
@@ -26,8 +11,7 @@ function namesOneHost (httpVersion: string, rawHeaders: string[]): boolean {
  */
 const plugin: FastifyPluginAsync = async (app) => {
   app.addHook('onRequest', (request, reply, done) => {
-    const { httpVersion, httpVersionMajor, rawHeaders } = request.raw
-    if (httpVersionMajor === 1 && namesOneHost(httpVersion, rawHeaders)) return done()
+    if (isUnambiguous(request.raw)) return done()
     // What follows on this connection may be meant for another.
     reply.header('connection', 'close')
     done(new RequestMalformed())

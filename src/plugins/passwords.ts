@@ -3,7 +3,7 @@ import { hash, verify } from '@node-rs/argon2'
 import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { defaultHashConcurrency, defaultHashDeadlineMs, defaultHashQueue, type HashGateCounts, hashGate, type HashTurn } from '../lib/hash-gate.js'
-import { networkOf } from '../lib/networks.js'
+import { siteOf } from '../lib/networks.js'
 import { bcryptPasswordBytes, type HashParameters, parseHash, recommendedParameters } from '../lib/password-hashes.js'
 import { canonicalPassword, passwordMaxUnits } from '../lib/password-rules.js'
 
@@ -102,7 +102,7 @@ const plugin: FastifyPluginAsync<PasswordsOptions> = async (app, { hashParameter
         stored.parameters.parallelism !== hashParameters.parallelism
     },
 
-    refuseWhenFull: (share) => async (request) => gate.refuseWhenFull(share, networkOf(request.ip)),
+    refuseWhenFull: (share) => async (request) => gate.refuseWhenFull(share, siteOf(request.ip)),
 
     onWait (next) {
       listener = next

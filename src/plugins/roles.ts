@@ -100,7 +100,8 @@ function rolesRepository (store: Store) {
     async grant (userId: number, roleName: string, actor?: Actor): Promise<boolean> {
       const row = db.select({ userId: users.id, roleName: sql<string>`${sql.param(roleName, userRoles.roleName)}`.as('role_name') }).from(users).where(and(eq(users.id, userId), isStillAdmin(actor)))
       try {
-        await store.batch([...locks(actor), db.insert(userRoles).select(row).onConflictDoNothing()])
+        const written = await store.batch([...locks(actor), db.insert(userRoles).select(row).onConflictDoNothing()])
+        if (written.at(-1) !== 0) return true
       } catch (error) {
         if (isForeignKeyViolation(error)) return false
         throw error
@@ -116,8 +117,14 @@ function rolesRepository (store: Store) {
       const others = db.select({ userId: userRoles.userId }).from(userRoles)
         .where(and(eq(userRoles.roleName, adminRole), ne(userRoles.userId, userId)))
       const isAllowed = and(roleName === adminRole ? exists(others) : undefined, isStillAdmin(actor))
-      await store.batch([...locks(actor), db.delete(userRoles).where(and(isThis(userId, roleName), isAllowed))], { retryBusyMs: revocationRetryMs })
-      return !(await isGranted(userId, roleName))
+      const written = await store.batch([...locks(actor), db.delete(userRoles).where(and(isThis(userId, roleName), isAllowed))], { retryBusyMs: revocationRetryMs })
+      return written.at(-1) !== 0 || !(await isGranted(userId, roleName))
+    },
+
+    /** Whether a user is the only one with `admin`. */
+    async isLastAdmin (userId: number): Promise<boolean> {
+      const admins = await db.select({ userId: userRoles.userId }).from(userRoles).where(eq(userRoles.roleName, adminRole)).limit(2)
+      return admins.length === 1 && admins[0]?.userId === userId
     }
   }
 }

@@ -94,8 +94,13 @@ declare module 'fastify' {
   }
 }
 
-/** Whether a request was refused for what its body is. */
+/**
+ * Whether a request was refused for what its body is. Only JSON counts: a page of another
+ * origin can send anything else from its visitors' addresses without asking first
+ * (https://fetch.spec.whatwg.org/#cors-safelisted-request-header), to lock them out.
+ */
 function isMalformed (request: FastifyRequest): boolean {
+  if (!/^application\/json\b/i.test(request.headers['content-type'] ?? '')) return false
   const failure = failureOf(request)
   return [BodyMalformed, BodyTooLarge, MediaTypeUnsupported, ValidationFailed].some((Malformed) => failure instanceof Malformed)
 }

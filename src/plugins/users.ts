@@ -37,6 +37,11 @@ function usersRepository (store: Store, now: () => number) {
   const hash = { passwordHash: users.passwordHash }
   const hashOf = store.prepareLookup('password_hash', hash, db.select(hash).from(users).where(eq(users.id, sql.placeholder('id'))))
 
+  /** Whether the token that asks is active still. Where the operator asks there is none. */
+  const isActive = (userId: number, tokenId: string | undefined) => tokenId === undefined
+    ? undefined
+    : exists(db.select({ id: tokens.id }).from(tokens).where(and(eq(tokens.id, tokenId), eq(tokens.userId, userId))))
+
   return {
     /** Makes an account; `undefined` when the username or the email is taken. */
     async create ({ username, email, passwordHash }: NewUser): Promise<User | undefined> {
@@ -85,8 +90,8 @@ function usersRepository (store: Store, now: () => number) {
      * Replaces the password and takes the user's tokens back, both or neither.
      *
      * @param options.oldHash what was verified; undefined: whatever it was
-     * @param options.keptTokenId the token that stays; undefined: none
-     * @returns false, and nothing happens, when the hash is another than `oldHash` by now
+     * @param options.keptTokenId the token that asks, and stays; undefined where the operator does: none stays
+     * @returns false, and nothing happens, when the hash is another than `oldHash`, or the token that asks is gone by now
      */
     async replacePassword (id: number, newHash: string, { oldHash, keptTokenId }: { oldHash?: string, keptTokenId?: string } = {}): Promise<boolean> {
       const isReplaced = exists(db.select({ id: users.id }).from(users).where(and(eq(users.id, id), eq(users.passwordHash, newHash))))
@@ -94,7 +99,7 @@ function usersRepository (store: Store, now: () => number) {
         ...store.lockUser(id),
         db.update(users)
           .set({ passwordHash: newHash, updatedAt: new Date(now()) })
-          .where(and(eq(users.id, id), oldHash === undefined ? undefined : eq(users.passwordHash, oldHash))),
+          .where(and(eq(users.id, id), oldHash === undefined ? undefined : eq(users.passwordHash, oldHash), isActive(id, keptTokenId))),
         db.delete(tokens).where(and(eq(tokens.userId, id), keptTokenId === undefined ? undefined : ne(tokens.id, keptTokenId), isReplaced))
       ], { retryBusyMs: revocationRetryMs })
       return written.at(-2) !== 0
@@ -129,14 +134,26 @@ function usersRepository (store: Store, now: () => number) {
       await db.delete(users)
     },
 
-    /** Deletes an account and all that hangs on it; false, and nothing happens, when it is the last admin. */
-    async delete (id: number): Promise<boolean> {
+    /**
+     * Deletes an account and all that hangs on it.
+     *
+     * @param asked.verifiedHash the hash that its password was verified with
+     * @param asked.tokenId the token that asks; both are undefined where the operator deletes
+     * @returns false, and nothing happens, when it is the last admin, or the hash is another or the token gone by now
+     */
+    async delete (id: number, { verifiedHash, tokenId }: { verifiedHash?: string, tokenId?: string } = {}): Promise<boolean> {
       const admin = (whose: SQL) => exists(db.select({ id: userRoles.userId }).from(userRoles).where(and(eq(userRoles.roleName, adminRole), whose)))
-      await store.batch([
+      const written = await store.batch([
         lockAdmins(store),
-        db.delete(users).where(and(eq(users.id, id), or(not(admin(eq(userRoles.userId, id))), admin(ne(userRoles.userId, id)))))
+        ...store.lockUser(id),
+        db.delete(users).where(and(
+          eq(users.id, id),
+          isActive(id, tokenId),
+          verifiedHash === undefined ? undefined : eq(users.passwordHash, verifiedHash),
+          or(not(admin(eq(userRoles.userId, id))), admin(ne(userRoles.userId, id)))
+        ))
       ], { retryBusyMs: revocationRetryMs })
-      return (await db.select({ id: users.id }).from(users).where(eq(users.id, id))).length === 0
+      return written.at(-1) !== 0 || (await db.select({ id: users.id }).from(users).where(eq(users.id, id))).length === 0
     }
   }
 }

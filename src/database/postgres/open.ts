@@ -77,6 +77,21 @@ async function runBatch (pool: pg.Pool, queries: Query[]): Promise<number[]> {
   }
 }
 
+/** Whether a transaction was rolled back because of others, and can be tried again: serialization failure, deadlock. */
+const isRolledBack = (error: unknown) => ['40001', '40P01'].includes(String(Object(error).code))
+
+/** Tries a batch again that was rolled back because of others. */
+async function retryWhenRolledBack<Result> (forMs: number, run: () => Promise<Result>): Promise<Result> {
+  const giveUpAt = Date.now() + forMs
+  for (;;) {
+    try {
+      return await run()
+    } catch (error) {
+      if (!isRolledBack(error) || Date.now() >= giveUpAt) throw error
+    }
+  }
+}
+
 /**
  * Opens (and migrates) a PostgreSQL database. The URL is libpq's: `sslmode`,
  * `sslrootcert`, `application_name` and `host` (of a Unix socket) are understood.
@@ -127,7 +142,7 @@ export async function openPostgres (url: string, { mustExist = false, poolSize =
         return row
       }
     },
-    batch: (queries) => runBatch(pool, queries),
+    batch: (queries, { retryBusyMs = 0 } = {}) => retryWhenRolledBack(retryBusyMs, () => runBatch(pool, queries)),
     lockUser: (userId) => [{ toSQL: () => ({ sql: 'select id from latchkey.users where id = $1 for update', params: [userId] }) }],
     async lastUserId () {
       const { rows: [row] } = await pool.query('select case when is_called then last_value else 0 end as id from latchkey.users_id_seq')

@@ -4,6 +4,7 @@ import type { HashTurn } from '../../lib/hash-gate.js'
 import { ref } from '../../lib/ref.js'
 import { LastAdmin, Overloaded, PasswordIncorrect, TooManyAttempts } from '../../lib/errors.js'
 import type { EventOutcome } from '../../lib/events.js'
+import { askAgain } from '../../lib/guards.js'
 import { networkOf } from '../../lib/networks.js'
 import { isOwnPassword, turnOf } from '../../lib/own-password.js'
 import { refusePersonalPassword } from './personal-password.js'
@@ -11,11 +12,11 @@ import { AccountBody, AccountDeletion, PasswordChange } from './schemas.js'
 import { userBody } from './user-body.js'
 
 const me: FastifyPluginAsyncTypebox = async (app) => {
-  /** Replaces the verified password; a login may have upgraded its hash meanwhile, which changes nothing of what was verified. */
-  async function replacePassword (id: number, hash: string, newHash: string, keptTokenId: string, password: string, turn: HashTurn): Promise<boolean> {
-    if (await app.users.replacePassword(id, newHash, { oldHash: hash, keptTokenId })) return true
+  /** Acts on a password that was verified, while its hash is that one; a login may have upgraded it meanwhile, which changes nothing of what was verified. */
+  async function actOnVerified (id: number, hash: string, password: string, turn: HashTurn, act: (hash: string) => Promise<boolean>): Promise<boolean> {
+    if (await act(hash)) return true
     const present = await app.users.findHash(id)
-    return await app.passwords.verify(present, password, turn) && app.users.replacePassword(id, newHash, { oldHash: present, keptTokenId })
+    return present !== undefined && present !== hash && await app.passwords.verify(present, password, turn) && act(present)
   }
 
   app.get('/me', {
@@ -55,7 +56,9 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
     const newHash = await app.passwords.hash(body.new_password, { ...turn, isContinued: true })
 
     // A login that verified the old password, and whose token is not there yet, looks at the password once more.
-    if (!(await replacePassword(currentUser.id, hash, newHash, currentTokenId, body.current_password, { ...turn, isContinued: true }))) {
+    const replace = (oldHash: string) => app.users.replacePassword(currentUser.id, newHash, { oldHash, keptTokenId: currentTokenId })
+    if (!(await actOnVerified(currentUser.id, hash, body.current_password, { ...turn, isContinued: true }, replace))) {
+      await askAgain(request, [app.authenticate])
       note('password_changed_meanwhile')
       throw new PasswordIncorrect()
     }
@@ -79,13 +82,21 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
       response: { 204: Type.Null({ description: 'The account was deleted.' }) }
     }
   }, async (request, reply) => {
-    const { currentUser } = request
+    const { currentUser, currentTokenId } = request
     const note = (outcome: EventOutcome) => app.events.note({ kind: 'deletion', outcome, userId: currentUser.id }, request)
-    if (!(await isOwnPassword(app, request, await app.users.findHash(currentUser.id), request.body.password, turnOf(request, reply)))) {
+    const { body: { password } } = request
+    const turn = turnOf(request, reply)
+    const hash = await app.users.findHash(currentUser.id)
+    if (!(await isOwnPassword(app, request, hash, password, turn)) || hash === undefined) {
       note('password_incorrect')
       throw new PasswordIncorrect()
     }
-    if (!(await app.users.delete(currentUser.id))) throw new LastAdmin()
+    if (!(await actOnVerified(currentUser.id, hash, password, { ...turn, isContinued: true }, (verifiedHash) => app.users.delete(currentUser.id, { verifiedHash, tokenId: currentTokenId })))) {
+      await askAgain(request, [app.authenticate])
+      if (await app.roles.isLastAdmin(currentUser.id)) throw new LastAdmin()
+      note('password_changed_meanwhile')
+      throw new PasswordIncorrect()
+    }
     note('success')
     reply.code(204)
     return null

@@ -48,7 +48,8 @@ const assign: FastifyPluginAsyncTypebox = async (app) => {
     const { id } = await lookUp(app, username, name)
     if (!(await app.roles.grant(id, name, actorOf(request)))) {
       await askAgain(request, [onlyAdmins])
-      throw new RoleNotFound()
+      // Where both are still there, the user had the role, and somebody takes it at this moment.
+      await lookUp(app, username, name)
     }
     app.events.note({ kind: 'role_change', userId: id, actorId: request.currentUser.id, detail: `granted ${name}` }, request)
     reply.code(204)
@@ -71,7 +72,8 @@ const assign: FastifyPluginAsyncTypebox = async (app) => {
     const { id } = await lookUp(app, username, name)
     if (!(await app.roles.revoke(id, name, actorOf(request)))) {
       await askAgain(request, [onlyAdmins])
-      throw new LastAdmin()
+      // Otherwise somebody gives the role again at this moment.
+      if (name === adminRole && await app.roles.isLastAdmin(id)) throw new LastAdmin()
     }
     app.events.note({ kind: 'role_change', userId: id, actorId: request.currentUser.id, detail: `revoked ${name}` }, request)
     reply.code(204)

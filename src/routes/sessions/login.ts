@@ -5,7 +5,7 @@ import { clientGone } from '../../lib/client-gone.js'
 import { describeUserAgent } from '../../lib/descriptions.js'
 import { Overloaded, PasswordIncorrect, ServiceUnavailable, TooManyAttempts } from '../../lib/errors.js'
 import type { EventOutcome } from '../../lib/events.js'
-import { networkOf } from '../../lib/networks.js'
+import { networkOf, siteOf } from '../../lib/networks.js'
 import { ref } from '../../lib/ref.js'
 import { CredentialsIncorrect, UsernameUnknown } from './errors.js'
 import { LoginRequest, LoginResponse } from './schemas.js'
@@ -37,8 +37,8 @@ const login: FastifyPluginAsyncTypebox<{ loginErrors: 'detailed' | 'uniform' }> 
     }
   }, async (request, reply) => {
     const { username, password } = request.body
-    const network = networkOf(request.ip)
-    const credentials = await app.users.findCredentials(username, network)
+    const network = siteOf(request.ip)
+    const credentials = await app.users.findCredentials(username, networkOf(request.ip))
     const userId = credentials?.id
     if (userId !== undefined) app.throttle.refuseAccount(request, userId)
     let hashStartedMs = performance.now()
