@@ -13,10 +13,11 @@ const sink = logSink(process.stdout.fd)
 process.on('exit', sink.flushSync)
 
 async function serve (): Promise<void> {
-  const { config, isSecretKeyNew } = loadEnvironment(process.env)
+  const { config, isSecretKeyNew, warnings } = loadEnvironment(process.env)
   // People read colours, programs read JSON.
   const logStream = process.stdout.isTTY ? (await import('pino-pretty')).default({ sync: true }) : sink
   const app = await buildApp(config, { logStream })
+  for (const warning of warnings) app.log.warn(warning)
   if (isSecretKeyNew) {
     const others = config.databaseUrl.startsWith('sqlite:') ? '' : ': every other server on this database needs the same'
     app.log.info(`there was no SECRET_KEY: a new one was made and kept in .env${others}`)

@@ -147,21 +147,20 @@ for (const database of databases) {
       const app = await build(t, settings)
       const { users } = app.store.tables
       const add = (username: string) => app.store.db.insert(users).values({ username, usernameKey: username, passwordHash: '', createdAt: new Date(), updatedAt: new Date() })
-      await Promise.all(['--help', '-h', '--version', '--'].map(add))
+      await Promise.all(['--help', '-h', '--'].map(add))
       await app.roles.create({ name: 'editor', description: 'x' })
-      for (const name of ['--help', '-h', '--version', '--']) {
-        for (const [args, out, input] of [
-          [['user', 'show', '--json', '--', name], `"username":"${name}"`],
-          [['user', 'set-password', '--password-stdin', '--', name], `user ${name} has another password`, password],
-          [['user', 'logout', '--', name], `user ${name} is logged out everywhere`],
-          [['user', 'unlock', '--', name], `user ${name} has no failed logins`],
-          [['role', 'grant', '--', name, 'editor'], `user ${name} has the role editor`],
-          [['role', 'revoke', '--', name, 'editor'], `user ${name} does not have the role editor`],
-          [['token', 'create', '--description', 'x', '--', name], /^\S+\.\S+\.\S+\n$/],
-          [['events', `--user=${name}`], name],
-          [['user', 'delete', '--', name], `user ${name} was deleted`]
-        ] as const) t.match(await latchkey([...args], input), { code: 0, out, err: '' }, args.join(' '))
-      }
+      for (const name of ['-h', '--']) t.match(await latchkey(['user', 'delete', '--', name]), { code: 0, out: `user ${name} was deleted` })
+      for (const [args, out, input] of [
+        [['user', 'show', '--json', '--', '--help'], '"username":"--help"'],
+        [['user', 'set-password', '--password-stdin', '--', '--help'], 'user --help has another password', password],
+        [['user', 'logout', '--', '--help'], 'user --help is logged out everywhere'],
+        [['user', 'unlock', '--', '--help'], 'user --help has no failed logins'],
+        [['role', 'grant', '--', '--help', 'editor'], 'user --help has the role editor'],
+        [['role', 'revoke', '--', '--help', 'editor'], 'user --help does not have the role editor'],
+        [['token', 'create', '--description', 'x', '--', '--help'], /^\S+\.\S+\.\S+\n$/],
+        [['events', '--user=--help'], '--help'],
+        [['user', 'delete', '--', '--help'], 'user --help was deleted']
+      ] as const) t.match(await latchkey([...args], input), { code: 0, out, err: '' }, args.join(' '))
       refused(t, await latchkey(['role', 'create', '--description', 'x', '--', '--help']), 'the name of the role may only contain')
       refused(t, await latchkey(['role', 'delete', '--', '--help']), 'there is no role --help')
       t.match(await latchkey(['user', 'show', '--', 'bob', '--help']), { code: 2, out: '' }, 'one name too many')
@@ -221,6 +220,11 @@ t.test('what cannot be done is one clear line', async (t) => {
   refused(t, await keyless.latchkey(['token', 'create', 'bob', '--description', 'x']), 'SECRET_KEY is not set: the server has another one')
   t.notOk(existsSync(dotEnv))
   refused(t, await commandLine(t, { PORT: 'http', SIGNUP: 'maybe' }).latchkey(['migrate']), /PORT must be .*; SIGNUP must be/)
+
+  const readable = commandLine(t)
+  const readableDotEnv = join(readable.folder, '.env')
+  writeFileSync(readableDotEnv, `SECRET_KEY=${secretKey}\n`, { mode: 0o644 })
+  t.same(await readable.latchkey(['migrate']), { code: 0, out: 'the database is up to date\n', err: `latchkey: warning: ${readableDotEnv} has SECRET_KEY in it, and other users of this machine can get at it: chmod 600 ${readableDotEnv}\n` })
 
   const locked = commandLine(t)
   await locked.latchkey(['migrate'])

@@ -2,13 +2,14 @@ import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { availableParallelism } from 'node:os'
-import { chmodSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import fs, { chmodSync, chownSync, closeSync, existsSync, lchownSync, linkSync, lstatSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { syncBuiltinESMExports } from 'node:module'
+import { dirname, join } from 'node:path'
 import t from 'tap'
 import { ConfigError, loadConfig } from '../src/config.js'
 import { loadEnvironment } from '../src/environment.js'
 import { createSecretKey } from '../src/lib/secret-keys.js'
-import { secretKey, temporaryFolder } from './helper.js'
+import { asStranger, isRoot, secretKey, stranger, temporaryFolder } from './helper.js'
 
 function problemsOf (env: Record<string, string>): string[] {
   try {
@@ -255,6 +256,122 @@ t.test('loadEnvironment', async (t) => {
   t.test('where .env cannot be written the start is refused, with the reason and the way out', async (t) => {
     const path = join(temporaryFolder(t), 'no-such-folder', '.env')
     t.throws(() => loadEnvironment({}, path), { name: 'ConfigError', message: /SECRET_KEY is not set.*ENOENT.*set SECRET_KEY in the environment/ })
+  })
+
+  t.test('whoever has .env open before it gets a key does not receive the key', async (t) => {
+    const path = join(temporaryFolder(t), '.env')
+    writeFileSync(path, 'PORT=4000\n')
+    chmodSync(path, 0o644)
+    const [reader, hardLink] = [openSync(path, 'r+'), `${path}-2`]
+    t.teardown(() => closeSync(reader))
+    linkSync(path, hardLink)
+    const { config } = loadEnvironment({}, path)
+    t.match(readFileSync(path, 'utf8'), `PORT=4000\n# Signs every token. Keep it secret; whoever has it can be anybody.\nSECRET_KEY=${config.secretKey}\n`)
+    t.equal(readFileSync(reader, 'utf8'), 'PORT=4000\n')
+    t.equal(readFileSync(hardLink, 'utf8'), 'PORT=4000\n')
+    t.equal(statSync(path).mode & 0o777, 0o600)
+    t.same(readdirSync(dirname(path)).sort(), ['.env', '.env-2'], 'and nothing else is left')
+  })
+
+  t.test('what is in .env stays, byte for byte', async (t) => {
+    const path = join(temporaryFolder(t), '.env')
+    const before = Buffer.concat([Buffer.from('\ufeff# caf'), Buffer.from([0xe9]), Buffer.from('\r\nPORT=4000')])
+    writeFileSync(path, before)
+    const { config } = loadEnvironment({}, path)
+    t.same(readFileSync(path).subarray(0, before.length), before)
+    t.match(loadEnvironment({}, path).config, { secretKey: config.secretKey, port: 4000 })
+  })
+
+  t.test('a .env behind a link is replaced where it is', async (t) => {
+    const [here, there] = [temporaryFolder(t), temporaryFolder(t)]
+    const [link, path] = [join(here, '.env'), join(there, 'latchkey.env')]
+    writeFileSync(path, 'PORT=4000\n')
+    symlinkSync(path, link)
+    const { config } = loadEnvironment({}, link)
+    t.ok(lstatSync(link).isSymbolicLink())
+    t.match(readFileSync(path, 'utf8'), `SECRET_KEY=${config.secretKey}\n`)
+    t.same([readdirSync(here), readdirSync(there)], [['.env'], ['latchkey.env']])
+  })
+
+  t.test('no key is kept where a link leads nowhere, in a folder that everybody can write to, or in what is no file', async (t) => {
+    const refused = (path: string, reason: RegExp) => {
+      t.throws(() => loadEnvironment({}, path), { name: 'ConfigError', message: new RegExp(`^SECRET_KEY is not set, and a new one cannot be kept in \\S+ \\(.*${reason.source}.*\\): set SECRET_KEY in the environment`) })
+    }
+    const folder = temporaryFolder(t)
+    symlinkSync(join(folder, 'victim'), join(folder, '.env'))
+    refused(join(folder, '.env'), /it is a symbolic link to a file that is not there/)
+    t.same(readdirSync(folder), ['.env'])
+    refused('/dev/null', /it is no regular file/)
+
+    const open = temporaryFolder(t)
+    chmodSync(open, 0o777)
+    refused(join(open, '.env'), /the folder \S+ can be written to by everybody/)
+    writeFileSync(join(open, '.env'), 'PORT=4000\n')
+    symlinkSync(join(open, '.env'), join(folder, 'link'))
+    refused(join(folder, 'link'), /the folder \S+ can be written to by everybody/)
+    t.same(readdirSync(open), ['.env'])
+    t.equal(readFileSync(join(open, '.env'), 'utf8'), 'PORT=4000\n')
+  })
+
+  t.test('of a key that cannot be kept nothing is left', async (t) => {
+    const path = join(temporaryFolder(t), '.env')
+    writeFileSync(path, 'PORT=4000\n')
+    const { fsyncSync } = fs
+    const set = (replaced: object) => {
+      Object.assign(fs, replaced)
+      syncBuiltinESMExports()
+    }
+    t.teardown(() => set({ fsyncSync }))
+    set({ fsyncSync: () => { throw new Error('EIO: i/o error, fsync') } })
+    t.throws(() => loadEnvironment({}, path), { name: 'ConfigError', message: /cannot be kept in \S+ \(EIO: i\/o error, fsync\)/ })
+    t.same(readdirSync(dirname(path)), ['.env'])
+    t.equal(readFileSync(path, 'utf8'), 'PORT=4000\n')
+  })
+
+  t.test('root keeps the owner of .env; nobody else replaces what is not theirs, or follows a link of somebody else', { skip: isRoot ? false : 'only root can be somebody else' }, async (t) => {
+    const folder = temporaryFolder(t)
+    const path = join(folder, '.env')
+    writeFileSync(path, 'PORT=4000\n')
+    chownSync(path, stranger, stranger)
+    loadEnvironment({}, path)
+    t.match(statSync(path), { uid: stranger, mode: 0o100600 })
+
+    const link = join(folder, 'link')
+    writeFileSync(path, 'PORT=4000\n')
+    symlinkSync(path, link)
+    lchownSync(link, stranger, stranger)
+    t.throws(() => loadEnvironment({}, link), { name: 'ConfigError', message: /\(the symbolic link belongs to another user\)/ }, 'not even root')
+    t.equal(readFileSync(path, 'utf8'), 'PORT=4000\n')
+
+    chownSync(folder, stranger, stranger)
+    chownSync(path, 65_533, 65_533)
+    for (const mode of [0o666, 0o644]) {
+      chmodSync(path, mode)
+      await asStranger(() => { t.throws(() => loadEnvironment({}, path), { name: 'ConfigError', message: /\(it belongs to another user\)/ }) })
+      t.equal(readFileSync(path, 'utf8'), 'PORT=4000\n')
+    }
+    chownSync(folder, 65_533, 65_533)
+    chmodSync(folder, 0o1777)
+    await asStranger(() => { t.throws(() => loadEnvironment({}, join(folder, '.other')), { name: 'ConfigError', message: /the folder \S+ belongs to another user/ }) })
+  })
+
+  t.test('a .env with secrets in it that others can read is warned of', async (t) => {
+    const path = join(temporaryFolder(t), '.env')
+    const warningsFor = (content: string, mode: number) => {
+      writeFileSync(path, content)
+      chmodSync(path, mode)
+      return loadEnvironment({ SECRET_KEY: secretKey, DATABASE_URL: 'sqlite://' }, path).warnings
+    }
+    t.same(warningsFor(`SECRET_KEY=${secretKey}\nPORT=4000\nDATABASE_URL=postgres://bob:secret@localhost/latchkey\n`, 0o644), [`${path} has SECRET_KEY and DATABASE_URL in it, and other users of this machine can get at them: chmod 600 ${path}`])
+    for (const mode of [0o640, 0o604, 0o620, 0o602]) t.match(warningsFor(`SECRET_KEY_PREVIOUS=${secretKey}`, mode), [/has SECRET_KEY_PREVIOUS in it, and other users of this machine can get at it:/])
+    for (const mode of [0o600, 0o400]) t.same(warningsFor(`SECRET_KEY=${secretKey}`, mode), [])
+    t.same(warningsFor('PORT=4000\n# SECRET_KEY=\nDATABASE_URL=\n', 0o644), [], 'there is nothing to hide')
+
+    writeFileSync(path, 'PORT=4000\n')
+    t.same(loadEnvironment({}, path).warnings, [], 'with a new key in it nobody else can read it')
+    rmSync(path)
+    t.same(loadEnvironment({ SECRET_KEY: secretKey }, path).warnings, [])
+    t.same(loadEnvironment({}, path, { keepsKey: false }).warnings, [])
   })
 
   t.test('the key of a process that was faster counts; one that never lets go is named', async (t) => {

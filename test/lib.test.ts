@@ -15,7 +15,7 @@ import { canonicalEmail, emailProblem } from '../src/lib/emails.js'
 import { linesOf } from '../src/lib/lines.js'
 import { logSink } from '../src/lib/log-sink.js'
 import { loggerOptions } from '../src/lib/logger-options.js'
-import { folderProblem } from '../src/lib/new-file.js'
+import { folderProblem, linkProblem, replacementProblem } from '../src/lib/new-file.js'
 import { parseHash, recommendedParameters } from '../src/lib/password-hashes.js'
 import { networkOf, printableAddress } from '../src/lib/networks.js'
 import { canonicalPassword, newPasswordProblem, passwordProblem, personalPasswordProblem } from '../src/lib/password-rules.js'
@@ -64,7 +64,7 @@ t.test('what clients say of themselves', async (t) => {
   t.equal(describeRequestId('req-1'), 'req-1')
 })
 
-t.test('a folder in which a file of ours can be made', async (t) => {
+t.test('where a file can be made, which link followed, what replaced', async (t) => {
   const [root, own, other] = [0, 1_000, 1_001]
   for (const [uid, mode, user, problem] of [
     [own, 0o40700, own, undefined],
@@ -80,6 +80,19 @@ t.test('a folder in which a file of ours can be made', async (t) => {
     [other, 0o40777, root, 'can be written to by everybody'],
     [other, 0o40777, undefined, undefined]
   ] as const) t.equal(folderProblem({ uid, mode }, user), problem, `${uid} ${mode.toString(8)} ${user}`)
+
+  const another = 'belongs to another user'
+  for (const [uid, user, link, replacement] of [
+    [own, own, undefined, undefined],
+    [root, own, undefined, another],
+    [other, own, another, another],
+    [root, root, undefined, undefined],
+    [other, root, another, undefined],
+    [0, undefined, undefined, undefined]
+  ] as const) {
+    t.equal(linkProblem({ uid }, user), link, `a link of ${uid} for ${user}`)
+    t.equal(replacementProblem({ uid }, user), replacement, `a file of ${uid} for ${user}`)
+  }
 })
 
 t.test('passwords', async (t) => {

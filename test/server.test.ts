@@ -4,7 +4,7 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
-import { bob, loginHead, open, startServer, temporaryFolder } from './helper.js'
+import { bob, loginHead, open, secretKey, startServer, temporaryFolder } from './helper.js'
 
 // They mostly wait.
 t.jobs = 3
@@ -33,6 +33,19 @@ t.test('the first start · makes data and .env for nobody else, says so, and a r
   t.notMatch(second.output(), /SECRET_KEY/)
   second.child.kill('SIGINT')
   t.equal(await second.exited, 0)
+})
+
+t.test('a .env with secrets in it that others can read · one warning in the log, with what to do', { buffered: true }, async (t) => {
+  const folder = temporaryFolder(t)
+  writeFileSync(join(folder, '.env'), `SECRET_KEY=${secretKey}\n`, { mode: 0o644 })
+  const server = startServer(t, folder, { SECRET_KEY: undefined })
+  await server.listening
+  const warnings = server.output().trim().split('\n').map((line) => JSON.parse(line)).filter(({ level }) => level === 40)
+  t.match(warnings, [{ msg: '.env has SECRET_KEY in it, and other users of this machine can get at it: chmod 600 .env' }])
+  t.equal(warnings.length, 1)
+  t.notMatch(server.output(), secretKey)
+  server.child.kill('SIGTERM')
+  t.equal(await server.exited, 0)
 })
 
 t.test('SIGTERM · answers what is in flight with Connection: close, takes nothing new, and ends with 0', { buffered: true }, async (t) => {

@@ -24,7 +24,8 @@ const statementTimeoutMs = 600_000
  * @throws {StoreError} the database cannot be opened
  */
 export async function withCore (terminal: Terminal, { database = false, secretKey = false }: Needs, work: (core: FastifyInstance, config: Config) => Promise<void>): Promise<void> {
-  const { config, isSecretKeyNew } = loadEnvironment(terminal.env, terminal.dotEnvPath, { keepsKey: !database, mustHaveKey: secretKey })
+  const { config, isSecretKeyNew, warnings } = loadEnvironment(terminal.env, terminal.dotEnvPath, { keepsKey: !database, mustHaveKey: secretKey })
+  for (const warning of warnings) terminal.stderr.write(`latchkey: warning: ${warning}\n`)
   if (isSecretKeyNew) terminal.stderr.write('there was no SECRET_KEY: a new one was made and kept in .env\n')
   const core = Fastify({ pluginTimeout: 0 })
   try {

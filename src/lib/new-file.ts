@@ -5,25 +5,44 @@ import { dirname, resolve } from 'node:path'
 // about to make one. So every file of ours is made exclusively, which follows no link at its
 // name (open(2), O_EXCL), and only in folders that strangers cannot rearrange.
 
-const [rootUser, writableByOthers, sticky] = [0, 0o002, 0o1000]
+/** The user who may do everything. */
+const rootUser = 0
+const writableByOthers = 0o002
+const sticky = 0o1000
 
 /** The user that files are made as; undefined where files have no such owner (Windows). */
 export const effectiveUser = (): number | undefined => process.geteuid?.()
+
+type Ownership = Pick<Stats, 'uid' | 'mode'>
 
 /**
  * Why no file should be made in a folder, as the end of a sentence that starts with it.
  * Containers run as root on folders of others, where exclusive creation must do.
  */
-export function folderProblem ({ uid, mode }: Pick<Stats, 'uid' | 'mode'>, user: number | undefined): string | undefined {
+export function folderProblem ({ uid, mode }: Ownership, user: number | undefined): string | undefined {
   if (user === undefined) return undefined
   if (user !== rootUser && uid !== user && uid !== rootUser) return 'belongs to another user'
   if ((mode & writableByOthers) !== 0 && (mode & sticky) === 0) return 'can be written to by everybody'
 }
 
+/** Why a symbolic link should not be followed to a file that is to be replaced: who made it chose what it leads to. */
+export function linkProblem ({ uid }: Pick<Ownership, 'uid'>, user: number | undefined): string | undefined {
+  if (uid !== rootUser && uid !== user) return 'belongs to another user'
+}
+
+/** Why another file should not take the place of one: it would have another owner. Root can give it the same. */
+export function replacementProblem ({ uid }: Pick<Ownership, 'uid'>, user: number | undefined): string | undefined {
+  if (user !== undefined && user !== rootUser && uid !== user) return 'belongs to another user'
+}
+
+/** @throws {Error} there is a problem */
+export function refuse (what: string, problem: string | undefined): void {
+  if (problem !== undefined) throw new Error(`${what} ${problem}`)
+}
+
 /** @throws {Error} no file should be made in this folder */
 function requireSafeFolder (folder: string): void {
-  const problem = folderProblem(statSync(folder), effectiveUser())
-  if (problem !== undefined) throw new Error(`the folder ${resolve(folder)} ${problem}`)
+  refuse(`the folder ${resolve(folder)}`, folderProblem(statSync(folder), effectiveUser()))
 }
 
 /** Makes a folder (0700), and those above it, where they do not exist. */
