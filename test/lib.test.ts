@@ -17,7 +17,7 @@ import { logSink } from '../src/lib/log-sink.js'
 import { loggerOptions } from '../src/lib/logger-options.js'
 import { folderProblem, linkProblem, replacementProblem } from '../src/lib/new-file.js'
 import { parseHash, recommendedParameters } from '../src/lib/password-hashes.js'
-import { networkOf, printableAddress } from '../src/lib/networks.js'
+import { networkOf, printableAddress, siteOf } from '../src/lib/networks.js'
 import { canonicalPassword, newPasswordProblem, passwordProblem, personalPasswordProblem } from '../src/lib/password-rules.js'
 import { ref } from '../src/lib/ref.js'
 import { canonicalUsername, usernamePattern, usernameProblem } from '../src/lib/usernames.js'
@@ -307,4 +307,11 @@ t.test('sweep · once at a time', async (t) => {
   const sweepNow = sweep(app, { deleteSome: async () => ++rounds < 3 ? rowsPerSweep : 0, failure: '' })
   await Promise.all([sweepNow(), sweepNow()])
   t.equal(rounds, 3)
+})
+
+t.test('siteOf · what one customer is given at the most', async (t) => {
+  for (const address of ['2001:db8:1::1', '2001:db8:1:ffff::2', '2001:db8:1:0:1::%eth0', '[2001:db8:1:ab::1]:80']) t.equal(siteOf(address), '2001:db8:1::/48')
+  t.equal(siteOf('2001:db8:2::1'), '2001:db8:2::/48')
+  for (const address of ['203.0.113.7', '::ffff:203.0.113.7', '64:ff9b::203.0.113.7', '203.0.113.7:80']) t.equal(siteOf(address), '203.0.113.7')
+  for (const address of ['nonsense', '', undefined]) t.equal(siteOf(address), 'unknown')
 })

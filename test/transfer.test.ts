@@ -330,6 +330,16 @@ for (const database of databases) {
       t.equal((await signUp(app, { ...bob, username: 'after' })).statusCode, 200)
     })
 
+    t.test('accounts of before the rules for new usernames move with an export', async (t) => {
+      const old = user({ id: 3, username: '-old' })
+      const { latchkey } = await on(t, database)
+      refused(t, await latchkey(['import'], lines({ type: 'role', name: 'editor', description: 'x' }, old)), 'line 2: the username must not begin with -')
+      t.match(await latchkey(['import'], lines({ type: 'export', version: 1 }, old, { type: 'end', users: 1, roles: 0 })), { code: 0 })
+      const target = await on(t, database, { isEmpty: true })
+      t.match(await target.latchkey(['import'], (await latchkey(['export'])).out), { code: 0 })
+      t.match(await target.latchkey(['user', 'show', '--', '-old']), { code: 0, out: /username: -old/ })
+    })
+
     t.test('ids of deleted users stay unused also when there is nobody left', async (t) => {
       const { latchkey } = await on(t, database)
       t.match(await latchkey(['import'], lines({ type: 'export', version: 1, last_user_id: 41 }, { type: 'end', users: 0, roles: 0 })), { code: 0, out: 'imported 0 users, 0 roles and 0 tokens\n' })

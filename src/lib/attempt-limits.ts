@@ -6,11 +6,11 @@ export interface AttemptLimits {
   loginFailuresPerAddressHour?: number
   /** Failed logins for one username before its attempts have to wait: 10 by default. */
   loginFailuresPerAccount?: number
-  /** Successful logins of one address in a minute: 300 by default. */
+  /** Successful logins of one address in a minute: 1,200 by default. */
   loginsPerAddressMinute?: number
-  /** Successful logins of one account in a minute: 60 by default. */
+  /** Successful logins of one account in a minute: 300 by default. */
   loginsPerAccountMinute?: number
-  /** Personal access tokens made by one account in an hour: 100 by default. */
+  /** Personal access tokens made by one account in an hour: 200 by default. */
   tokensPerAccountHour?: number
   /** Accounts made from one address in an hour: 100 by default. */
   signupsPerAddressHour?: number
@@ -29,9 +29,9 @@ export const defaultAttemptLimits = {
   loginFailuresPerAddressMinute: 30,
   loginFailuresPerAddressHour: 300,
   loginFailuresPerAccount: 10,
-  loginsPerAddressMinute: 300,
-  loginsPerAccountMinute: 60,
-  tokensPerAccountHour: 100,
+  loginsPerAddressMinute: 1_200,
+  loginsPerAccountMinute: 300,
+  tokensPerAccountHour: 200,
   signupsPerAddressHour: 100
 } satisfies Required<AttemptLimits>
 
