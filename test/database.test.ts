@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { chmodSync, chownSync, closeSync, existsSync, linkSync, lstatSync, lutimesSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
+import { setImmediate as nextTurn, setTimeout as delay } from 'node:timers/promises'
 import Database from 'better-sqlite3'
 import { DrizzleQueryError, eq, sql } from 'drizzle-orm'
 import { getTableConfig } from 'drizzle-orm/sqlite-core'
@@ -404,6 +404,18 @@ t.test('the reserve · overwrites nothing that lies where it is made', async (t)
   })))
   for (const path of [victim, linked, `${linked}-2`]) t.equal(readFileSync(path, 'utf8'), 'precious')
   t.notOk(existsSync(`${victim}-2`))
+})
+
+t.test('the reserve · leaves nothing unfinished when it cannot be finished', async (t) => {
+  const file = join(temporaryFolder(t), 'latchkey.sqlite')
+  const store = await openStore(`sqlite:///${file}`, { keepsReserve: true })
+  t.teardown(() => store.close())
+  const unfinished = `${file}-reserve.part`
+  while (!existsSync(unfinished)) await nextTurn()
+  // While it is being written somebody takes its name.
+  mkdirSync(`${file}-reserve`)
+  while (existsSync(unfinished)) await delay(10)
+  t.ok(statSync(`${file}-reserve`).isDirectory())
 })
 
 t.test('the reserve · what only has its name is neither followed nor in the way', async (t) => {

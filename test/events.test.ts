@@ -400,6 +400,19 @@ t.test('on a disk that is nearly full only what matters is written', async (t) =
   t.same((await app.events.list({}, 9)).map(({ kind }) => kind), ['role_change', 'signup'], 'what a user can repeat is not')
 })
 
+t.test('of what concerns no user the newest 100,000 of a kind are kept', async (t) => {
+  const app = await buildServer(t)
+  const { events } = app.store.tables
+  await app.store.db.run("insert into events (time, kind, outcome, source) with recursive n(i) as (select 1 union all select i + 1 from n where i < 101500) select 0, 'login_failure', 'username_unknown', 'http' from n")
+  for (let i = 0; i < 2; i++) {
+    for (let j = 0; j < 5_000; j++) app.events.note({ kind: 'login_failure', outcome: 'username_unknown' })
+    await app.events.list({}, 1)
+    while (app.events.counts().waiting > 0) await delay(10)
+  }
+  while (await app.store.db.$count(events) > 100_000) await delay(10)
+  t.equal(await app.store.db.$count(events), 100_000)
+})
+
 t.test('writeBehind · nothing happens after the end, which comes in time', async (t) => {
   let tries = 0
   const failing = writeBehind<number>({ write: async () => { tries++; throw new Error('never') }, onFailure: () => {}, onLoss: () => {} })

@@ -5,10 +5,13 @@ import { once } from 'node:events'
 import { connect } from 'node:http2'
 import { text } from 'node:stream/consumers'
 import { setTimeout as delay } from 'node:timers/promises'
+import Database from 'better-sqlite3'
 import { and, eq } from 'drizzle-orm'
 import Fastify, { type FastifyInstance, type FastifyRequest, type InjectOptions } from 'fastify'
 import t, { type Test } from 'tap'
 import latchkey from '../src/index.js'
+import errors from '../src/plugins/errors.js'
+import validation from '../src/plugins/validation.js'
 import { asUser, testOptions } from '../src/testing.js'
 import { databases } from './databases.js'
 import { bob, buildOn, isLongDrill, logIn, open, signUp, tokenOf } from './helper.js'
@@ -423,6 +426,21 @@ t.test('SQLite · a role that somebody takes, or gives, at this moment is no rea
   for (const role of ['author', 'admin']) t.equal((await as(app, admin.token)('DELETE', `/users/bob/roles/${role}`)).statusCode, 204)
 })
 
+t.test('SQLite · a revocation waits for a lock that is held for longer than a write waits, and serves others meanwhile', async (t) => {
+  const [sqlite] = databases
+  const url = await sqlite.create(t, { isShared: true })
+  const app = await buildOn(sqlite)(t, { DATABASE_URL: url })
+  const { user, token } = await asUser(app, 'bob')
+  const other = new Database(url.replace('sqlite:///', ''))
+  t.teardown(() => other.close())
+  other.exec('begin immediate')
+  const revoking = app.tokens.revokeAll(user.id)
+  t.equal((await as(app, token)('GET', '/me')).statusCode, 200)
+  other.exec('commit')
+  t.equal(await revoking, true)
+  t.match((await as(app, token)('GET', '/me')).json(), { code: 'TOKEN_REVOKED' })
+})
+
 t.test('SQLite · who revokes does not lose against another process that writes all the time', async (t) => {
   const [sqlite] = databases
   const url = await sqlite.create(t, { isShared: true })
@@ -452,6 +470,16 @@ t.test('SQLite · who revokes does not lose against another process that writes 
   await attempt('delete', () => app.users.delete(user.id))
   t.same(fails, [])
   t.equal(await app.users.find('bob'), undefined)
+})
+
+t.test('a route without a body and without a guard refuses one as well', async (t) => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(errors)
+  await app.register(validation)
+  app.post('/open', async () => 'open')
+  t.equal((await app.inject({ method: 'POST', url: '/open', headers: { 'content-type': 'text/plain' } })).body, 'open')
+  t.match((await app.inject({ method: 'POST', url: '/open', payload: {} })).json(), { statusCode: 400, code: 'BODY_UNEXPECTED' })
 })
 
 t.test('what is no request, or one that cannot be served, is answered in our shape', async (t) => {

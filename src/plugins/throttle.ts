@@ -4,8 +4,8 @@ import { accountLimits } from '../lib/account-limits.js'
 import { addressLimits } from '../lib/address-limits.js'
 import type { AttemptLimits } from '../lib/attempt-limits.js'
 import { beside } from '../lib/chores.js'
-import { BodyMalformed, BodyTooLarge, MediaTypeUnsupported, TooManyAttempts, ValidationFailed } from '../lib/errors.js'
-import { failureOf } from '../lib/failures.js'
+import { TooManyAttempts } from '../lib/errors.js'
+import { isMalformed } from '../lib/failures.js'
 import { defaultHashDeadlineMs } from '../lib/hash-gate.js'
 import { networkOf, printableAddress } from '../lib/networks.js'
 import { canonicalUsername } from '../lib/usernames.js'
@@ -92,17 +92,6 @@ declare module 'fastify' {
   interface FastifyInstance {
     throttle: Throttle
   }
-}
-
-/**
- * Whether a request was refused for what its body is. Only JSON counts: a page of another
- * origin can send anything else from its visitors' addresses without asking first
- * (https://fetch.spec.whatwg.org/#cors-safelisted-request-header), to lock them out.
- */
-function isMalformed (request: FastifyRequest): boolean {
-  if (!/^application\/json\b/i.test(request.headers['content-type'] ?? '')) return false
-  const failure = failureOf(request)
-  return [BodyMalformed, BodyTooLarge, MediaTypeUnsupported, ValidationFailed].some((Malformed) => failure instanceof Malformed)
 }
 
 /** The limit as operators know it. */

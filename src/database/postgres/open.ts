@@ -66,7 +66,6 @@ async function runBatch (pool: pg.Pool, queries: Query[]): Promise<number[]> {
       written.push((await client.query(sql, params)).rowCount ?? 0)
     }
     await client.query('commit')
-    return written
   } catch (error) {
     failure = Object(error)
     throw error
@@ -75,6 +74,7 @@ async function runBatch (pool: pg.Pool, queries: Query[]): Promise<number[]> {
     // After a failure nobody knows in what state the connection is: closing it rolls back.
     client.release(failure)
   }
+  return written
 }
 
 /** Whether a transaction was rolled back because of others, and can be tried again: serialization failure, deadlock. */
