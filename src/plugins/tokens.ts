@@ -60,7 +60,7 @@ function tokensRepository (store: Store, now: () => number) {
     expiresAt: sql.placeholder('expiresAt')
   }))
 
-  /** Takes a user's oldest logins back until there are no more than `tokensPerUser` tokens; two tokens stay in any case. */
+  /** Takes a user's oldest logins back until there are no more than `tokensPerUser` tokens; those in `spared` stay. */
   const makingRoom = (userId: number | Placeholder, time: Date | Placeholder, spared: Array<string | Placeholder>) => {
     const staying = db
       .select({ id: tokens.id })

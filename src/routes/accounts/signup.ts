@@ -1,7 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { ClientGone, Overloaded, ServiceUnavailable, TooManyAttempts } from '../../lib/errors.js'
-import { clientGone } from '../../lib/client-gone.js'
-import { siteOf } from '../../lib/networks.js'
+import { turnOf } from '../../lib/own-password.js'
 import { takeTurns } from '../../lib/take-turns.js'
 import { ref } from '../../lib/ref.js'
 import { canonicalUsername } from '../../lib/usernames.js'
@@ -40,7 +39,7 @@ const signup: FastifyPluginAsyncTypebox<{ signup: 'open' | 'closed' }> = async (
       // The indexes decide; but what is taken already is not worth a hash.
       if (await app.users.find(username) !== undefined) throw new UsernameTaken()
       if (email !== null && await app.users.isEmailTaken(email)) throw new EmailTaken()
-      const passwordHash = await app.passwords.hash(password, { share: 'signup', network: siteOf(request.ip), signal: clientGone(reply) })
+      const passwordHash = await app.passwords.hash(password, { share: 'signup', ...turnOf(request, reply) })
       const made = await app.users.create({ username, email, passwordHash })
       if (made !== undefined) return made
       throw email !== null && await app.users.find(username) === undefined ? new EmailTaken() : new UsernameTaken()

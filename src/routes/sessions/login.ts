@@ -1,11 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { causeOf } from '../../lib/causes.js'
-import { clientGone } from '../../lib/client-gone.js'
 import { describeUserAgent } from '../../lib/descriptions.js'
 import { Overloaded, PasswordIncorrect, ServiceUnavailable, TooManyAttempts } from '../../lib/errors.js'
 import type { EventOutcome } from '../../lib/events.js'
-import { networkOf, siteOf } from '../../lib/networks.js'
+import { networkOf } from '../../lib/networks.js'
+import { turnOf } from '../../lib/own-password.js'
 import { ref } from '../../lib/ref.js'
 import { CredentialsIncorrect, UsernameUnknown } from './errors.js'
 import { LoginRequest, LoginResponse } from './schemas.js'
@@ -37,7 +37,9 @@ const login: FastifyPluginAsyncTypebox<{ loginErrors: 'detailed' | 'uniform' }> 
     }
   }, async (request, reply) => {
     const { username, password } = request.body
-    const network = siteOf(request.ip)
+    const turn = turnOf(request, reply)
+    // Once the password is known to be right, the login ends also where its client has left.
+    const continued = { network: turn.network, isContinued: true }
     const credentials = await app.users.findCredentials(username, networkOf(request.ip))
     const userId = credentials?.id
     if (userId !== undefined) app.throttle.refuseAccount(request, userId)
@@ -50,7 +52,7 @@ const login: FastifyPluginAsyncTypebox<{ loginErrors: 'detailed' | 'uniform' }> 
 
     const isCorrect = await app.throttle.guess(request, { username, userId, lastLoginAt: credentials?.lastLoginAt ?? null }, async () =>
       // Nobody's password need not be looked at, unless nobody may notice.
-      (credentials !== undefined || isUniform) && app.passwords.verify(credentials?.passwordHash, password, { network, signal: clientGone(reply), onStart: () => { hashStartedMs = performance.now() } }))
+      (credentials !== undefined || isUniform) && app.passwords.verify(credentials?.passwordHash, password, { ...turn, onStart: () => { hashStartedMs = performance.now() } }))
     if (credentials === undefined || userId === undefined) throw await fail('username_unknown')
     if (!isCorrect) throw await fail('password_incorrect')
     const { passwordHash } = credentials
@@ -60,7 +62,7 @@ const login: FastifyPluginAsyncTypebox<{ loginErrors: 'detailed' | 'uniform' }> 
     // Whoever changes a password revokes every token after the change. A token made between
     // the check and the change would outlive it: what was checked must still be the password.
     const presentHash = await app.users.findHash(userId)
-    if (presentHash !== passwordHash && !(await app.passwords.verify(presentHash, password, { network, isContinued: true }))) {
+    if (presentHash !== passwordHash && !(await app.passwords.verify(presentHash, password, continued))) {
       await app.tokens.revoke(userId, issued.id)
       throw await fail('password_changed_meanwhile')
     }
@@ -68,7 +70,7 @@ const login: FastifyPluginAsyncTypebox<{ loginErrors: 'detailed' | 'uniform' }> 
     app.events.note({ kind: 'login', userId }, request)
     if (app.passwords.needsRehash(passwordHash, password)) {
       try {
-        await app.users.replaceHash(userId, passwordHash, await app.passwords.hash(password, { network, isContinued: true }))
+        await app.users.replaceHash(userId, passwordHash, await app.passwords.hash(password, continued))
       } catch (error) {
         // The login has succeeded; the next one tries again.
         request.log.error({ err: causeOf(error) }, 'a password hash could not be upgraded')
