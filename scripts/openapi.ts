@@ -4,8 +4,8 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { formatProblems, getTotals, lintFromString, loadConfig as loadLintRules } from '@redocly/openapi-core'
 import openapiTypescript, { astToString } from 'openapi-typescript'
 import { buildApp } from '../src/app.js'
-import { loadConfig } from '../src/config.js'
-import { createSecretKey } from '../src/lib/secret-keys.js'
+import { loadConfig } from '../src/standalone/config.js'
+import { createSecretKey } from '../src/lib/secret-key.js'
 
 const app = await buildApp(loadConfig({ DATABASE_URL: 'sqlite://', SECRET_KEY: createSecretKey(), LOG_LEVEL: 'silent' }))
 await app.ready()

@@ -2,24 +2,24 @@ import { randomUUID } from 'node:crypto'
 import cors from '@fastify/cors'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { pino } from 'pino'
-import type { Config } from './config.js'
+import type { Config } from './standalone/config.js'
 import latchkey from './index.js'
-import type { HashParameters } from './lib/password-hashes.js'
-import { lazyCompilers } from './lib/lazy-compilers.js'
-import { loggerOptions } from './lib/logger-options.js'
-import { pluginSettingsOf } from './lib/settings.js'
-import { usernameMaxLength } from './lib/usernames.js'
-import docs from './plugins/docs.js'
-import drain from './plugins/drain.js'
-import errors, { clientErrorHandler, expectationHandler, frameworkErrorHandler, replyWithError } from './plugins/errors.js'
-import forwarded from './plugins/forwarded.js'
-import hostHeader from './plugins/host-header.js'
-import notFound from './plugins/not-found.js'
-import openapi from './plugins/openapi.js'
-import requestLog, { WithoutRequests } from './plugins/request-log.js'
-import securityHeaders from './plugins/security-headers.js'
-import greeting from './routes/greeting/index.js'
-import health from './routes/health/index.js'
+import type { HashParameters } from './plugins/passwords/stored-hash.js'
+import { lazyCompilers } from './plugins/validation/lazy-compilers.js'
+import { loggerOptions } from './standalone/log-serializers.js'
+import { pluginSettingsOf } from './options.js'
+import { usernameMaxLength } from './plugins/users/username.js'
+import docs from './standalone/docs.js'
+import drain from './standalone/close-connections.js'
+import errors, { clientErrorHandler, expectationHandler, frameworkErrorHandler, replyWithError } from './plugins/errors/index.js'
+import forwarded from './standalone/untrusted-proxy.js'
+import hostHeader from './standalone/host-header.js'
+import notFound from './standalone/not-found.js'
+import openapi from './standalone/openapi.js'
+import requestLog, { WithoutRequests } from './standalone/request-log.js'
+import securityHeaders from './standalone/security-headers.js'
+import greeting from './standalone/routes/greeting.js'
+import health from './standalone/routes/health.js'
 
 /** What tests and tools change; the server changes nothing. */
 export interface BuildOptions {
@@ -86,7 +86,7 @@ export async function buildApp (config: Config, options: BuildOptions = {}): Pro
   await app.register(openapi)
   await app.register(docs)
   if (config.metricsPort !== undefined) {
-    const { default: metrics } = await import('./plugins/metrics.js')
+    const { default: metrics } = await import('./standalone/metrics.js')
     await app.register(metrics, { host: config.metricsHost, port: config.metricsPort })
   }
   await app.register(latchkey, {

@@ -1,8 +1,8 @@
 import { buildApp } from './app.js'
-import { ConfigError } from './config.js'
+import { ConfigError } from './standalone/config.js'
 import { StoreError } from './database/store.js'
-import { loadEnvironment } from './environment.js'
-import { logSink } from './lib/log-sink.js'
+import { loadEnvironment } from './standalone/environment.js'
+import { logSink } from './standalone/log-destination.js'
 
 /** After this, connections that still have not finished are cut: the process is gone within 10 s of the signal. */
 const drainDeadlineMs = 6_000

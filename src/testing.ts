@@ -1,7 +1,7 @@
 import Fastify, { type FastifyInstance, type InjectOptions, type LightMyRequestResponse } from 'fastify'
 import latchkey, { type LatchkeyOptions, type User } from './index.js'
-import { roleNameProblem } from './lib/roles.js'
-import { createSecretKey } from './lib/secret-keys.js'
+import { roleNameProblem } from './plugins/roles/role-name.js'
+import { createSecretKey } from './lib/secret-key.js'
 
 /** A clock that stands until it is moved. */
 export interface TestClock {

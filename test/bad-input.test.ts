@@ -5,7 +5,7 @@ import { Type } from '@sinclair/typebox'
 import Database from 'better-sqlite3'
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
-import validation from '../src/plugins/validation.js'
+import validation from '../src/plugins/validation/index.js'
 import { databases } from './databases.js'
 import { bob, build, buildOn, costlyToNormalize, logIn, needLogin, secretKey, signUp, temporaryFolder, tokenOf, watchNormalization } from './helper.js'
 

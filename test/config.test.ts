@@ -6,9 +6,9 @@ import fs, { chmodSync, chownSync, closeSync, existsSync, lchownSync, linkSync, 
 import { syncBuiltinESMExports } from 'node:module'
 import { dirname, join } from 'node:path'
 import t from 'tap'
-import { ConfigError, loadConfig } from '../src/config.js'
-import { loadEnvironment } from '../src/environment.js'
-import { createSecretKey } from '../src/lib/secret-keys.js'
+import { ConfigError, loadConfig } from '../src/standalone/config.js'
+import { loadEnvironment } from '../src/standalone/environment.js'
+import { createSecretKey } from '../src/lib/secret-key.js'
 import { asStranger, isRoot, secretKey, stranger, temporaryFolder } from './helper.js'
 
 function problemsOf (env: Record<string, string>): string[] {

@@ -3,7 +3,7 @@ import { dirname, join, relative, resolve } from 'node:path'
 import createError from '@fastify/error'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import t from 'tap'
-import errors from '../src/plugins/errors.js'
+import errors from '../src/plugins/errors/index.js'
 import { build, tokenOf } from './helper.js'
 
 const root = resolve(import.meta.dirname, '..')

@@ -8,9 +8,9 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { run } from '../src/commands/index.js'
 import latchkey from '../src/index.js'
-import { type EventKind, eventMessages } from '../src/lib/events.js'
-import { writeBehind } from '../src/lib/write-behind.js'
-import type { AuditEvent } from '../src/plugins/events.js'
+import { type EventKind, eventMessages } from '../src/plugins/audit/event.js'
+import { writeBehind } from '../src/lib/batch-writer.js'
+import type { AuditEvent } from '../src/plugins/audit/index.js'
 import { asUser, testOptions } from '../src/testing.js'
 import { commandLine } from './command-line.js'
 import { databases } from './databases.js'
@@ -426,10 +426,10 @@ t.test('writeBehind · nothing happens after the end, which comes in time', asyn
   let fail = () => {}
   const slow = writeBehind<number>({ write: () => new Promise((resolve, reject) => { tries++; fail = () => reject(new Error('too late')) }), onFailure: () => {}, onLoss: () => {} })
   slow.add(1)
-  while (tries === before) await delay(10)
+  while (await delay(10, tries === before)) { /* waiting */ }
   const closed = slow.close()
   fail()
-  while (tries === before + 1) await delay(10)
+  while (await delay(10, tries === before + 1)) { /* waiting */ }
   fail()
   await t.rejects(closed, { message: 'too late' })
   await delay(1_300)

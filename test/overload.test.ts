@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { connect } from 'node:net'
 import { setImmediate, setTimeout as delay } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { hashGate, type HashTurn } from '../src/lib/hash-gate.js'
+import { hashGate, type HashTurn } from '../src/plugins/passwords/hash-limiter.js'
 import { bob, build, logIn, needLogin, signUp, tokenOf } from './helper.js'
 
 /** A hash that takes long enough to be seen. */

@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { type Command, Option } from 'commander'
-import { eventKinds, eventRecord } from '../lib/events.js'
-import type { AuditEvent, EventFilter } from '../plugins/events.js'
-import { findUser, withCore } from './core.js'
+import { eventKinds, eventRecord } from '../plugins/audit/event.js'
+import type { AuditEvent, EventFilter } from '../plugins/audit/index.js'
+import { findUser, withCore } from './with-services.js'
 import { integerUpTo, say, type Terminal } from './terminal.js'
 
 /** How often `--follow` looks. */

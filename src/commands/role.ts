@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
-import { descriptionProblem } from '../lib/descriptions.js'
-import { adminRole, roleNameProblem } from '../lib/roles.js'
-import { findUser, printable, requireRoleNamed, withCore } from './core.js'
+import { descriptionProblem } from '../lib/single-line.js'
+import { adminRole, roleNameProblem } from '../plugins/roles/role-name.js'
+import { findUser, printable, requireRoleNamed, withCore } from './with-services.js'
 import { CommandError, print, refuse, say, table, type Terminal } from './terminal.js'
 
 /** `latchkey role …` */

@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
-import { printableUrl } from '../lib/database-urls.js'
-import { createSecretKey } from '../lib/secret-keys.js'
-import { withCore } from './core.js'
+import { printableUrl } from '../database/urls.js'
+import { createSecretKey } from '../lib/secret-key.js'
+import { withCore } from './with-services.js'
 import { ask, CommandError, say, type Terminal } from './terminal.js'
 
 /** `latchkey serve`, `migrate`, `reset-db`, `secret` */

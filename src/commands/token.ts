@@ -1,8 +1,8 @@
 import type { Command } from 'commander'
-import { tokenMaxLifetimeSeconds } from '../lib/claims.js'
-import { descriptionProblem } from '../lib/descriptions.js'
-import { personalTokenLifetimeSeconds } from '../lib/token-limits.js'
-import { findUser, withCore } from './core.js'
+import { tokenMaxLifetimeSeconds } from '../plugins/tokens/claims.js'
+import { descriptionProblem } from '../lib/single-line.js'
+import { personalTokenLifetimeSeconds } from '../plugins/tokens/limits.js'
+import { findUser, withCore } from './with-services.js'
 import { CommandError, integerUpTo, print, refuse, type Terminal } from './terminal.js'
 
 /** `latchkey token …` */

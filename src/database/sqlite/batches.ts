@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type Database from 'better-sqlite3'
 import type { Query } from '../store.js'
-import { isBusy } from './patience.js'
+import { isBusy } from './busy-breaker.js'
 
 /** How long a batch that is tried again waits in between, in milliseconds, at most. */
 const busyRetryMs = 20

@@ -1,6 +1,6 @@
-import { ValidationFailed } from '../../lib/errors.js'
-import { personalPasswordProblem } from '../../lib/password-rules.js'
-import type { User } from '../../plugins/users.js'
+import { ValidationFailed } from '../../errors.js'
+import { personalPasswordProblem } from '../../plugins/passwords/policy.js'
+import type { User } from '../../plugins/users/index.js'
 
 /**
  * Refuses a password that is its owner's username or email.

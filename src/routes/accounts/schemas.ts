@@ -1,7 +1,7 @@
 import { Type } from '@sinclair/typebox'
-import { emailMaxLength } from '../../lib/emails.js'
-import { ref } from '../../lib/ref.js'
-import { usernameMaxLength, usernamePattern } from '../../lib/usernames.js'
+import { emailMaxLength } from '../../plugins/users/email.js'
+import { ref } from '../../schema-ref.js'
+import { usernameMaxLength, usernamePattern } from '../../plugins/users/username.js'
 
 export const UserBody = Type.Object({
   id: Type.Integer({ minimum: 1, description: 'Never given to anybody else, not even after the account is deleted.', examples: [1] }),

@@ -1,9 +1,9 @@
 import { type Static, Type } from '@sinclair/typebox'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { eventRecord } from '../../lib/events.js'
-import { ref } from '../../lib/ref.js'
-import { adminRole } from '../../lib/roles.js'
-import type { EventFilter } from '../../plugins/events.js'
+import { eventRecord } from '../../plugins/audit/event.js'
+import { ref } from '../../schema-ref.js'
+import { adminRole } from '../../plugins/roles/role-name.js'
+import type { EventFilter } from '../../plugins/audit/index.js'
 import { EventList, pageParameters } from './schemas.js'
 
 const list: FastifyPluginAsyncTypebox = async (app) => {

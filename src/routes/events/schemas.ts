@@ -1,6 +1,6 @@
 import { Type } from '@sinclair/typebox'
-import { eventKinds, eventOutcomes } from '../../lib/events.js'
-import { ref } from '../../lib/ref.js'
+import { eventKinds, eventOutcomes } from '../../plugins/audit/event.js'
+import { ref } from '../../schema-ref.js'
 
 const nullable = (type: string, options: object) => ({ type: [type, 'null'], ...options })
 

@@ -1,7 +1,7 @@
 import { Type } from '@sinclair/typebox'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { ref } from '../../lib/ref.js'
-import { adminRole, roleNameProblem } from '../../lib/roles.js'
+import { ref } from '../../schema-ref.js'
+import { adminRole, roleNameProblem } from '../../plugins/roles/role-name.js'
 import { RoleExists, RoleNotFound, RoleProtected } from './errors.js'
 import { RoleBody, RoleList } from './schemas.js'
 

@@ -1,7 +1,7 @@
 import { Type } from '@sinclair/typebox'
-import { descriptionMaxLength } from '../../lib/descriptions.js'
-import { ref } from '../../lib/ref.js'
-import { roleNameMaxLength, roleNamePattern } from '../../lib/roles.js'
+import { descriptionMaxLength } from '../../lib/single-line.js'
+import { ref } from '../../schema-ref.js'
+import { roleNameMaxLength, roleNamePattern } from '../../plugins/roles/role-name.js'
 
 export const RoleBody = Type.Object({
   name: Type.String({ minLength: 1, maxLength: roleNameMaxLength, pattern: roleNamePattern, format: 'role-name', description: 'Small ASCII letters, digits and `_ . -`, a letter first.', examples: ['editor'] }),

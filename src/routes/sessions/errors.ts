@@ -1,5 +1,5 @@
 import createError from '@fastify/error'
-import { recentLoginSeconds } from '../../lib/token-limits.js'
+import { recentLoginSeconds } from '../../plugins/tokens/limits.js'
 
 export const UsernameUnknown = createError('USERNAME_UNKNOWN', 'username incorrect', 404)
 /** Either of the two, when LOGIN_ERRORS is `uniform` (OWASP Authentication Cheat Sheet, "Authentication Responses"). */

@@ -1,5 +1,5 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { ref } from '../../lib/ref.js'
+import { ref } from '../../schema-ref.js'
 import { Message } from './schemas.js'
 
 const logout: FastifyPluginAsyncTypebox = async (app) => {

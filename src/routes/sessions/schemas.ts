@@ -1,8 +1,8 @@
 import { Type } from '@sinclair/typebox'
-import { tokenMaxLifetimeSeconds } from '../../lib/claims.js'
-import { descriptionMaxLength } from '../../lib/descriptions.js'
-import { ref } from '../../lib/ref.js'
-import { personalTokenLifetimeSeconds, recentLoginSeconds } from '../../lib/token-limits.js'
+import { tokenMaxLifetimeSeconds } from '../../plugins/tokens/claims.js'
+import { descriptionMaxLength } from '../../lib/single-line.js'
+import { ref } from '../../schema-ref.js'
+import { personalTokenLifetimeSeconds, recentLoginSeconds } from '../../plugins/tokens/limits.js'
 
 export const LoginRequest = Type.Object({
   username: Type.String({ minLength: 1, description: 'In any case.', examples: ['bob'] }),

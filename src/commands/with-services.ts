@@ -1,0 +1,54 @@
+import Fastify, { type FastifyInstance } from 'fastify'
+import capabilities from '../services.js'
+import type { Config } from '../standalone/config.js'
+import { loadEnvironment } from '../standalone/environment.js'
+import type { Role } from '../plugins/roles/index.js'
+import type { User } from '../plugins/users/index.js'
+import { CommandError, type Terminal } from './terminal.js'
+
+/** What a command needs to be there already; the rest is made, as the server makes it. */
+export interface Needs {
+  /** The database: who asks for what is in it has mistaken its address. */
+  database?: boolean
+  /** The server's SECRET_KEY: what another one signs is worth nothing. */
+  secretKey?: boolean
+}
+
+/** Commands deal with everything at once, and nobody waits for their answer. */
+const statementTimeoutMs = 600_000
+
+/**
+ * Does something with Latchkey's capabilities, without HTTP, and gives everything back.
+ *
+ * @throws {ConfigError} a setting is wrong
+ * @throws {StoreError} the database cannot be opened
+ */
+export async function withCore (terminal: Terminal, { database = false, secretKey = false }: Needs, work: (core: FastifyInstance, config: Config) => Promise<void>): Promise<void> {
+  const { config, isSecretKeyNew, warnings } = loadEnvironment(terminal.env, terminal.dotEnvPath, { keepsKey: !database, mustHaveKey: secretKey })
+  for (const warning of warnings) terminal.stderr.write(`latchkey: warning: ${warning}\n`)
+  if (isSecretKeyNew) terminal.stderr.write('there was no SECRET_KEY: a new one was made and kept in .env\n')
+  const core = Fastify({ pluginTimeout: 0 })
+  try {
+    await core.register(capabilities, { ...config, databaseMustExist: database, databaseKeepsReserve: false, databaseStatementTimeoutMs: statementTimeoutMs })
+    await work(core, config)
+  } finally {
+    await core.close()
+  }
+}
+
+/** @throws {CommandError} nobody has that username */
+export async function findUser (core: FastifyInstance, username: string): Promise<User> {
+  const user = await core.users.find(username)
+  if (user === undefined) throw new CommandError(`there is no user ${printable(username)}`)
+  return user
+}
+
+/** @throws {CommandError} there is no such role */
+export async function requireRoleNamed (core: FastifyInstance, name: Role['name']): Promise<void> {
+  if (!(await core.roles.has(name))) throw new CommandError(`there is no role ${printable(name)}`)
+}
+
+/** What was typed, as it can be repeated on one line. */
+export function printable (argument: string): string {
+  return /^[\x21-\x7e]{1,64}$/.test(argument) ? argument : 'of that name'
+}

@@ -1,0 +1,57 @@
+import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
+import type { ErrorClass } from '../errors/responses.js'
+import { RoleRequired } from '../../errors.js'
+import { awaitsBody } from '../../lib/request-body.js'
+
+/** A hook that lets only some requests through; usable as preHandler and as onRequest. */
+export type Guard = (request: FastifyRequest) => Promise<void>
+
+const refusals = new WeakMap<object, ErrorClass[]>()
+
+/** Guards that let a request through before its body had arrived. */
+const early = new WeakMap<FastifyRequest, Guard[]>()
+
+/**
+ * Marks a hook as a guard, and notes what it refuses with, for the contract. Where it decides
+ * before the body of its request is there, it is asked once more after that.
+ *
+ * @see {@link decideAgain}
+ */
+export function asGuard (hook: Guard, errors: ErrorClass[]): Guard {
+  const guard: Guard = (request) => awaitsBody(request)
+    ? hook(request).then(() => { early.set(request, [...early.get(request) ?? [], guard]) })
+    : hook(request)
+  refusals.set(guard, errors)
+  return guard
+}
+
+/**
+ * Asks guards once more, whatever they have found out about this request before.
+ *
+ * @throws {RoleRequired} a role is gone that somebody may have looked at before
+ */
+export async function askAgain (request: FastifyRequest, guards: Guard[]): Promise<void> {
+  const { currentUser, currentRoles } = request
+  Object.assign(request, { currentTokenId: '', currentRoles: null })
+  for (const guard of guards) await guard(request)
+  // What the host has added to the user stays.
+  request.currentUser = Object.assign(currentUser, request.currentUser)
+  if (currentRoles !== null && !currentRoles.every((role) => request.currentRoles.includes(role))) throw new RoleRequired()
+}
+
+/**
+ * A preValidation hook for every route: once the body is there, asks the guards again that
+ * decided before it. The client chooses when its body arrives; what was revoked until then
+ * must count.
+ */
+export function decideAgain (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void): void {
+  const guards = early.get(request)
+  if (guards === undefined) return done()
+  early.delete(request)
+  askAgain(request, guards).then(() => done(), done)
+}
+
+/** What the guards of a route refuse with; empty for a route without a guard. */
+export function refusalsOf ({ preHandler, onRequest }: Pick<RouteOptions, 'preHandler' | 'onRequest'>): ErrorClass[] {
+  return [preHandler, onRequest].flat().flatMap((hook) => refusals.get(Object(hook)) ?? [])
+}

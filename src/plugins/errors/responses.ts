@@ -1,0 +1,93 @@
+import { STATUS_CODES } from 'node:http'
+import { type TSchema, Type } from '@sinclair/typebox'
+import type { FastifyError } from '@fastify/error'
+import { ref } from '../../schema-ref.js'
+import { type FieldProblem, ValidationFailed } from '../../errors.js'
+
+/** A failure that is part of the contract. */
+export interface ExpectedError extends FastifyError {
+  statusCode: number
+  /** Header fields of the answer. */
+  headers?: Record<string, string>
+  errors?: FieldProblem[]
+}
+
+/** A class of expected failures, made with @fastify/error. */
+export type ErrorClass = new (...args: never[]) => ExpectedError
+
+/** The body of every answer that reports a failure: Fastify's own shape. */
+export const ErrorBody = Type.Object({
+  statusCode: Type.Integer({ description: 'The status of the answer.', examples: [400] }),
+  code: Type.String({ description: 'What happened, for programs. Codes never change their meaning.', examples: ['AUTHORIZATION_MISSING'] }),
+  error: Type.String({ description: 'The name of the status.', examples: ['Bad Request'] }),
+  message: Type.String({ description: 'What happened, for people.', examples: ['no Authorization header found'] })
+}, { $id: 'latchkey.ErrorResponse', description: 'A failure.' })
+
+/** The same with a list of all that is wrong with a body. */
+export const ValidationErrorBody = Type.Object({
+  ...ErrorBody.properties,
+  errors: Type.Array(
+    Type.Object({
+      field: Type.String({ description: 'The name of the field; empty for the body as a whole.', examples: ['username'] }),
+      message: Type.String({ description: 'What is wrong with it.', examples: ['username is empty'] })
+    }),
+    { description: 'Everything that is wrong, at most one entry a field, in the order of the schema. The first one is also the message.' })
+}, { $id: 'latchkey.ValidationErrorResponse', description: 'The request can be read, but is not what is asked for.' })
+
+/** The body that reports a failure. A 5xx says its status text and no more. */
+export function errorBody ({ statusCode, code, message, errors }: ExpectedError): Record<string, unknown> {
+  const status = STATUS_CODES[statusCode]
+  return { statusCode, code, error: status, message: statusCode < 500 ? message : status, ...(errors === undefined ? {} : { errors }) }
+}
+
+function describe (error: ExpectedError): string {
+  if (error instanceof ValidationFailed) return `\`${error.code}\`: the request is not what is asked for`
+  return `\`${error.code}\`${error.statusCode < 500 ? `: ${error.message}` : ''}`
+}
+
+const responseHeaders = {
+  'www-authenticate': { type: 'string', description: 'The scheme to authenticate with (RFC 6750, section 3).' },
+  'retry-after': { type: 'integer', description: 'Seconds to wait before the next try (RFC 9110, section 10.2.3).' }
+}
+
+/**
+ * The response schemas that document failures: one a status, with the codes it can
+ * carry and an example of each.
+ *
+ * @param classes what the route can throw, in the order to be read
+ * @param firstField a field of the body, for the example of a failed validation
+ */
+export function errorResponses (classes: ErrorClass[], firstField = 'field'): Record<number, unknown> {
+  const byStatus = new Map<number, ExpectedError[]>()
+  for (const ErrorOfClass of new Set(classes)) {
+    const error = example(ErrorOfClass, firstField)
+    byStatus.set(error.statusCode, [...byStatus.get(error.statusCode) ?? [], error])
+  }
+  return Object.fromEntries([...byStatus].map(([status, errors]) => [status, errorResponse(errors)]))
+}
+
+function example (ErrorOfClass: ErrorClass, firstField: string): ExpectedError {
+  if (ErrorOfClass !== ValidationFailed) return Reflect.construct(ErrorOfClass, [])
+  return new ValidationFailed([{ field: firstField, message: `${firstField} is empty` }])
+}
+
+function errorResponse (errors: ExpectedError[]) {
+  const base: TSchema = errors.some((error) => error instanceof ValidationFailed) ? ValidationErrorBody : ErrorBody
+  const names = new Set(errors.flatMap(({ headers = {} }) => Object.keys(headers)))
+  const headers = Object.fromEntries(Object.entries(responseHeaders).filter(([name]) => names.has(name)))
+  return {
+    description: errors.map(describe).join('; '),
+    ...(names.size === 0 ? {} : { headers }),
+    content: {
+      'application/json': {
+        schema: {
+          allOf: [
+            ref(base),
+            Type.Object({ code: Type.String({ enum: errors.map(({ code }) => code) }) })
+          ]
+        },
+        examples: Object.fromEntries(errors.map((error) => [error.code, { value: errorBody(error) }]))
+      }
+    }
+  }
+}

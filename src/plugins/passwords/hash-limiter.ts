@@ -1,0 +1,183 @@
+import { availableParallelism } from 'node:os'
+import { ClientGone, Overloaded } from '../../errors.js'
+import { fairQueue } from './fair-queue.js'
+
+/**
+ * Hashes at once where nothing else is said. They run on the 4 threads of libuv's pool, of
+ * which files and name look-ups need one as well; more than there are processors make
+ * none faster.
+ */
+export const defaultHashConcurrency = Math.min(availableParallelism(), 3)
+/** Hashes that wait, where nothing else is said: at the end of the queue some two thirds of a second on two processors. */
+export const defaultHashQueue = 32
+/** How long one waits where nothing else is said, in milliseconds. */
+export const defaultHashDeadlineMs = 3_000
+
+/** What may pass at once, and what may wait. */
+export interface HashGateOptions {
+  /** How many hashes are under way at once. */
+  concurrency: number
+  /** How many wait; sign-ups can be at most half of them. */
+  queueLength: number
+  /** How long one waits before it is refused, in milliseconds. */
+  deadlineMs: number
+  /** Called with the time that each one waited which was let through, in milliseconds. */
+  onPass?: (waitedMs: number) => void
+}
+
+/** On whose behalf a hash is asked for. */
+export interface HashTurn {
+  /** Which share of the queue it waits in: `login` by default. */
+  share?: 'login' | 'signup'
+  /** The network of its client (`siteOf`): networks take turns. All jobs without one are one. */
+  network?: string
+  /** Aborted when the client is gone: it then waits no longer. */
+  signal?: AbortSignal
+  /** A job with priority, because the same request has passed before: it is not refused now, and waits in front of all others. */
+  isContinued?: boolean
+  /** Called when the work starts. */
+  onStart?: () => void
+}
+
+/** What has happened at the gate so far. */
+export interface HashGateCounts {
+  /** Hashes that were let through, and how long they had waited together, in milliseconds. */
+  passed: number
+  waitedMs: number
+  /** Refused because the queue was full, at once or in favour of another network. */
+  full: number
+  /** Refused because they had waited too long. */
+  late: number
+  /** Left because their client was gone. */
+  abandoned: number
+}
+
+/** A job that waits. */
+interface Waiting {
+  isSignup: boolean
+  start: () => void
+  /** Ends the wait without a start. */
+  leave: (reason: 'full' | 'late' | 'abandoned') => void
+}
+
+/**
+ * How many jobs with priority run in a row while others wait: as many as a request has after
+ * its first. So nobody's priority holds the others up for long.
+ */
+const priorityInARow = 2
+
+/**
+ * Lets a few hashes through at once and a few wait: hashing takes all of a processor and
+ * 19 MiB, and more of them at once make none faster and everything else slow. Networks take
+ * turns, and where all places are taken, the network that holds most of them gives one up to
+ * another that would hold fewer: nobody can take the places of all.
+ *
+ * @see https://cheatsheetseries.owasp.org/cheatsheets/Denial_of_Service_Cheat_Sheet.html
+ */
+export function hashGate ({ concurrency, queueLength, deadlineMs, onPass = () => {} }: HashGateOptions) {
+  const queue = fairQueue<Waiting>()
+  const priority: Waiting[] = []
+  const counts: HashGateCounts = { passed: 0, waitedMs: 0, full: 0, late: 0, abandoned: 0 }
+  let running = 0
+  let priorityRun = 0
+
+  function refuse (): never {
+    counts.full++
+    throw new Overloaded()
+  }
+
+  /**
+   * Finds a newcomer a place in the queue.
+   *
+   * @returns who has to give one up; undefined where there is a free one
+   * @throws {Overloaded} there is none
+   */
+  function findPlace (share: 'login' | 'signup', network: string): Waiting | undefined {
+    const isSignup = (waiting: Waiting) => waiting.isSignup
+    if (share === 'signup' && queue.count(isSignup) >= queueLength / 2) return queue.surplus(network, isSignup) ?? refuse()
+    return queue.length() < queueLength ? undefined : queue.surplus(network, () => true) ?? refuse()
+  }
+
+  function wait ({ share, network = '', signal, isContinued = false }: HashTurn): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const settle = () => {
+        clearTimeout(timer)
+        signal?.removeEventListener('abort', abandon)
+      }
+      const waiting: Waiting = {
+        isSignup: share === 'signup',
+        start () {
+          settle()
+          resolve()
+        },
+        leave (reason) {
+          if (isContinued) priority.splice(priority.indexOf(waiting), 1)
+          else queue.remove(waiting)
+          settle()
+          counts[reason]++
+          reject(reason === 'abandoned' ? new ClientGone() : new Overloaded())
+        }
+      }
+      const abandon = () => waiting.leave('abandoned')
+      const timer = setTimeout(() => waiting.leave('late'), deadlineMs)
+      signal?.addEventListener('abort', abandon)
+      if (isContinued) priority.push(waiting)
+      else queue.push(network, waiting)
+    })
+  }
+
+  function next (): Waiting | undefined {
+    const hasPriority = priority.length > 0 && (priorityRun < priorityInARow || queue.length() === 0)
+    priorityRun = hasPriority ? priorityRun + 1 : 0
+    return hasPriority ? priority.shift() : queue.shift()
+  }
+
+  return {
+    counts,
+    /** How many are under way, and how many wait. */
+    load: () => ({ running, queued: priority.length + queue.length() }),
+
+    /**
+     * For whoever has not brought the password yet. Nobody gives a place up for it.
+     *
+     * @throws {Overloaded} there is no place for this network
+     */
+    refuseWhenFull (share: 'login' | 'signup', network = ''): void {
+      if (running >= concurrency) findPlace(share, network)
+    },
+
+    /**
+     * Does the work when it is its turn.
+     *
+     * @throws {Overloaded} there was no place, another network was given it, or the turn did not come in time
+     * @throws {ClientGone} nobody waits for it any more
+     */
+    async run<Result>(work: () => Promise<Result>, turn: HashTurn = {}): Promise<Result> {
+      if (turn.signal?.aborted === true) {
+        counts.abandoned++
+        throw new ClientGone()
+      }
+      let waitedMs = 0
+      if (running < concurrency) {
+        running++
+      } else {
+        if (turn.isContinued !== true) findPlace(turn.share ?? 'login', turn.network ?? '')?.leave('full')
+        const before = performance.now()
+        // Whoever ends gives its place to the one that starts: it stays counted.
+        await wait(turn)
+        waitedMs = performance.now() - before
+      }
+      counts.passed++
+      counts.waitedMs += waitedMs
+      onPass(waitedMs)
+      turn.onStart?.()
+      try {
+        return await work()
+      } finally {
+        const following = next()
+        if (following === undefined) running--
+        else following.start()
+      }
+    }
+  }
+}

@@ -1,0 +1,116 @@
+import { randomBytes } from 'node:crypto'
+import { hash, verify } from '@node-rs/argon2'
+import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
+import { defaultHashConcurrency, defaultHashDeadlineMs, defaultHashQueue, type HashGateCounts, hashGate, type HashTurn } from './hash-limiter.js'
+import { siteOf } from '../../lib/client-network.js'
+import { bcryptPasswordBytes, type HashParameters, parseHash, recommendedParameters } from './stored-hash.js'
+import { canonicalPassword, passwordMaxUnits } from './policy.js'
+
+/** Hashing and verifying passwords. Every hash of the process passes through here, a few at once. */
+export interface Passwords {
+  /**
+   * Hashes a password with argon2id into a PHC string.
+   *
+   * @throws {RangeError} it is longer than any password
+   * @throws {Overloaded} there is too much to do
+   */
+  hash: (password: string, turn?: HashTurn) => Promise<string>
+  /**
+   * Whether a password is the one of a stored hash. Without a hash (nobody has that
+   * username) it does the same work and says no, so that the time tells nothing. What is
+   * longer than any password is none, and costs nothing.
+   *
+   * @throws {Error} the stored hash is none that can be verified, or asks for more than is affordable
+   * @throws {Overloaded} there is too much to do
+   */
+  verify: (storedHash: string | undefined, password: string, turn?: HashTurn) => Promise<boolean>
+  /**
+   * Whether a stored hash, which was just verified with this password, is another than a new
+   * one would be: weaker, or stronger, which takes a time of its own at each login.
+   */
+  needsRehash: (storedHash: string, password: string) => boolean
+  /** Makes a hook (onRequest) that refuses what would find no room, before its body is read. */
+  refuseWhenFull: (share: 'login' | 'signup') => (request: FastifyRequest) => Promise<void>
+  /** Has a function called with the time that each hash waited, in milliseconds, from now on. */
+  onWait: (listener: (waitedMs: number) => void) => void
+  /** What has happened at the gate so far, and what is there now. */
+  load: () => HashGateCounts & { running: number, queued: number }
+}
+
+/** What the plugin is told. */
+export interface PasswordsOptions {
+  hashParameters?: HashParameters
+  /** How many hashes are under way at once: by default as many as there are processors, and at most 3. */
+  hashConcurrency?: number
+  /** How many wait, at most: 32 by default. */
+  hashQueue?: number
+  /** How long one waits, in milliseconds: 3,000 by default. */
+  hashDeadlineMs?: number
+}
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    passwords: Passwords
+  }
+}
+
+/** The library's number for argon2id; its enum cannot be imported from a module that is compiled alone. */
+const argon2id = 2
+
+function decoyHash ({ memoryCost, timeCost, parallelism }: HashParameters): string {
+  const [salt, digest] = [randomBytes(16), randomBytes(32)].map((bytes) => bytes.toString('base64').replace(/=+$/, ''))
+  return `$argon2id$v=19$m=${memoryCost},t=${timeCost},p=${parallelism}$${salt}$${digest}`
+}
+
+const plugin: FastifyPluginAsync<PasswordsOptions> = async (app, { hashParameters = recommendedParameters, hashConcurrency = defaultHashConcurrency, hashQueue = defaultHashQueue, hashDeadlineMs = defaultHashDeadlineMs }) => {
+  let listener = (_waitedMs: number) => {}
+  const gate = hashGate({ concurrency: hashConcurrency, queueLength: hashQueue, deadlineMs: hashDeadlineMs, onPass: (waitedMs) => listener(waitedMs) })
+  const options = { algorithm: argon2id, ...hashParameters }
+
+  // For users that do not exist: a hash of nothing anybody knows, with the parameters of the real ones.
+  const decoy = decoyHash(hashParameters)
+
+  const passwords: Passwords = {
+    async hash (password, turn) {
+      const canonical = canonicalPassword(password)
+      return await gate.run(() => hash(canonical, options), turn)
+    },
+
+    async verify (storedHash, password, turn) {
+      // What no password can be is nobody's; to bcrypt NUL is where a copy of the password ends.
+      if (password.length > passwordMaxUnits || password.includes('\0')) return false
+      const canonical = canonicalPassword(password)
+      const stored = parseHash(storedHash ?? decoy)
+      if (stored === undefined) throw new Error('a stored password hash is not acceptable')
+      if (stored.algorithm === 'bcrypt') {
+        // Most installations never see one.
+        const bcrypt = await import('@node-rs/bcrypt')
+        return await gate.run(() => bcrypt.verify(canonical, String(storedHash)), turn)
+      }
+      const isSame = await gate.run(() => verify(storedHash ?? decoy, canonical), turn)
+      return isSame && storedHash !== undefined
+    },
+
+    needsRehash (storedHash, password) {
+      const stored = parseHash(storedHash)
+      // bcrypt has not looked at the rest: it may be mistyped, and would become the password.
+      if (stored?.algorithm === 'bcrypt') return Buffer.byteLength(canonicalPassword(password)) <= bcryptPasswordBytes
+      return stored?.algorithm !== 'argon2id' ||
+        stored.parameters.memoryCost !== hashParameters.memoryCost ||
+        stored.parameters.timeCost !== hashParameters.timeCost ||
+        stored.parameters.parallelism !== hashParameters.parallelism
+    },
+
+    refuseWhenFull: (share) => async (request) => gate.refuseWhenFull(share, siteOf(request.ip)),
+
+    onWait (next) {
+      listener = next
+    },
+
+    load: () => ({ ...gate.counts, ...gate.load() })
+  }
+  app.decorate('passwords', passwords)
+}
+
+export default fp(plugin, { name: 'latchkey-passwords', fastify: '5.x' })

@@ -1,0 +1,103 @@
+import Fastify, { type FastifyInstance, type FastifyPluginAsync } from 'fastify'
+import fp from 'fastify-plugin'
+import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
+import { isDatabaseFault, isUnavailable } from '../database/errors.js'
+import { failureOf } from '../plugins/errors/failures.js'
+import { loggerOptions } from './log-serializers.js'
+
+/** What the plugin is told. */
+export interface MetricsOptions {
+  host: string
+  /** 0: any that is free. */
+  port: number
+}
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** What is measured, for Prometheus. */
+    metrics: Metrics
+  }
+}
+
+/** What is measured. */
+export interface Metrics {
+  registry: Registry
+  /** The server that answers `GET /metrics`. */
+  listener: FastifyInstance
+}
+
+/** In seconds: from what a token check takes to the longest that anything may take. */
+const durationBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
+/** A scrape that takes longer than this is given up. */
+const scrapeTimeoutMs = 5_000
+/** How exactly the delay of the event loop is measured, in milliseconds. */
+const eventLoopPrecisionMs = 10
+
+/** What others count already, as a counter that is brought up to date at every scrape. */
+function counterOf<Label extends string> (registry: Registry, name: string, help: string, labelNames: Label[], add: (counter: Counter<Label>) => void): void {
+  const counter: Counter<Label> = new Counter({
+    name,
+    help,
+    labelNames,
+    registers: [registry],
+    collect () {
+      counter.reset()
+      add(counter)
+    }
+  })
+}
+
+/**
+ * Measures the server, and answers `GET /metrics` on a port of its own, which is nobody's
+ * business but Prometheus'. Register it before the routes.
+ *
+ * @see https://github.com/siimon/prom-client
+ * @see https://prometheus.io/docs/practices/naming/
+ * @throws {Error} the address cannot be listened at
+ */
+const plugin: FastifyPluginAsync<MetricsOptions> = async (app, { host, port }) => {
+  const registry = new Registry()
+  const registers = [registry]
+  collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: eventLoopPrecisionMs })
+
+  const requests = new Histogram({ name: 'http_request_duration_seconds', help: 'How long requests took, by method, route and status.', labelNames: ['method', 'route', 'status'], buckets: durationBuckets, registers })
+  const databaseErrors = new Counter({ name: 'latchkey_database_errors_total', help: 'Requests that failed because of the database: it could not serve (unavailable), or a query failed otherwise (failed).', labelNames: ['kind'], registers })
+  app.addHook('onResponse', async (request, reply) => {
+    requests.labels(request.method, request.routeOptions.url ?? 'none', String(reply.statusCode)).observe(reply.elapsedTime / 1_000)
+    const cause = failureOf(request)?.cause
+    if (isDatabaseFault(cause)) databaseErrors.labels(isUnavailable(cause) ? 'unavailable' : 'failed').inc()
+  })
+
+  const logins = new Counter({ name: 'latchkey_logins_total', help: 'Logins that were decided, by outcome.', labelNames: ['outcome'], registers })
+  app.addHook('onReady', async () => {
+    app.events.onNote(({ kind, outcome = 'success' }) => {
+      if (kind === 'login' || kind === 'login_failure') logins.labels(outcome).inc()
+    })
+    app.passwords.onWait((waitedMs) => wait.observe(waitedMs / 1_000))
+  })
+  counterOf(registry, 'latchkey_attempts_refused_total', 'Requests that were refused with 429, by the limit that they met.', ['limit'], (counter) => {
+    for (const [limit, count] of Object.entries(app.throttle.counts)) counter.labels(limit).inc(count)
+  })
+
+  const wait = new Histogram({ name: 'latchkey_hash_wait_seconds', help: 'How long passwords waited to be hashed.', buckets: durationBuckets, registers })
+  const running = new Gauge({ name: 'latchkey_hash_running', help: 'Passwords that are being hashed.', registers, collect: () => { running.set(app.passwords.load().running) } })
+  const queued = new Gauge({ name: 'latchkey_hash_queued', help: 'Passwords that wait to be hashed.', registers, collect: () => { queued.set(app.passwords.load().queued) } })
+  counterOf(registry, 'latchkey_hash_refused_total', 'Passwords that were not hashed, by reason: the queue was full, they waited too long, their client had left.', ['reason'], (counter) => {
+    const { full, late, abandoned } = app.passwords.load()
+    for (const [reason, count] of Object.entries({ full, late, abandoned })) counter.labels(reason).inc(count)
+  })
+  const unwritten = new Gauge({ name: 'latchkey_events_waiting', help: 'Events of the audit trail that are yet to be written.', registers, collect: () => { unwritten.set(app.events.counts().waiting) } })
+  counterOf(registry, 'latchkey_events_lost_total', 'Events of the audit trail that were lost, because the database did not take them for too long.', [], (counter) => counter.inc(app.events.counts().lost))
+
+  const listener = Fastify({ logger: { ...loggerOptions, level: 'silent' }, requestTimeout: scrapeTimeoutMs, connectionTimeout: scrapeTimeoutMs, forceCloseConnections: true })
+  listener.setNotFoundHandler((request, reply) => reply.code(404).type('text/plain').send('Not Found'))
+  listener.get('/metrics', async (request, reply) => reply.type(registry.contentType).send(await registry.metrics()))
+  app.addHook('onReady', async () => {
+    app.log.info(`metrics at ${await listener.listen({ host, port })}/metrics`)
+  })
+  app.addHook('onClose', () => listener.close())
+
+  app.decorate('metrics', { registry, listener })
+}
+
+export default fp(plugin, { name: 'latchkey-metrics', fastify: '5.x' })
