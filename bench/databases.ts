@@ -3,8 +3,8 @@ import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 import Database from 'better-sqlite3'
 import pg from 'pg'
-import { temporaryFolder } from './lifetimes.js'
-import { createdAtMs, passwordHash, secretKey, signToken, type TokenRow, tokenTtlSeconds } from './people.js'
+import { temporaryFolder } from './cleanup.js'
+import { createdAtMs, passwordHash, secretKey, signToken, type TokenRow, tokenTtlSeconds } from './fixtures.js'
 import { runProgram, type ServerProcess, startServer } from './processes.js'
 
 /** A database of Latchkey with users 1, 2, 3 … in it, each of whom has a living token. */

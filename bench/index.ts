@@ -1,17 +1,17 @@
-// `npm run bench`: what Latchkey costs beside bare servers and a textbook guard, in about four
+// `npm run bench`: what Latchkey costs beside bare servers and a baseline guard, in about four
 // minutes. `-- --json` prints one JSON document; `-- --smoke` only shows that it works.
 import { parseArgs } from 'node:util'
-import { circumstances } from './circumstances.js'
+import { describeEnvironment } from './environment.js'
 import { seedPostgres, seedSqlite } from './databases.js'
-import { measureGrowth } from './growth.js'
-import { end, isEnding } from './lifetimes.js'
+import { measureScaling } from './scaling.js'
+import { end, isEnding } from './cleanup.js'
 import { measureLogins } from './logins.js'
 import { startPostgres } from './postgres.js'
 import { progress } from './progress.js'
 import { report } from './report.js'
 import { fullScale, type Scale, smokeScale } from './scale.js'
 import { measureStarts } from './start.js'
-import { measureStorms } from './storm.js'
+import { measureOverload } from './overload.js'
 import { judgeTargets, type Results } from './targets.js'
 import { measureThroughput } from './throughput.js'
 
@@ -22,16 +22,16 @@ async function measure (scale: Scale): Promise<Results> {
   const databases = [await seedSqlite(users), await seedPostgres(await startPostgres(), users)]
   const throughput = await measureThroughput(databases, scale)
   const logins = await measureLogins(databases, scale)
-  const storms = await measureStorms(databases, logins, scale)
-  const growth = await measureGrowth(scale)
+  const overload = await measureOverload(databases, logins, scale)
+  const scaling = await measureScaling(scale)
   const starts = await measureStarts(scale)
-  return { throughput, logins, storms, growth, starts }
+  return { throughput, logins, overload, scaling, starts }
 }
 
 try {
   const { values: { json = false, smoke = false } } = parseArgs({ options: { json: { type: 'boolean' }, smoke: { type: 'boolean' } } })
   const results = await measure(smoke ? smokeScale : fullScale)
-  const about = circumstances(smoke)
+  const about = describeEnvironment(smoke)
   const targets = judgeTargets(results)
   console.log(json ? JSON.stringify({ ...about, targets, ...results }, null, 2) : report(about, targets, results))
   progress('done')

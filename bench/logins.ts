@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os'
 import { type SeededDatabase, startLatchkey, unlimitedLogins } from './databases.js'
 import { type Figures, medianFigures, runWindow } from './load.js'
-import { logins, password, passwordHash } from './people.js'
+import { logins, password, passwordHash } from './fixtures.js'
 import { progress } from './progress.js'
 import { runProgram, type ServerProcess, startServer } from './processes.js'
 import type { Scale } from './scale.js'

@@ -1,7 +1,7 @@
 import { chmodSync } from 'node:fs'
 import { join } from 'node:path'
 import { embeddedPostgres, freePort } from '../test/embedded-postgres.js'
-import { stopBeforeEnd, temporaryFolder } from './lifetimes.js'
+import { stopBeforeEnd, temporaryFolder } from './cleanup.js'
 
 /** Starts a PostgreSQL with its default settings, which ends with this process; answers the URL of an empty database on it. */
 export async function startPostgres (): Promise<string> {

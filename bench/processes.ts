@@ -5,7 +5,7 @@ import { get } from 'node:http'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { freePort } from '../test/embedded-postgres.js'
-import { endWithUs, temporaryFolder } from './lifetimes.js'
+import { endWithUs, temporaryFolder } from './cleanup.js'
 
 const root = join(import.meta.dirname, '..')
 const pollMs = 2

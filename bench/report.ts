@@ -1,7 +1,7 @@
-import type { Circumstances } from './circumstances.js'
+import type { Environment } from './environment.js'
 import { hashAlone, hashServed } from './logins.js'
 import { over } from './statistics.js'
-import { checksPerSecond } from './storm.js'
+import { checksPerSecond } from './overload.js'
 import type { Results, Target } from './targets.js'
 
 const none = '–'
@@ -45,19 +45,19 @@ function loginTable ({ logins }: Results): string {
   return table(['logins', 'over the hash', 'a second', 'p99 ms', 'CPU µs'], rows)
 }
 
-function stormTable ({ storms }: Results): string {
-  const rows = storms.map(({ database, ratio: value, requestsPerSecond, stormP99Ms, calmP99Ms, loginsOfferedPerSecond, accepted, refused, slowestAcceptedMs }) =>
-    [database, ratio(value), whole(requestsPerSecond), fixed(2)(stormP99Ms), fixed(2)(calmP99Ms), whole(loginsOfferedPerSecond), whole(accepted), whole(refused), whole(slowestAcceptedMs)])
-  return table([`/need_login, ${whole(checksPerSecond)} a second`, 'storm over calm', 'requests/s', 'p99 ms', 'calm p99 ms', 'logins/s offered', 'accepted', '503', 'slowest ms'], rows)
+function overloadTable ({ overload }: Results): string {
+  const rows = overload.map(({ database, ratio: value, requestsPerSecond, overloadP99Ms, calmP99Ms, loginsOfferedPerSecond, accepted, refused, slowestAcceptedMs }) =>
+    [database, ratio(value), whole(requestsPerSecond), fixed(2)(overloadP99Ms), fixed(2)(calmP99Ms), whole(loginsOfferedPerSecond), whole(accepted), whole(refused), whole(slowestAcceptedMs)])
+  return table([`/need_login, ${whole(checksPerSecond)} a second`, 'overload over calm', 'requests/s', 'p99 ms', 'calm p99 ms', 'logins/s offered', 'accepted', '503', 'slowest ms'], rows)
 }
 
-function growthTable ({ growth }: Results): string {
-  const smallest = plural(Number(growth[0]?.users), 'user')
+function scalingTable ({ scaling }: Results): string {
+  const smallest = plural(Number(scaling[0]?.users), 'user')
   const rows = [
-    ...growth.map(({ users, guarded, guardedRatio }) => [`/need_login, ${plural(users, 'user')}`, ratio(guardedRatio), whole(guarded.requestsPerSecond), fixed(2)(guarded.p99Ms), tenths(guarded.cpuMicroseconds)]),
-    ...growth.map(({ users, logins, loginRatio }) => [`POST /api/v1/login, ${plural(users, 'user')}`, ratio(loginRatio), tenths(logins.requestsPerSecond), whole(logins.p99Ms), whole(logins.cpuMicroseconds)])
+    ...scaling.map(({ users, guarded, guardedRatio }) => [`/need_login, ${plural(users, 'user')}`, ratio(guardedRatio), whole(guarded.requestsPerSecond), fixed(2)(guarded.p99Ms), tenths(guarded.cpuMicroseconds)]),
+    ...scaling.map(({ users, logins, loginRatio }) => [`POST /api/v1/login, ${plural(users, 'user')}`, ratio(loginRatio), tenths(logins.requestsPerSecond), whole(logins.p99Ms), whole(logins.cpuMicroseconds)])
   ]
-  return table(['growth, SQLite', `over ${smallest}`, 'requests/s', 'p99 ms', 'CPU µs'], rows)
+  return table(['scaling, SQLite', `over ${smallest}`, 'requests/s', 'p99 ms', 'CPU µs'], rows)
 }
 
 function startTable ({ starts }: Results): string {
@@ -69,7 +69,7 @@ function startTable ({ starts }: Results): string {
 }
 
 /** All figures for people, the ratios first. */
-export function report ({ date, node, platform, processors, model, isSmoke }: Circumstances, targets: Target[], results: Results): string {
+export function report ({ date, node, platform, processors, model, isSmoke }: Environment, targets: Target[], results: Results): string {
   return `Latchkey beside others · ${date} · Node ${node} · ${platform} · ${plural(processors, 'processor')}: ${model}${isSmoke ? '\n\nToo short to be read: these figures only show that they can be measured.' : ''}
 
 ${targetTable(targets)}
@@ -86,9 +86,9 @@ ${loginTable(results)}
 How many people can log in in a second is a choice of the hash, not of the server: that is what the
 hash is for.
 
-${stormTable(results)}
+${overloadTable(results)}
 
-${growthTable(results)}
+${scalingTable(results)}
 
 ${startTable(results)}`
 }

@@ -8,12 +8,12 @@ export interface Scale {
   loginSeconds: number
   /** How long a cell is under load before it is measured for the first time. */
   warmUpSeconds: number
-  /** How long token checks are measured without and with a storm; `settleSeconds` at the beginning do not count. */
+  /** How long token checks are measured without and with an overload; `settleSeconds` at the beginning do not count. */
   calmSeconds: number
-  stormSeconds: number
+  overloadSeconds: number
   settleSeconds: number
   /** How many users the databases have that are compared. */
-  growth: number[]
+  scaling: number[]
   spawns: number
   /** How long a new server is left alone, and then put under load, before its memory is looked at. */
   idleSeconds: number
@@ -28,9 +28,9 @@ export const fullScale: Scale = {
   loginSeconds: 2,
   warmUpSeconds: 0.5,
   calmSeconds: 5,
-  stormSeconds: 7,
+  overloadSeconds: 7,
   settleSeconds: 1,
-  growth: [1_000, 100_000, 1_000_000],
+  scaling: [1_000, 100_000, 1_000_000],
   spawns: 7,
   idleSeconds: 1,
   loadSeconds: 2
@@ -44,9 +44,9 @@ export const smokeScale: Scale = {
   loginSeconds: 0.2,
   warmUpSeconds: 0,
   calmSeconds: 0.2,
-  stormSeconds: 0.5,
+  overloadSeconds: 0.5,
   settleSeconds: 0,
-  growth: [100, 1_000],
+  scaling: [100, 1_000],
   spawns: 1,
   idleSeconds: 0.2,
   loadSeconds: 0.2

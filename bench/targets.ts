@@ -1,16 +1,16 @@
-import type { GrowthFigures } from './growth.js'
+import type { ScalingFigures } from './scaling.js'
 import { hashAlone, hashServed, type LoginFigures } from './logins.js'
 import type { StartFigures } from './start.js'
 import { over } from './statistics.js'
-import type { StormFigures } from './storm.js'
+import type { OverloadFigures } from './overload.js'
 import { bareFastify, latchkeyOn, textbook, type ThroughputCell } from './throughput.js'
 
 /** Everything that was measured. */
 export interface Results {
   throughput: ThroughputCell[]
   logins: LoginFigures[]
-  storms: StormFigures[]
-  growth: GrowthFigures[]
+  overload: OverloadFigures[]
+  scaling: ScalingFigures[]
   starts: StartFigures[]
 }
 
@@ -33,23 +33,23 @@ function judge (what: string, value: number | undefined, bound: { atLeast?: numb
 }
 
 /** What was measured, beside what it should be. */
-export function judgeTargets ({ throughput, logins, storms, growth, starts }: Results): Target[] {
+export function judgeTargets ({ throughput, logins, overload, scaling, starts }: Results): Target[] {
   const perSecond = (server: string, route: string, tokens: number) =>
     throughput.find((cell) => cell.server === server && cell.route === route && cell.tokens === tokens && cell.connections === 64)?.requestsPerSecond
   const manyTokens = Math.max(...throughput.map(({ tokens }) => tokens))
-  const fewest = growth[0]
-  const most = growth.at(-1)
+  const fewest = scaling[0]
+  const most = scaling.at(-1)
   const users = most?.users.toLocaleString('en')
   const [bareStart, ourStart] = starts
   return [
     judge('/need_login, 1 token, over bare Fastify', over(perSecond(latchkey, '/need_login', 1), perSecond(bareFastify, '/', 0)), { atLeast: 0.75 }),
     judge(`/need_login, ${manyTokens.toLocaleString('en')} tokens, over bare Fastify`, over(perSecond(latchkey, '/need_login', manyTokens), perSecond(bareFastify, '/', 0)), { atLeast: 0.65 }),
-    judge('/need_login, 1 token, over the textbook guard', over(perSecond(latchkey, '/need_login', 1), perSecond(textbook, '/need_login', 1)), { atLeast: 2 }),
+    judge('/need_login, 1 token, over the baseline guard', over(perSecond(latchkey, '/need_login', 1), perSecond(textbook, '/need_login', 1)), { atLeast: 2 }),
     judge('/api/v1/me, 1 token, over bare Fastify with the same JSON', over(perSecond(latchkey, '/api/v1/me', 1), perSecond(bareFastify, '/json', 0)), { atLeast: 0.7 }),
     ...logins.filter(({ name }) => ![hashAlone, hashServed].includes(name)).map(({ name, ratio }) => judge(`logins over bare argon2id, ${name}`, ratio, { atLeast: 0.93 })),
-    ...storms.flatMap(({ database, ratio, stormP99Ms }) => [
-      judge(`p99 of token checks in a login storm over calm, ${database}`, ratio, { atMost: 5 }),
-      judge(`p99 of token checks in a login storm, ${database}`, stormP99Ms, { atMost: 50 }, 'ms')
+    ...overload.flatMap(({ database, ratio, overloadP99Ms }) => [
+      judge(`p99 of token checks in a login overload over calm, ${database}`, ratio, { atMost: 5 }),
+      judge(`p99 of token checks in a login storm, ${database}`, overloadP99Ms, { atMost: 50 }, 'ms')
     ]),
     judge(`/need_login, ${users} users over ${fewest?.users.toLocaleString('en')}`, most?.guardedRatio, { atLeast: 0.93 }),
     judge(`logins, ${users} users over ${fewest?.users.toLocaleString('en')}`, most?.loginRatio, { atLeast: 0.93 }),

@@ -1,6 +1,6 @@
 import { copySqlite, type SeededDatabase, startLatchkey } from './databases.js'
 import { type Figures, type Load, medianFigures, runWindow, withTokens } from './load.js'
-import { secretKey } from './people.js'
+import { secretKey } from './fixtures.js'
 import { startServer, type ServerProcess } from './processes.js'
 import { progress } from './progress.js'
 import type { Scale } from './scale.js'
@@ -50,7 +50,7 @@ async function startAll (databases: SeededDatabase[]): Promise<{ cells: Cell[], 
   const [logging, httpServer, textbookServer, expressServer] = await Promise.all([
     startLatchkey(sqlite, { LOG_LEVEL: 'info' }),
     startServer('bench/servers/http-hello.js'),
-    startServer('bench/servers/textbook.js', copy()),
+    startServer('bench/servers/baseline.js', copy()),
     startServer('bench/servers/express.js', copy())
   ])
   const latchkeys = await Promise.all(databases.map(async (database) => ({ name: latchkeyOn(database.name), server: await startLatchkey(database), many: await database.tokens(tokenCount) })))
@@ -79,7 +79,7 @@ async function startAll (databases: SeededDatabase[]): Promise<{ cells: Cell[], 
 }
 
 /**
- * Measures what the platform, the framework, a textbook guard, a peer and Latchkey answer in a
+ * Measures what the platform, the framework, a baseline guard, a peer and Latchkey answer in a
  * second. Each round has processes of its own: what is compiled how, and lies where, is a matter
  * of luck that lasts as long as a process, and makes a difference of a tenth.
  */

@@ -35,7 +35,7 @@ export class Overloaded extends createError<string, 503, []>('OVERLOADED', 'Serv
 }
 
 /** The same for somebody who has left: nobody is there to be told. */
-export class ClientGone extends Overloaded {}
+export class ClientDisconnected extends Overloaded {}
 
 /** Too many attempts from one address or for one account (RFC 6585, section 4). */
 export class TooManyAttempts extends createError<string, 429, []>('TOO_MANY_ATTEMPTS', 'too many attempts: try again later', 429) {

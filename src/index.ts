@@ -1,6 +1,6 @@
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
-import capabilities, { type CapabilityOptions } from './services.js'
+import services, { type ServicesOptions } from './services.js'
 import { defaultPasswordPolicy } from './plugins/passwords/policy.js'
 import { checkOptions } from './options.js'
 import errors from './plugins/errors/index.js'
@@ -25,7 +25,7 @@ export type * from './plugins/tokens/index.js'
 export type * from './plugins/users/index.js'
 
 /** What Latchkey is told by the app that registers it. */
-export interface LatchkeyOptions extends Omit<CapabilityOptions, 'databaseMustExist'> {
+export interface LatchkeyOptions extends Omit<ServicesOptions, 'databaseMustExist'> {
   /** Where the routes are: `/api/v1` by default. */
   prefix?: string
   /** The fewest characters of a new password: 8 by default. */
@@ -52,7 +52,7 @@ const bodyLimitBytes = 16_384
 const latchkey: FastifyPluginAsync<LatchkeyOptions> = async (app, options) => {
   checkOptions(options)
   const { prefix = '/api/v1', passwordMinLength: minLength = defaultPasswordPolicy.minLength, passwordBlocklist = 'on', signup = 'open', loginErrors = 'detailed' } = options
-  await app.register(capabilities, options)
+  await app.register(services, options)
 
   await app.register(async (scope) => {
     await scope.register(errors)

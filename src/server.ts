@@ -2,14 +2,14 @@ import { buildApp } from './app.js'
 import { ConfigError } from './standalone/config.js'
 import { StoreError } from './database/store.js'
 import { loadEnvironment } from './standalone/environment.js'
-import { logSink } from './standalone/log-destination.js'
+import { logDestination } from './standalone/log-destination.js'
 
 /** After this, connections that still have not finished are cut: the process is gone within 10 s of the signal. */
 const drainDeadlineMs = 6_000
 /** After this the process ends, whatever still hangs. */
 const exitDeadlineMs = 7_000
 
-const sink = logSink(process.stdout.fd)
+const sink = logDestination(process.stdout.fd)
 process.on('exit', sink.flushSync)
 
 async function serve (): Promise<void> {

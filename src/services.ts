@@ -4,7 +4,7 @@ import type { AttemptLimits } from './plugins/login-throttle/limits.js'
 import { loginTokenLifetimeSeconds } from './plugins/tokens/limits.js'
 import authenticate from './plugins/authenticate/index.js'
 import database from './plugins/database.js'
-import events, { type EventsOptions } from './plugins/audit/index.js'
+import events, { type AuditOptions } from './plugins/audit/index.js'
 import jwt from './plugins/tokens/jwt.js'
 import loginFailures from './plugins/login-throttle/repository.js'
 import passwords, { type PasswordsOptions } from './plugins/passwords/index.js'
@@ -14,7 +14,7 @@ import tokens from './plugins/tokens/index.js'
 import users from './plugins/users/index.js'
 
 /** What the capabilities are told. */
-export interface CapabilityOptions extends PasswordsOptions, AttemptLimits, EventsOptions {
+export interface ServicesOptions extends PasswordsOptions, AttemptLimits, AuditOptions {
   /** `sqlite:///relative/path`, `sqlite:////absolute/path`, `sqlite://` (in memory) or `postgres://user:password@host:port/database`. */
   databaseUrl: string
   /** The most connections to PostgreSQL, 10 by default. */
@@ -45,7 +45,7 @@ export interface CapabilityOptions extends PasswordsOptions, AttemptLimits, Even
  *
  * @throws {StoreError} the database cannot be opened
  */
-const capabilities: FastifyPluginAsync<CapabilityOptions> = async (app, options) => {
+const services: FastifyPluginAsync<ServicesOptions> = async (app, options) => {
   const { databaseUrl, databaseMustExist, databaseKeepsReserve = true, databasePoolSize, databaseConnectTimeoutMs, databaseStatementTimeoutMs, secretKey, secretKeyPrevious, tokenTtlSeconds = loginTokenLifetimeSeconds, securityScheme, now = Date.now } = options
   await app.register(database, { url: databaseUrl, mustExist: databaseMustExist, keepsReserve: databaseKeepsReserve, poolSize: databasePoolSize, connectTimeoutMs: databaseConnectTimeoutMs, statementTimeoutMs: databaseStatementTimeoutMs })
   await app.register(users, { now })
@@ -59,4 +59,4 @@ const capabilities: FastifyPluginAsync<CapabilityOptions> = async (app, options)
   await app.register(roles)
 }
 
-export default fp(capabilities, { name: 'latchkey-capabilities', fastify: '5.x' })
+export default fp(services, { name: 'latchkey-capabilities', fastify: '5.x' })

@@ -90,16 +90,16 @@ for (const database of databases) {
         const start = now
         await needLogin(app, token)
         t.equal(await lastUsed(), undefined, 'not on the critical path')
-        await app.tokens.writeUses()
+        await app.tokens.flushLastUsed()
         t.equal(await lastUsed(), start)
         now += 299_000
         await needLogin(app, token)
-        await app.tokens.writeUses()
+        await app.tokens.flushLastUsed()
         t.equal(await lastUsed(), start)
         now += 1_000
         await needLogin(app, token)
         await needLogin(app, token)
-        await app.tokens.writeUses()
+        await app.tokens.flushLastUsed()
         t.equal(await lastUsed(), start + 300_000)
       })
 

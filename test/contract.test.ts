@@ -134,37 +134,58 @@ t.test('every schema is one: they are compiled without being looked at', async (
   for (const schema of schemas) t.ok(ajv.validateSchema(Object(schema)), JSON.stringify(ajv.errors))
 })
 
-t.test('the house · dependencies point one way', async (t) => {
+t.test('architecture · dependencies point one way, without a circle', async (t) => {
   const source = join(root, 'src')
   const files = readdirSync(source, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.ts'))
-  // Who may import values from whom; types may come from anywhere.
+  // Which files may import values from which; types may come from anywhere.
   const allowed: Record<string, RegExp> = {
-    'server.ts': /^(app|config|environment|database\/store|lib\/log-sink)\.ts$/,
+    'server.ts': /^(app|standalone\/\w[\w-]*|database\/store)\.ts$/,
     'cli.ts': /^commands\/index\.ts$/,
-    commands: /^(commands\/|plugins\/archive\.ts|capabilities\.ts|environment\.ts|config\.ts|database\/|lib\/)/,
-    'capabilities.ts': /^(plugins|lib)\//,
-    'app.ts': /^(index\.ts|plugins\/|routes\/(greeting|health)\/index\.ts|lib\/)/,
-    'testing.ts': /^(index\.ts|lib\/)/,
-    client: /^client\//,
-    'index.ts': /^(capabilities\.ts|plugins\/|lib\/|routes\/\w+\/index\.ts)/,
-    'config.ts': /^lib\//,
-    'environment.ts': /^(config\.ts|lib\/)/,
-    plugins: /^(database|lib)\//,
-    routes: /^(database|lib)\//,
-    database: /^(database|lib)\//,
-    lib: /^lib\//
+    'app.ts': /^(index|services|options|errors)\.ts$|^(plugins|standalone|lib)\//,
+    'testing.ts': /^(index|services|errors)\.ts$|^(plugins|lib)\//,
+    'index.ts': /^(services|options|errors)\.ts$|^plugins\/|^routes\/\w+\/index\.ts$/,
+    'services.ts': /^(options|errors)\.ts$|^(plugins|lib)\//,
+    'options.ts': /^(plugins|database|lib)\//,
+    'errors.ts': /^$/,
+    'schema-ref.ts': /^$/,
+    commands: /^(services|options|errors|server)\.ts$|^(commands|standalone|plugins|database|lib)\//,
+    standalone: /^(services|options|errors|schema-ref)\.ts$|^(standalone|plugins|database|lib)\//,
+    routes: /^(errors|schema-ref)\.ts$|^(plugins|database|lib)\//,
+    plugins: /^(errors|schema-ref)\.ts$|^(plugins|database|lib)\//,
+    database: /^errors\.ts$|^(database|lib)\//,
+    lib: /^errors\.ts$|^lib\//,
+    client: /^client\//
   }
+  const importsOf = new Map<string, string[]>()
   for (const file of files) {
     const room = file.split('/')[0] ?? ''
     const folder = dirname(file)
     const text = readFileSync(join(source, file), 'utf8')
+    const targets: string[] = []
     for (const [, names = '', from = ''] of text.matchAll(/^import ([^'\n]+ from )?'(\.[^']+)'/gm)) {
       if (/^type /.test(names) || /^\{( *type \w+,?)+ *\} from $/.test(names)) continue
       const target = relative(source, resolve(source, folder, from)).replace(/\.js$/, '.ts')
-      const isOwnRoom = room === 'routes' && target.startsWith(`${folder}/`)
-      t.ok(isOwnRoom || allowed[room]?.test(target), `${file} imports ${target}`)
+      targets.push(target)
+      const isInOwnFolder = room === 'routes' && target.startsWith(`${folder}/`)
+      t.ok(isInOwnFolder || allowed[room]?.test(target), `${file} may import ${target}`)
+      // A service is reached by its decorator, a resource by its URL: only what registers them imports them.
+      if (/^(plugins|routes)\/[\w-]+\/index\.ts$/.test(file)) t.notMatch(target, /^(plugins|routes)\/[\w-]+\/index\.ts$/, `${file} does not import ${target}`)
     }
+    importsOf.set(file, targets)
     if (!['server.ts', 'cli.ts'].includes(file)) t.notMatch(text, /process\.(env|exit)/, `${file} leaves the process alone`)
     if (file !== 'client/contract.ts') t.ok(text.split('\n').length <= 200, `${file} is at most 200 lines`)
   }
+
+  const isWithoutCircle = new Set<string>()
+  const visit = (file: string, path: string[]): void => {
+    if (path.includes(file)) {
+      t.fail(`circle: ${[...path.slice(path.indexOf(file)), file].join(' → ')}`)
+      return
+    }
+    if (isWithoutCircle.has(file)) return
+    for (const target of importsOf.get(file) ?? []) visit(target, [...path, file])
+    isWithoutCircle.add(file)
+  }
+  for (const file of files) visit(file, [])
+  t.ok(isWithoutCircle.size > 100, 'the files were found')
 })

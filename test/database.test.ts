@@ -7,9 +7,9 @@ import { DrizzleQueryError, eq, sql } from 'drizzle-orm'
 import { getTableConfig } from 'drizzle-orm/sqlite-core'
 import t from 'tap'
 import { isConflict, isForeignKeyViolation, isUnavailable } from '../src/database/errors.js'
-import { causeOf } from '../src/database/unwrap-error.js'
+import { unwrapDatabaseError } from '../src/lib/unwrap-error.js'
 import { openStore } from '../src/database/open.js'
-import { readsTogether } from '../src/database/sqlite/batched-reads.js'
+import { batchReads } from '../src/database/sqlite/batched-reads.js'
 import type { Store } from '../src/database/store.js'
 import { openNewFile } from '../src/lib/new-file.js'
 import { asStranger, bob, build, fillDisks, isRoot, logIn, signUp, stranger, temporaryFolder } from './helper.js'
@@ -196,7 +196,7 @@ t.test('openStore', async (t) => {
   t.test('reads of one turn share a transaction; where that fails each is answered by itself, and nothing is left of it', async (t) => {
     const client = new Database(':memory:')
     client.exec('create table parent (id integer primary key); create table child (id references parent (id) deferrable initially deferred); insert into parent values (1)')
-    const together = readsTogether(client)
+    const together = batchReads(client)
     const count = client.prepare('select count(*) from parent').pluck()
     const ask = () => together(() => count.get())
     const isShared = () => together(() => client.inTransaction)
@@ -255,7 +255,7 @@ t.test('openStore', async (t) => {
     t.match(await waysOf(ask('POST', '/tokens', { description: 'a script' })), { 'insert into "tokens"': [full] })
     t.match(await waysOf(ask('PUT', '/me/password', { current_password: bob.password, new_password: 'another horse battery' })), { 'update "users"': [full], 'delete from "tokens"': [full] })
     t.match(await waysOf(ask('POST', '/logout')), { 'delete from "tokens"': [full] })
-    t.same((await waysOf(() => app.events.list({}, 9)))['insert into "events"'], [normal])
+    t.same((await waysOf(() => app.audit.list({}, 9)))['insert into "events"'], [normal])
   })
 
   t.test('a look-up has nothing but placeholders in it', async (t) => {
@@ -263,8 +263,8 @@ t.test('openStore', async (t) => {
     t.teardown(() => store.close())
     const { db, tables: { users } } = store
     const columns = { username: users.username }
-    t.throws(() => store.prepareLookup('fixed', columns, db.select(columns).from(users).where(eq(users.id, 1))), TypeError)
-    const find = store.prepareLookup('by_id', columns, db.select(columns).from(users).where(eq(users.id, sql.placeholder('id'))))
+    t.throws(() => store.prepareGet('fixed', columns, db.select(columns).from(users).where(eq(users.id, 1))), TypeError)
+    const find = store.prepareGet('by_id', columns, db.select(columns).from(users).where(eq(users.id, sql.placeholder('id'))))
     t.equal(await find({ id: 1 }), undefined)
   })
 
@@ -345,7 +345,7 @@ t.test('the reserve · is made soon for nobody else, and given up when the disk 
 
   const long = 'x'.repeat(100_000)
   await store.db.run(sql.raw('pragma max_page_count = 1'))
-  const insert = async () => store.db.insert(roles).values({ name: 'one', description: long }).then(() => 'inserted', (error) => Object(causeOf(error)).code)
+  const insert = async () => store.db.insert(roles).values({ name: 'one', description: long }).then(() => 'inserted', (error) => Object(unwrapDatabaseError(error)).code)
   t.equal(await insert(), 'SQLITE_FULL')
   t.notOk(existsSync(reserve), 'it was given up, and the write tried again')
   t.equal(await insert(), 'SQLITE_FULL')
@@ -444,7 +444,7 @@ t.test('a disk that is nearly full · signup 503, login 200', async (t) => {
 t.test('faults', async (t) => {
   const fault = (code: string) => Object.assign(new Error('driver'), { code })
   const wrapped = new DrizzleQueryError('select ?', ['secret'], fault('SQLITE_BUSY'))
-  t.notMatch(String(causeOf(wrapped)), 'secret')
+  t.notMatch(String(unwrapDatabaseError(wrapped)), 'secret')
   t.ok(isUnavailable(wrapped))
   for (const code of [
     'SQLITE_BUSY_SNAPSHOT', 'SQLITE_FULL', 'SQLITE_IOERR_WRITE', 'SQLITE_READONLY',

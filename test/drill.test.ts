@@ -1,5 +1,5 @@
 // What must hold when it goes wrong, each on a real server. Small enough here to run on every
-// change; `npm run drill` makes it longer and harder, on the compiled server. Each prints its figures.
+// change; `npm run test:faults` makes it longer and harder, on the compiled server. Each prints its figures.
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'

@@ -9,7 +9,7 @@ import t, { type Test } from 'tap'
 import { run } from '../src/commands/index.js'
 import latchkey from '../src/index.js'
 import { type EventKind, eventMessages } from '../src/plugins/audit/event.js'
-import { writeBehind } from '../src/lib/batch-writer.js'
+import { batchWriter } from '../src/lib/batch-writer.js'
 import type { AuditEvent } from '../src/plugins/audit/index.js'
 import { asUser, testOptions } from '../src/testing.js'
 import { commandLine } from './command-line.js'
@@ -56,20 +56,20 @@ for (const database of databases) {
       await admin('DELETE', '/users/bob/roles/editor')
       await admin('DELETE', '/roles/editor')
       await ask('PUT', '/me/password', { current_password: 'wrong', new_password: next })
-      await app.loginFailures.forget('bob')
+      await app.loginFailures.reset('bob')
       await ask('PUT', '/me/password', { current_password: bob.password, new_password: next })
       await ask('DELETE', '/me', { password: 'wrong' })
       await ask('POST', '/logout')
       const again = as(app, (await logIn(app, { ...bob, password: next })).json().token)
       await again('DELETE', '/me', { password: next })
 
-      const events = await app.events.list({}, 100)
+      const events = await app.audit.list({}, 100)
       t.same(summary(events), [
         'signup success admin', 'login success admin', 'signup success', 'login success',
         'login_failure username_unknown', 'login_failure password_incorrect',
         `token_creation success ${personal.id}`, `revocation success ${personal.id}`, 'login success', 'revocation success others', 'login_failure password_incorrect',
         'role_change success created editor', 'role_change success granted editor', 'role_change success revoked editor', 'role_change success deleted editor',
-        'lock success', 'password_change password_incorrect', 'password_change success',
+        'backoff success', 'password_change password_incorrect', 'password_change success',
         'deletion password_incorrect', 'logout success', 'login success', 'deletion success'
       ])
       t.same(events.map(({ id }) => id), events.map((_, i) => events.length - i))
@@ -85,12 +85,12 @@ for (const database of databases) {
 
     t.test('what fails in the very moment is told apart', async (t) => {
       const hash = await (await build(t)).passwords.hash(next)
-      for (const [meanwhile, outcome] of [[`update users set password_hash = '${hash}'`, 'password_changed_meanwhile'], ['delete from users', 'user_deleted_meanwhile']] as const) {
+      for (const [meanwhile, outcome] of [[`update users set password_hash = '${hash}'`, 'password_changed_concurrently'], ['delete from users', 'user_deleted_concurrently']] as const) {
         const app = await build(t)
         await signUp(app)
         await database.addTrigger(app.store, 'before insert on tokens', meanwhile)
         await logIn(app)
-        t.same((await app.events.list({}, 9)).map((event) => event.outcome), [outcome, 'success'])
+        t.same((await app.audit.list({}, 9)).map((event) => event.outcome), [outcome, 'success'])
       }
     })
 
@@ -170,16 +170,16 @@ for (const database of databases) {
       let now = Date.now()
       const app = await build(t, { DATABASE_URL: url }, { now: () => now })
       await signUp(app)
-      await app.events.list({}, 1)
+      await app.audit.list({}, 1)
       now += 29 * 86_400_000
       await logIn(app)
-      await app.events.list({}, 1)
+      await app.audit.list({}, 1)
       now += 1 * 86_400_000
       const count = async (env: object) => {
         const other = await build(t, { DATABASE_URL: url, ...env }, { now: () => now })
         await other.ready()
         await logIn(other)
-        const events = await other.events.list({}, 9)
+        const events = await other.audit.list({}, 9)
         await other.close()
         return events.map(({ kind, time }) => [kind, time.getTime() === now])
       }
@@ -207,11 +207,11 @@ for (const database of databases) {
     t.test('of each user and kind the newest 1,000 are kept: whoever makes many evicts only their own, of that kind', async (t) => {
       const app = await build(t)
       await signUp(app)
-      for (const kind of ['login_failure', 'token_creation'] as const) app.events.note({ kind, userId: 2 })
-      for (let i = 0; i < 3; i++) app.events.note({ kind: 'login_failure', outcome: 'username_unknown' })
+      for (const kind of ['login_failure', 'token_creation'] as const) app.audit.record({ kind, userId: 2 })
+      for (let i = 0; i < 3; i++) app.audit.record({ kind: 'login_failure', outcome: 'username_unknown' })
       for (const kind of eventKinds) {
-        for (let i = 0; i < 1_250; i++) app.events.note({ kind, userId: 1 })
-        await app.events.list({}, 1)
+        for (let i = 0; i < 1_250; i++) app.audit.record({ kind, userId: 1 })
+        await app.audit.list({}, 1)
       }
       const { events } = app.store.tables
       const countOf = (userId: number, kind: string) => app.store.db.$count(events, and(eq(events.userId, userId), eq(events.kind, kind)))
@@ -221,7 +221,7 @@ for (const database of databases) {
       }
       for (const kind of ['login_failure', 'token_creation']) t.equal(await countOf(2, kind), 1, 'those of others stay')
       t.equal(await app.store.db.$count(events, isNull(events.userId)), 3)
-      t.equal((await app.events.list({ userId: 1, kind: 'signup' }, 2_000)).at(0)?.kind, 'signup')
+      t.equal((await app.audit.list({ userId: 1, kind: 'signup' }, 2_000)).at(0)?.kind, 'signup')
     })
 
     t.test('a trail that cannot be trimmed is written all the same', async (t) => {
@@ -229,8 +229,8 @@ for (const database of databases) {
       const app = await build(t, { LOG_LEVEL: 'error' }, { logStream: { write: (line) => { lines.push(line) } } })
       await database.addTrigger(app.store, 'before delete on events', database.fault('not today'))
       await app.store.db.insert(app.store.tables.events).values(Array.from({ length: 1_000 }, () => ({ time: new Date(), kind: 'logout', outcome: 'success', source: 'http' as const, userId: 1 })))
-      for (let i = 0; i < 150; i++) app.events.note({ kind: 'logout', userId: 1 })
-      await app.events.list({}, 1)
+      for (let i = 0; i < 150; i++) app.audit.record({ kind: 'logout', userId: 1 })
+      await app.audit.list({}, 1)
       t.equal(await app.store.db.$count(app.store.tables.events), 1_150)
       t.match(lines.map((line) => JSON.parse(line).msg), ['events beyond what is kept could not be removed'])
     })
@@ -245,7 +245,7 @@ for (const database of databases) {
       await database.execute(app.store, 'analyze')
       const cases: Array<Record<string, number | string>> = [{}, { userId: 2 }, { kind: 'login' }, { userId: 2, kind: 'login' }]
       for (const filter of cases.flatMap((filter) => [filter, { ...filter, before: 10_000 }])) {
-        const plans = await database.explain(app.store, () => app.events.list(filter, 51))
+        const plans = await database.explain(app.store, () => app.audit.list(filter, 51))
         t.ok(plans.length > 0)
         for (const plan of plans) t.notMatch(plan, database.scans, `${JSON.stringify(filter)}: ${plan}`)
         // Without a filter the newest are read, by the primary key.
@@ -273,7 +273,7 @@ for (const database of databases) {
       await latchkey(['user', 'unlock', 'bob'])
       await latchkey(['user', 'delete', 'bob'])
       await latchkey(['reset-db', '--yes'])
-      const events = (await app.events.list({}, 100)).filter(({ source }) => source === 'cli')
+      const events = (await app.audit.list({}, 100)).filter(({ source }) => source === 'cli')
       t.same(summary(events), [
         'signup success', 'role_change success granted admin', 'signup success', 'password_change success', 'revocation success all',
         'role_change success created editor', 'role_change success granted editor', 'role_change success revoked editor', 'role_change success deleted editor',
@@ -292,7 +292,7 @@ for (const database of databases) {
       await tokenOf(app)
       await logIn(app, { ...bob, username: 'nobody' })
       await admin('PUT', '/users/bob/roles/admin')
-      await app.events.list({}, 1)
+      await app.audit.list({}, 1)
       t.match((await latchkey(['events'])).out.split('\n'), [
         /^20\d\d-\S+Z {2}signup {11}success {13}admin {2}127\.0\.0\.1$/,
         /^\S+ {2}login {12}success/,
@@ -330,10 +330,10 @@ t.test('events are written beside the answers, many at once', async (t) => {
   const { events } = app.store.tables
   const written = () => app.store.db.$count(events)
   await Promise.all(Array.from({ length: 20 }, (_, i) => signUp(app, { ...bob, username: `bob${i}` })))
-  t.same(app.events.counts(), { waiting: 20, lost: 0 })
+  t.same(app.audit.counts(), { waiting: 20, dropped: 0 })
   t.equal(await written(), 0)
   await delay(400)
-  t.same(app.events.counts(), { waiting: 0, lost: 0 })
+  t.same(app.audit.counts(), { waiting: 0, dropped: 0 })
   t.equal(await written(), 20)
 })
 
@@ -341,18 +341,18 @@ t.test('a database that does not take them · they wait, up to a number; the log
   const lines: string[] = []
   const app = await buildServer(t, { LOG_LEVEL: 'error' }, { logStream: { write: (line) => { lines.push(line) } } })
   await signUp(app)
-  await app.events.list({}, 1)
+  await app.audit.list({}, 1)
   await app.store.db.run("create trigger faults before insert on events begin select raise(abort, 'not today'); end")
   t.equal((await logIn(app)).statusCode, 200)
   await delay(1_500)
   t.equal(lines.length, 1)
   t.match(JSON.parse(lines[0] ?? ''), { level: 50, err: { message: 'not today' }, msg: 'events could not be written yet' })
-  for (let i = 0; i < 11_000; i++) app.events.note({ kind: 'logout', userId: 1 })
-  t.same(app.events.counts(), { waiting: 10_000, lost: 1_001 })
+  for (let i = 0; i < 11_000; i++) app.audit.record({ kind: 'logout', userId: 1 })
+  t.same(app.audit.counts(), { waiting: 10_000, dropped: 1_001 })
   t.equal((await logIn(app)).statusCode, 200)
   await app.store.db.run('drop trigger faults')
   await delay(1_500)
-  t.same(app.events.counts(), { waiting: 0, lost: 1_002 })
+  t.same(app.audit.counts(), { waiting: 0, dropped: 1_002 })
   await app.store.db.run("create trigger faults before insert on events begin select raise(abort, 'never'); end")
   await logIn(app)
   await app.close()
@@ -362,7 +362,7 @@ t.test('a database that does not take them · they wait, up to a number; the log
 t.test('reading does not depend on writing', async (t) => {
   const app = await buildServer(t)
   const token = await tokenOf(app)
-  await app.events.list({}, 1)
+  await app.audit.list({}, 1)
   await app.store.db.run("create trigger faults before insert on events begin select raise(abort, 'not today'); end")
   await logIn(app)
   t.match((await as(app, token)('GET', '/me/events')).json(), { events: [{ kind: 'login' }, { kind: 'signup' }], next_cursor: null })
@@ -371,9 +371,9 @@ t.test('reading does not depend on writing', async (t) => {
 t.test('a listener that fails harms nobody', async (t) => {
   const lines: string[] = []
   const app = await buildServer(t, { LOG_LEVEL: 'error' }, { logStream: { write: (line) => { lines.push(line) } } })
-  app.events.onNote(() => { throw new Error('not today') })
+  app.audit.subscribe(() => { throw new Error('not today') })
   await tokenOf(app)
-  t.same((await app.events.list({}, 9)).map(({ kind }) => kind), ['login', 'signup'])
+  t.same((await app.audit.list({}, 9)).map(({ kind }) => kind), ['login', 'signup'])
   t.match(lines.map((line) => JSON.parse(line)), [{ msg: 'a listener to events failed', err: { message: 'not today' } }, {}])
 })
 
@@ -381,23 +381,23 @@ t.test('nothing taken back is nothing to note', async (t) => {
   const app = await buildServer(t)
   const ask = as(app, await tokenOf(app))
   for (let i = 0; i < 5; i++) await ask('DELETE', '/tokens?scope=others')
-  t.same((await app.events.list({}, 9)).map(({ kind }) => kind), ['login', 'signup'])
+  t.same((await app.audit.list({}, 9)).map(({ kind }) => kind), ['login', 'signup'])
 })
 
 t.test('on a disk that is nearly full only what matters is written', async (t) => {
   const app = await buildServer(t, { DATABASE_URL: `sqlite:///${temporaryFolder(t)}/latchkey.sqlite` })
   await signUp(app)
-  await app.events.list({}, 1)
+  await app.audit.list({}, 1)
   fillDisks(t)
   await logIn(app, { ...bob, password: 'wrong' })
-  await app.events.list({}, 1)
+  await app.audit.list({}, 1)
   await logIn(app, { ...bob, password: 'wrong' })
   const token = (await logIn(app)).json().token
   await as(app, token)('DELETE', '/me', { password: 'wrong' })
   await as(app, token)('PUT', '/me/password', { current_password: bob.password, new_password: next })
   await as(app, token)('POST', '/tokens', { description: 'x' })
-  app.events.note({ kind: 'role_change', userId: 1 })
-  t.same((await app.events.list({}, 9)).map(({ kind }) => kind), ['role_change', 'signup'], 'what a user can repeat is not')
+  app.audit.record({ kind: 'role_change', userId: 1 })
+  t.same((await app.audit.list({}, 9)).map(({ kind }) => kind), ['role_change', 'signup'], 'what a user can repeat is not')
 })
 
 t.test('of what concerns no user the newest 100,000 of a kind are kept', async (t) => {
@@ -405,9 +405,9 @@ t.test('of what concerns no user the newest 100,000 of a kind are kept', async (
   const { events } = app.store.tables
   await app.store.db.run("insert into events (time, kind, outcome, source) with recursive n(i) as (select 1 union all select i + 1 from n where i < 101500) select 0, 'login_failure', 'username_unknown', 'http' from n")
   for (let i = 0; i < 2; i++) {
-    for (let j = 0; j < 5_000; j++) app.events.note({ kind: 'login_failure', outcome: 'username_unknown' })
-    await app.events.list({}, 1)
-    while (app.events.counts().waiting > 0) await delay(10)
+    for (let j = 0; j < 5_000; j++) app.audit.record({ kind: 'login_failure', outcome: 'username_unknown' })
+    await app.audit.list({}, 1)
+    while (app.audit.counts().waiting > 0) await delay(10)
   }
   while (await app.store.db.$count(events) > 100_000) await delay(10)
   t.equal(await app.store.db.$count(events), 100_000)
@@ -415,7 +415,7 @@ t.test('of what concerns no user the newest 100,000 of a kind are kept', async (
 
 t.test('writeBehind · nothing happens after the end, which comes in time', async (t) => {
   let tries = 0
-  const failing = writeBehind<number>({ write: async () => { tries++; throw new Error('never') }, onFailure: () => {}, onLoss: () => {} })
+  const failing = batchWriter<number>({ write: async () => { tries++; throw new Error('never') }, onFailure: () => {}, onDrop: () => {} })
   failing.add(1)
   await delay(300)
   await t.rejects(failing.close(), { message: 'never' })
@@ -424,7 +424,7 @@ t.test('writeBehind · nothing happens after the end, which comes in time', asyn
   await delay(1_300)
   t.equal(tries, before)
   let fail = () => {}
-  const slow = writeBehind<number>({ write: () => new Promise((resolve, reject) => { tries++; fail = () => reject(new Error('too late')) }), onFailure: () => {}, onLoss: () => {} })
+  const slow = batchWriter<number>({ write: () => new Promise((resolve, reject) => { tries++; fail = () => reject(new Error('too late')) }), onFailure: () => {}, onDrop: () => {} })
   slow.add(1)
   while (await delay(10, tries === before)) { /* waiting */ }
   const closed = slow.close()
@@ -434,7 +434,7 @@ t.test('writeBehind · nothing happens after the end, which comes in time', asyn
   await t.rejects(closed, { message: 'too late' })
   await delay(1_300)
   t.equal(tries, before + 2, 'a write that fails after the end is not tried again')
-  const hanging = writeBehind<number>({ write: () => new Promise(() => {}), onFailure: () => {}, onLoss: () => {} })
+  const hanging = batchWriter<number>({ write: () => new Promise(() => {}), onFailure: () => {}, onDrop: () => {} })
   hanging.add(1)
   const start = performance.now()
   await t.rejects(hanging.close(), { message: 'it took too long' })
@@ -470,25 +470,25 @@ t.test('METRICS_PORT', async (t) => {
       'latchkey_logins_total{outcome="success"}': 1,
       'latchkey_logins_total{outcome="password_incorrect"}': 2,
       'latchkey_logins_total{outcome="username_unknown"}': 1,
-      'latchkey_attempts_refused_total{limit="account"}': 1,
-      'latchkey_attempts_refused_total{limit="address"}': 0,
-      'latchkey_attempts_refused_total{limit="account_logins"}': 0,
-      'latchkey_attempts_refused_total{limit="address_logins"}': 0,
+      'latchkey_attempts_rejected_total{limit="account"}': 1,
+      'latchkey_attempts_rejected_total{limit="address"}': 0,
+      'latchkey_attempts_rejected_total{limit="account_logins"}': 0,
+      'latchkey_attempts_rejected_total{limit="address_logins"}': 0,
       latchkey_hash_running: 0,
       latchkey_hash_queued: 0,
-      'latchkey_hash_refused_total{reason="full"}': 4,
-      'latchkey_hash_refused_total{reason="late"}': 0,
+      'latchkey_hash_rejected_total{reason="queue_full"}': 4,
+      'latchkey_hash_rejected_total{reason="timed_out"}': 0,
       latchkey_hash_wait_seconds_count: 7,
       'latchkey_database_errors_total{kind="failed"}': 1,
       'latchkey_database_errors_total{kind="unavailable"}': 1,
-      latchkey_events_lost_total: 0
+      latchkey_audit_events_dropped_total: 0
     }
     for (const [series, count] of Object.entries(expected)) t.equal(value(text, series), count, series)
-    t.equal(value(text, 'latchkey_events_waiting'), app.events.counts().waiting)
+    t.equal(value(text, 'latchkey_audit_events_pending'), app.audit.counts().waiting)
     t.ok(value(text, 'nodejs_eventloop_lag_p99_seconds') >= 0)
     t.ok(value(text, 'process_resident_memory_bytes') > 1e6)
     t.notMatch(text, /bob|nobody|carol/)
-    t.match(await scrape(app), 'latchkey_hash_refused_total{reason="full"} 4', 'a second look counts nothing twice')
+    t.match(await scrape(app), 'latchkey_hash_rejected_total{reason="queue_full"} 4', 'a second look counts nothing twice')
   })
 
   t.test('is answered on a listener of its own, and by nothing else', async (t) => {
@@ -531,10 +531,10 @@ t.test('an app that embeds Latchkey hears of every event, and has its own reques
   t.teardown(() => app.close())
   await app.register(latchkey, testOptions())
   const heard: string[] = []
-  app.events.onNote(({ kind, userId }) => { heard.push(`${kind} ${userId}`) })
+  app.audit.subscribe(({ kind, userId }) => { heard.push(`${kind} ${userId}`) })
   await tokenOf(app)
   t.same(heard, ['signup 1', 'login 1'])
-  t.match(await app.events.list({}, 9), [{ requestId: 'the-id-of-the-host' }, {}])
+  t.match(await app.audit.list({}, 9), [{ requestId: 'the-id-of-the-host' }, {}])
 })
 
 for (const database of databases) {
@@ -546,7 +546,7 @@ for (const database of databases) {
     await signUp(app)
     const failedLogin = async (headers: Record<string, string>) => {
       await app.inject({ method: 'POST', url: '/api/v1/login', payload: { ...bob, password: 'wrong' }, headers })
-      const [event] = await app.events.list({}, 1)
+      const [event] = await app.audit.list({}, 1)
       return { requestId: event?.requestId, userAgent: event?.userAgent, address: event?.address }
     }
     const long = 'x'.repeat(8_000)

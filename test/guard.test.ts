@@ -4,7 +4,7 @@ import { runInNewContext } from 'node:vm'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import latchkey from '../src/index.js'
-import { refusalsOf } from '../src/plugins/authenticate/guard.js'
+import { guardErrors } from '../src/plugins/authenticate/guard.js'
 import { asUser, testOptions } from '../src/testing.js'
 import { databases } from './databases.js'
 import { bob, buildOn, claimsOf, logIn, needLogin, signToken, tokenOf } from './helper.js'
@@ -119,7 +119,7 @@ for (const database of databases) {
       for (const url of ['/open', '/plain']) t.same((await app.inject({ url, headers })).json(), { currentRoles: null })
       t.match((await app.inject('/mine')).json(), { code: 'AUTHORIZATION_MISSING' })
       t.match((await app.inject({ url: '/mine', headers: { authorization: 'x.y.z' } })).json(), { code: 'TOKEN_INVALID' })
-      t.same(refusalsOf({ preHandler: app.authenticateWithRoles }), refusalsOf({ preHandler: app.authenticate }))
+      t.same(guardErrors({ preHandler: app.authenticateWithRoles }), guardErrors({ preHandler: app.authenticate }))
     })
 
     t.test('roles come with the same query', async (t) => {

@@ -14,7 +14,7 @@ import { cheapHash } from '../src/testing.js'
 import { holdToContract } from './contract.js'
 import type { TestDatabase } from './databases.js'
 
-/** Set by `npm run drill`. */
+/** Set by `npm run test:faults`. */
 export const isLongDrill = process.env.LATCHKEY_DRILL === 'long'
 
 /** Signs the tokens of every test. */

@@ -7,17 +7,17 @@ import { Readable } from 'node:stream'
 import { Type } from '@sinclair/typebox'
 import Fastify from 'fastify'
 import t from 'tap'
-import { rowsPerSweep, sweep } from '../src/lib/background.js'
-import { isTokenId, isUserId, judgeTimes } from '../src/plugins/tokens/claims.js'
+import { rowsPerCleanup, scheduleCleanup } from '../src/lib/background.js'
+import { isTokenId, isUserId, validateTimeClaims } from '../src/plugins/tokens/claims.js'
 import { printableUrl } from '../src/database/urls.js'
 import { describeRequestId, descriptionProblem, describeUserAgent } from '../src/lib/single-line.js'
 import { canonicalEmail, emailProblem } from '../src/plugins/users/email.js'
-import { linesOf } from '../src/commands/transfer/ndjson.js'
-import { logSink } from '../src/standalone/log-destination.js'
+import { parseNdjson } from '../src/commands/transfer/ndjson.js'
+import { logDestination } from '../src/standalone/log-destination.js'
 import { loggerOptions } from '../src/standalone/log-serializers.js'
 import { folderProblem, linkProblem, replacementProblem } from '../src/lib/new-file.js'
 import { parseHash, recommendedParameters } from '../src/plugins/passwords/stored-hash.js'
-import { networkOf, printableAddress, siteOf } from '../src/lib/client-network.js'
+import { clientNetwork, printableAddress, clientSite } from '../src/lib/client-network.js'
 import { canonicalPassword, newPasswordProblem, passwordProblem, personalPasswordProblem } from '../src/plugins/passwords/policy.js'
 import { ref } from '../src/schema-ref.js'
 import { canonicalUsername, usernamePattern, usernameProblem } from '../src/plugins/users/username.js'
@@ -133,8 +133,8 @@ t.test('no rule looks at more of a string than its longest value can have', asyn
     t.equal(descriptionProblem(long), 'must not be longer than 200 characters')
     t.type(usernameProblem(long), 'string')
     t.equal(parseHash(long), undefined)
-    for (const text of [networkOf(long), printableAddress(long), printableAddress(`[::1%${long}]:80`)]) t.equal(text, 'unknown')
-    t.equal(networkOf(`::1%${long}`), '::/64')
+    for (const text of [clientNetwork(long), printableAddress(long), printableAddress(`[::1%${long}]:80`)]) t.equal(text, 'unknown')
+    t.equal(clientNetwork(`::1%${long}`), '::/64')
     t.equal(printableAddress(`::1%${long}`), '::1')
     t.equal(describeUserAgent(long.slice(0, 600)), describeUserAgent(long.slice(0, 600) + long))
     for (const normalize of [canonicalPassword, canonicalEmail, (text: string) => personalPasswordProblem(text, { username: 'bob', email: null })]) t.throws(() => normalize(long), { name: 'RangeError' })
@@ -177,7 +177,7 @@ t.test('database URLs', async (t) => {
 t.test('lines', async (t) => {
   const read = async (...chunks: Array<string | Buffer>) => {
     const lines: unknown[] = []
-    for await (const { number, text } of linesOf(Readable.from(chunks.map((chunk) => Buffer.from(chunk))))) lines.push([number, text?.slice(0, 5)])
+    for await (const { number, text } of parseNdjson(Readable.from(chunks.map((chunk) => Buffer.from(chunk))))) lines.push([number, text?.slice(0, 5)])
     return lines
   }
   t.same(await read(), [])
@@ -202,7 +202,7 @@ t.test('lines · in however small pieces a line comes, each byte is copied once'
   }
   const read = async (bytes: number) => {
     const pieces = Array.from({ length: bytes / 512 }, () => Buffer.alloc(512, 'x'))
-    for await (const line of linesOf(Readable.from(pieces))) t.equal(line.text?.length, bytes > 1_048_576 ? undefined : bytes)
+    for await (const line of parseNdjson(Readable.from(pieces))) t.equal(line.text?.length, bytes > 1_048_576 ? undefined : bytes)
   }
   await read(1_048_576)
   await read(4 * 1_048_576)
@@ -211,7 +211,7 @@ t.test('lines · in however small pieces a line comes, each byte is copied once'
 
 t.test('claims', async (t) => {
   const now = 1_000_000
-  const judge = (claims: object) => judgeTimes({ iat: now, exp: now + 10, ...claims }, now)
+  const judge = (claims: object) => validateTimeClaims({ iat: now, exp: now + 10, ...claims }, now)
   t.equal(judge({}), 'valid')
   t.equal(judge({ exp: now + 31_536_000 }), 'valid')
   t.equal(judge({ iat: now + 60, nbf: now + 60, exp: now + 120 }), 'valid', 'a clock may run ahead a little')
@@ -246,7 +246,7 @@ t.test('a logged path holds no query, and nothing of a whole URL but its path', 
 t.test('a log target that takes nothing stops nobody, and gets the next line when it can', async (t) => {
   const closed = openSync(join(temporaryFolder(t), 'log'), 'w')
   closeSync(closed)
-  const lost = logSink(closed)
+  const lost = logDestination(closed)
   lost.write('lost\n')
   lost.flushSync()
 
@@ -254,7 +254,7 @@ t.test('a log target that takes nothing stops nobody, and gets the next line whe
   const reader = spawn('sleep', ['30'], { stdio: ['pipe', 'ignore', 'ignore'] })
   const { fd } = Object(reader.stdin)._handle
   const before = performance.now()
-  const full = logSink(fd)
+  const full = logDestination(fd)
   for (let i = 0; i < 30; i++) full.write(`${'x'.repeat(10_000)}\n`)
   full.flushSync()
   t.ok(performance.now() - before < 5_000)
@@ -263,7 +263,7 @@ t.test('a log target that takes nothing stops nobody, and gets the next line whe
 
   const file = join(temporaryFolder(t), 'log')
   const fileFd = openSync(file, 'w')
-  const sink = logSink(fileFd)
+  const sink = logDestination(fileFd)
   sink.write('one\n')
   sink.write('two\n')
   t.equal(readFileSync(file, 'utf8'), '', 'lines of one turn are written at its end')
@@ -278,7 +278,7 @@ t.test('a log line that was cut short does not run into the next one', async (t)
   // It stops itself, and reads when it is told to go on.
   const reader = spawn('sh', ['-c', 'kill -STOP $$; cat'], { stdio: ['pipe', 'pipe', 'ignore'] })
   const { fd } = Object(reader.stdin)._handle
-  const sink = logSink(fd)
+  const sink = logDestination(fd)
   sink.write(`${'x'.repeat(2_000_000)}\n`)
   const goOn = setInterval(() => reader.kill('SIGCONT'), 10)
   t.teardown(() => clearInterval(goOn))
@@ -304,14 +304,14 @@ t.test('sweep · once at a time', async (t) => {
   const app = Fastify()
   t.teardown(() => app.close())
   let rounds = 0
-  const sweepNow = sweep(app, { deleteSome: async () => ++rounds < 3 ? rowsPerSweep : 0, failure: '' })
+  const sweepNow = scheduleCleanup(app, { deleteBatch: async () => ++rounds < 3 ? rowsPerCleanup : 0, failure: '' })
   await Promise.all([sweepNow(), sweepNow()])
   t.equal(rounds, 3)
 })
 
 t.test('siteOf · what one customer is given at the most', async (t) => {
-  for (const address of ['2001:db8:1::1', '2001:db8:1:ffff::2', '2001:db8:1:0:1::%eth0', '[2001:db8:1:ab::1]:80']) t.equal(siteOf(address), '2001:db8:1::/48')
-  t.equal(siteOf('2001:db8:2::1'), '2001:db8:2::/48')
-  for (const address of ['203.0.113.7', '::ffff:203.0.113.7', '64:ff9b::203.0.113.7', '203.0.113.7:80']) t.equal(siteOf(address), '203.0.113.7')
-  for (const address of ['nonsense', '', undefined]) t.equal(siteOf(address), 'unknown')
+  for (const address of ['2001:db8:1::1', '2001:db8:1:ffff::2', '2001:db8:1:0:1::%eth0', '[2001:db8:1:ab::1]:80']) t.equal(clientSite(address), '2001:db8:1::/48')
+  t.equal(clientSite('2001:db8:2::1'), '2001:db8:2::/48')
+  for (const address of ['203.0.113.7', '::ffff:203.0.113.7', '64:ff9b::203.0.113.7', '203.0.113.7:80']) t.equal(clientSite(address), '203.0.113.7')
+  for (const address of ['nonsense', '', undefined]) t.equal(clientSite(address), 'unknown')
 })

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { connect } from 'node:net'
 import { setImmediate, setTimeout as delay } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { hashGate, type HashTurn } from '../src/plugins/passwords/hash-limiter.js'
+import { hashLimiter, type HashJob } from '../src/plugins/passwords/hash-limiter.js'
 import { bob, build, logIn, needLogin, signUp, tokenOf } from './helper.js'
 
 /** A hash that takes long enough to be seen. */
@@ -24,7 +24,7 @@ t.test('the gate', async (t) => {
   const options = { concurrency: 2, queueLength: 4, deadlineMs: 60_000 }
 
   t.test('lets a few through at once, the others in their order', async (t) => {
-    const gate = hashGate(options)
+    const gate = hashLimiter(options)
     const jobs = Array.from({ length: 5 }, job)
     const results = jobs.map(({ work }) => gate.run(work))
     t.same(jobs.map((each) => each.hasStarted()), [true, true, false, false, false])
@@ -43,33 +43,33 @@ t.test('the gate', async (t) => {
     jobs[4]?.end()
     await results[4]
     t.same(gate.load(), { running: 0, queued: 0 })
-    t.match(gate.counts, { passed: 5, full: 0, late: 0, abandoned: 0 })
+    t.match(gate.counts, { passed: 5, rejected: { queue_full: 0, timed_out: 0, aborted: 0 } })
     t.ok(gate.counts.waitedMs > 0)
   })
 
   t.test('refuses at once when the queue is full; signups when half of it is theirs', async (t) => {
-    const gate = hashGate(options)
+    const gate = hashLimiter(options)
     const jobs = Array.from({ length: 6 }, job)
     const results = jobs.map(({ work }, i) => {
       // Two run; of those that wait, two are signups.
-      const result = gate.run(work, { share: i === 2 || i === 3 ? 'signup' : 'login' })
+      const result = gate.run(work, { lane: i === 2 || i === 3 ? 'signup' : 'login' })
       if (i === 3) {
-        gate.refuseWhenFull('login')
-        t.throws(() => gate.refuseWhenFull('signup'), { code: 'OVERLOADED' })
+        gate.rejectWhenFull('login')
+        t.throws(() => gate.rejectWhenFull('signup'), { code: 'OVERLOADED' })
       }
       return result
     })
-    t.throws(() => gate.refuseWhenFull('login'), { code: 'OVERLOADED' })
-    for (const share of ['login', 'signup'] as const) await t.rejects(gate.run(job().work, { share }), { code: 'OVERLOADED', headers: { 'retry-after': '1' } })
+    t.throws(() => gate.rejectWhenFull('login'), { code: 'OVERLOADED' })
+    for (const share of ['login', 'signup'] as const) await t.rejects(gate.run(job().work, { lane: share }), { code: 'OVERLOADED', headers: { 'retry-after': '1' } })
     t.same(gate.load(), { running: 2, queued: 4 })
     const first = job()
-    const continued = gate.run(first.work, { isContinued: true })
+    const continued = gate.run(first.work, { hasPriority: true })
     jobs[0]?.end()
     await results[0]
     await delay(0)
     t.ok(first.hasStarted(), 'who has begun goes before all others, also when it is full')
     t.notOk(jobs[2]?.hasStarted())
-    t.match(gate.counts, { full: 4 })
+    t.match(gate.counts, { rejected: { queue_full: 4 } })
     first.end()
     await continued
     for (const [i, each] of jobs.entries()) {
@@ -82,10 +82,10 @@ t.test('the gate', async (t) => {
   })
 
   t.test('a share of the queue that is full lets others in', async (t) => {
-    const gate = hashGate({ ...options, concurrency: 1, queueLength: 2 })
+    const gate = hashLimiter({ ...options, concurrency: 1, queueLength: 2 })
     const jobs = [job(), job(), job()]
-    const results = [gate.run(jobs[0]?.work ?? job().work), gate.run(jobs[1]?.work ?? job().work, { share: 'signup' })]
-    await t.rejects(gate.run(job().work, { share: 'signup' }), { code: 'OVERLOADED' })
+    const results = [gate.run(jobs[0]?.work ?? job().work), gate.run(jobs[1]?.work ?? job().work, { lane: 'signup' })]
+    await t.rejects(gate.run(job().work, { lane: 'signup' }), { code: 'OVERLOADED' })
     results.push(gate.run(jobs[2]?.work ?? job().work))
     for (const [i, each] of jobs.entries()) {
       await delay(0)
@@ -95,7 +95,7 @@ t.test('the gate', async (t) => {
   })
 
   t.test('nobody waits longer than the deadline, or for a client that is gone', async (t) => {
-    const gate = hashGate({ concurrency: 1, queueLength: 4, deadlineMs: 100 })
+    const gate = hashLimiter({ concurrency: 1, queueLength: 4, deadlineMs: 100 })
     const running = job()
     const result = gate.run(running.work)
     const gone = new AbortController()
@@ -105,7 +105,7 @@ t.test('the gate', async (t) => {
     t.same(gate.load(), { running: 1, queued: 1 })
     await t.rejects(late, { code: 'OVERLOADED' })
     await t.rejects(gate.run(job().work, { signal: gone.signal }), { code: 'OVERLOADED' })
-    t.match(gate.counts, { passed: 1, late: 1, abandoned: 2 })
+    t.match(gate.counts, { passed: 1, rejected: { timed_out: 1, aborted: 2 } })
     running.end()
     await result
     t.same(gate.load(), { running: 0, queued: 0 })
@@ -115,10 +115,10 @@ t.test('the gate', async (t) => {
 t.test('the gate · is fair by network', async (t) => {
   /** A gate with one running job that never ends by itself; `wait` adds jobs that wait, by name and network, and `order` tells which ran. */
   function shutGate (queueLength: number, concurrency = 1) {
-    const gate = hashGate({ concurrency, queueLength, deadlineMs: 60_000 })
+    const gate = hashLimiter({ concurrency, queueLength, deadlineMs: 60_000 })
     const order: string[] = []
     const ends: Array<() => void> = []
-    const run = (name: string, turn: HashTurn = {}) => {
+    const run = (name: string, turn: HashJob = {}) => {
       const ran = gate.run(() => new Promise<void>((resolve) => {
         order.push(name)
         ends.push(resolve)
@@ -147,20 +147,20 @@ t.test('the gate · is fair by network', async (t) => {
   t.test('where all places are taken, the newest of the network that holds most gives way to who would hold fewer', async (t) => {
     const { gate, order, run, drain } = shutGate(4)
     const results = [run('running', { network: 'a' }), run('a1', { network: 'a' }), run('a2', { network: 'a' }), run('a3', { network: 'a' }), run('b1', { network: 'b' })]
-    gate.refuseWhenFull('login', 'c')
+    gate.rejectWhenFull('login', 'c')
     t.equal(gate.load().queued, 4, 'who is only asked for displaces nobody')
     for (const [name, network, loser] of [['c1', 'c', 'a3'], ['none', undefined, 'a2']] as const) {
-      t.throws(() => gate.refuseWhenFull('login', 'a'), { code: 'OVERLOADED' })
+      t.throws(() => gate.rejectWhenFull('login', 'a'), { code: 'OVERLOADED' })
       results.push(run(name, { network }))
       t.equal(await results[loser === 'a3' ? 3 : 2], 'OVERLOADED', `${loser} gives way`)
-      t.throws(() => gate.refuseWhenFull('login', 'b'), { code: 'OVERLOADED' }, 'with one more it would hold as many as the one that holds most')
+      t.throws(() => gate.rejectWhenFull('login', 'b'), { code: 'OVERLOADED' }, 'with one more it would hold as many as the one that holds most')
     }
-    t.match(gate.counts, { full: 6 })
+    t.match(gate.counts, { rejected: { queue_full: 6 } })
     for (const network of ['a', 'd', undefined]) {
-      t.throws(() => gate.refuseWhenFull('login', network), { code: 'OVERLOADED' })
+      t.throws(() => gate.rejectWhenFull('login', network), { code: 'OVERLOADED' })
       t.equal(await run('refused', { network }), 'OVERLOADED', 'nobody holds more than one')
     }
-    t.match(gate.counts, { full: 12, late: 0, abandoned: 0 })
+    t.match(gate.counts, { rejected: { queue_full: 12, timed_out: 0, aborted: 0 } })
     await drain()
     t.same(order, ['running', 'a1', 'b1', 'c1', 'none'])
     t.same(gate.load(), { running: 0, queued: 0 })
@@ -168,12 +168,12 @@ t.test('the gate · is fair by network', async (t) => {
 
   t.test('in the half of the signups as well', async (t) => {
     const { gate, order, run, drain } = shutGate(8)
-    const signup = (name: string, network: string) => run(name, { network, share: 'signup' })
+    const signup = (name: string, network: string) => run(name, { network, lane: 'signup' })
     const results = [run('running'), ...['a1', 'a2', 'a3', 'a4'].map((name) => signup(name, 'a')), run('login', { network: 'a' })]
-    gate.refuseWhenFull('signup', 'b')
+    gate.rejectWhenFull('signup', 'b')
     results.push(signup('b1', 'b'))
     t.equal(await results[4], 'OVERLOADED', 'a signup gives way, not a login')
-    t.throws(() => gate.refuseWhenFull('signup', 'a'), { code: 'OVERLOADED' })
+    t.throws(() => gate.rejectWhenFull('signup', 'a'), { code: 'OVERLOADED' })
     t.equal(await signup('a5', 'a'), 'OVERLOADED')
     t.equal(gate.load().queued, 5)
     await drain()
@@ -183,18 +183,18 @@ t.test('the gate · is fair by network', async (t) => {
   t.test('who has passed before goes first and gives way to nobody, but no more than two in a row', async (t) => {
     const { gate, order, run, drain } = shutGate(2)
     const results = [run('running'), ...['a1', 'a2'].map((name) => run(name, { network: 'a' }))]
-    for (const name of ['c1', 'c2', 'c3', 'c4', 'c5', 'c6', 'c7']) results.push(run(name, { network: 'a', isContinued: true }))
+    for (const name of ['c1', 'c2', 'c3', 'c4', 'c5', 'c6', 'c7']) results.push(run(name, { network: 'a', hasPriority: true }))
     results.push(run('b1', { network: 'b' }))
     t.same(gate.load(), { running: 1, queued: 9 }, 'they take no place of the others')
-    t.match(gate.counts, { full: 1 })
+    t.match(gate.counts, { rejected: { queue_full: 1 } })
     await drain()
     t.same(order, ['running', 'c1', 'c2', 'a1', 'c3', 'c4', 'b1', 'c5', 'c6', 'c7'])
     t.equal(await results[2], 'OVERLOADED')
-    t.match(gate.counts, { full: 1, late: 0 })
+    t.match(gate.counts, { rejected: { queue_full: 1, timed_out: 0 } })
 
     const shut = shutGate(2)
     const gone = new AbortController()
-    const [running, left, stayed] = [shut.run('running'), shut.run('left', { isContinued: true, signal: gone.signal }), shut.run('stayed', { isContinued: true })]
+    const [running, left, stayed] = [shut.run('running'), shut.run('left', { hasPriority: true, signal: gone.signal }), shut.run('stayed', { hasPriority: true })]
     gone.abort()
     t.equal(await left, 'OVERLOADED')
     await shut.drain()
@@ -216,11 +216,11 @@ t.test('the gate · is fair by network', async (t) => {
       let legitimate: Promise<unknown> | undefined
       let [asked, ended, endedWhenAsked, longest] = [0, 0, 0, 0]
       for (let step = 0; step < 250; step++) {
-        for (let i = random(20); i > 0; i--) run('hostile', { network: `hostile ${random(networks)}`, share: random(4) === 0 ? 'signup' : 'login', isContinued: random(10) === 0 && ends.length > 0 }).catch(() => {})
+        for (let i = random(20); i > 0; i--) run('hostile', { network: `hostile ${random(networks)}`, lane: random(4) === 0 ? 'signup' : 'login', hasPriority: random(10) === 0 && ends.length > 0 }).catch(() => {})
         if (legitimate === undefined && step > 20) {
           asked++
           endedWhenAsked = ended
-          gate.refuseWhenFull('login', 'home')
+          gate.rejectWhenFull('login', 'home')
           legitimate = run(`legitimate ${asked}`, { network: 'home' }).then((outcome) => {
             if (outcome !== 'done') refusals.push(outcome)
           })
@@ -264,7 +264,7 @@ t.test('more than can be hashed · 503 OVERLOADED with Retry-After, and token ch
     t.same(response.json(), overloaded)
     t.equal(response.headers['retry-after'], '1')
   }
-  t.match(app.passwords.load(), { running: 0, queued: 0, full: refused.length })
+  t.match(app.passwords.load(), { running: 0, queued: 0, queue_full: refused.length })
   t.equal((await logIn(app)).statusCode, 200)
 })
 
@@ -296,7 +296,7 @@ t.test('a login that waits too long is 503', async (t) => {
   const { app } = await shut(t, { HASH_QUEUE: '20', HASH_DEADLINE_MS: '100' })
   const statuses = (await Promise.all(Array.from({ length: 12 }, () => logIn(app)))).map(({ statusCode }) => statusCode)
   t.ok(statuses.includes(200) && statuses.includes(503))
-  t.match(app.passwords.load(), { full: 0, late: statuses.filter((status) => status === 503).length })
+  t.match(app.passwords.load(), { queue_full: 0, timed_out: statuses.filter((status) => status === 503).length })
 })
 
 t.test('clients that leave take no place', async (t) => {
@@ -312,7 +312,7 @@ t.test('clients that leave take no place', async (t) => {
   while (app.passwords.load().queued < 5) await delay(1)
   for (const socket of sockets) socket.destroy()
   while (app.passwords.load().queued > 0) await delay(1)
-  t.ok(app.passwords.load().abandoned >= 4, `${app.passwords.load().abandoned} left`)
+  t.ok(app.passwords.load().rejected.aborted >= 4, `${app.passwords.load().rejected.aborted} left`)
   t.equal((await logIn(app)).statusCode, 200)
 })
 
@@ -340,7 +340,7 @@ for (const networks of [2, 8]) {
     }
     const askAgain = () => refused.splice(0, networks * 10).forEach(ask)
     for (let connection = 0; connection < networks * 200; connection++) ask(connection)
-    while (app.passwords.load().full < networks * 100) await delay(1)
+    while (app.passwords.load().rejected.queue_full < networks * 100) await delay(1)
 
     const oneByOne: number[] = []
     while (oneByOne.length < 40) {

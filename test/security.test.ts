@@ -342,7 +342,7 @@ for (const database of databases) {
         }
         for (let i = 0; i < 2; i++) t.match((await as(app, login)('POST', '/tokens', { ...wish, password: 'wrong' })).json(), { statusCode: 401, code: 'PASSWORD_INCORRECT' })
         t.match((await as(app, login)('POST', '/tokens', { ...wish, password: bob.password })).json(), { statusCode: 429, code: 'TOO_MANY_ATTEMPTS' }, 'guessing is limited as at the login')
-        t.match(await app.events.list({ kind: 'token_creation' }, 1), [{ outcome: 'password_incorrect', userId: 1 }])
+        t.match(await app.audit.list({ kind: 'token_creation' }, 1), [{ outcome: 'password_incorrect', userId: 1 }])
       })
     })
 
@@ -354,13 +354,13 @@ for (const database of databases) {
       const used = new Date(now).toISOString()
       t.equal(await lastUse(), used)
       now += 5_000
-      const [, seen] = await Promise.all([app.tokens.writeUses(), lastUse()])
+      const [, seen] = await Promise.all([app.tokens.flushLastUsed(), lastUse()])
       t.equal(seen, used, 'while it is written')
       t.equal((await app.store.db.select().from(app.store.tables.tokens))[0]?.lastUsedAt?.toISOString(), used, 'the time of the use, not of the write')
       now += 300_000
       await database.addTrigger(app.store, 'before update on tokens', database.fault('not today'))
       t.equal(await lastUse(), new Date(now).toISOString())
-      await t.rejects(app.tokens.writeUses())
+      await t.rejects(app.tokens.flushLastUsed())
       t.equal(await lastUse(), new Date(now).toISOString(), 'what could not be written is still noted')
     })
 

@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
-import { attemptLog } from '../src/plugins/login-throttle/sliding-window.js'
-import { networkOf, printableAddress } from '../src/lib/client-network.js'
+import { slidingWindowLog } from '../src/plugins/login-throttle/sliding-window.js'
+import { clientNetwork, printableAddress } from '../src/lib/client-network.js'
 import { commandLine } from './command-line.js'
 import { databases, type TestDatabase } from './databases.js'
 import { bob, buildOn, logIn, needLogin, signUp, tokenOf } from './helper.js'
@@ -189,10 +189,10 @@ for (const database of databases) {
         const failures = async () => (await app.store.db.select().from(loginFailures))[0] ?? { failures: 0 }
         const statuses = await tally(times(4).map(() => logIn(app, wrong)))
         t.same(statuses, { 401: 1, 503: 3 })
-        t.match(await failures(), { failures: 1, waitsUntilMs: 0 })
+        t.match(await failures(), { failures: 1, blockedUntilMs: 0 })
         await app.store.db.update(users).set({ passwordHash: 'poison' })
         for (let i = 0; i < 10; i++) t.equal((await logIn(app)).statusCode, 500)
-        t.match(await failures(), { failures: 1, waitsUntilMs: 0 }, 'also when it would have begun a wait')
+        t.match(await failures(), { failures: 1, blockedUntilMs: 0 }, 'also when it would have begun a wait')
       })
 
       t.test('a database that cannot take an attempt back is news for the log; the answer is the same', async (t) => {
@@ -452,7 +452,7 @@ t.test('a wait that ends between the two looks at it is over', async (t) => {
   const app = await buildOn(databases[0] as TestDatabase)(t, { LOGIN_FAILURES_PER_ACCOUNT: '1' })
   const attempt = { usernameKey: 'bob', network: '', lastLoginAt: null }
   t.match(await app.loginFailures.count(attempt, 1), { isRefused: false, failures: 1 })
-  const [refused] = await Promise.all([app.loginFailures.count(attempt, 1), app.loginFailures.forget('bob')])
+  const [refused] = await Promise.all([app.loginFailures.count(attempt, 1), app.loginFailures.reset('bob')])
   t.same(refused, { isRefused: true, waitMs: 1 })
 })
 
@@ -462,8 +462,8 @@ t.test('networkOf', async (t: Test) => {
     ['2001:db8:1:2:3:4:5:6', '2001:db8:1:2::/64'], ['2001:DB8:1:2::', '2001:db8:1:2::/64'], ['[2001:db8:1:2::7]:5678', '2001:db8:1:2::/64'], ['[2001:db8:1:2::7]', '2001:db8:1:2::/64'],
     ['64:ff9b::203.0.113.7', '203.0.113.7'], ['64:ff9b::cb00:7108', '203.0.113.8'], ['::1', '::/64'], ['fe80::1%eth0', 'fe80::/64'], ['fe80::1%br-1234abcd', 'fe80::/64'], ['fe80::1%eth0.100', 'fe80::/64'], ['[fe80::1%eth0]:5678', 'fe80::/64'],
     ['', 'unknown'], ['unknown', 'unknown'], ['_hidden', 'unknown'], ['203.0.113.300', 'unknown'], ['0x7f.1', 'unknown'], ['1', 'unknown'], ['203.0.113.7:x', 'unknown'], ['[2001:db8', 'unknown']
-  ] as const) t.equal(networkOf(address), network, address)
-  t.equal(networkOf(undefined), 'unknown')
+  ] as const) t.equal(clientNetwork(address), network, address)
+  t.equal(clientNetwork(undefined), 'unknown')
   t.equal(printableAddress('fe80::1%eth0'), 'fe80::1%eth0')
   t.equal(printableAddress('203.0.113.7:5678'), '203.0.113.7')
   t.equal(printableAddress('fe80::1%\u009b31m'), 'fe80::1')
@@ -471,24 +471,24 @@ t.test('networkOf', async (t: Test) => {
 })
 
 t.test('attemptLog · windows slide, attempts can be taken back, memory is bounded', async (t) => {
-  const log = attemptLog([{ attempts: 2, windowMs: 100 }, { attempts: 3, windowMs: 1_000 }])
-  t.equal(log.waitMs('a', 0), 0)
+  const log = slidingWindowLog([{ attempts: 2, windowMs: 100 }, { attempts: 3, windowMs: 1_000 }])
+  t.equal(log.retryAfterMs('a', 0), 0)
   log.add('a', 0)
   const takeBack = log.add('a', 90)
-  t.equal(log.waitMs('a', 95), 5)
-  t.equal(log.waitMs('b', 95), 0)
+  t.equal(log.retryAfterMs('a', 95), 5)
+  t.equal(log.retryAfterMs('b', 95), 0)
   takeBack()
   takeBack()
-  t.equal(log.waitMs('a', 95), 0)
+  t.equal(log.retryAfterMs('a', 95), 0)
   for (const time of [95, 150]) log.add('a', time)
-  t.equal(log.waitMs('a', 160), 840, 'the longer wait counts')
+  t.equal(log.retryAfterMs('a', 160), 840, 'the longer wait counts')
   log.add('a', 1_000)
-  t.equal(log.waitMs('a', 1_001), 94)
+  t.equal(log.retryAfterMs('a', 1_001), 94)
 
   for (let i = 0; i < 20_000; i++) log.add(`user${i}`, i)
   t.equal(log.size(), 10_000)
-  const off = attemptLog([{ attempts: 0, windowMs: 100 }])
+  const off = slidingWindowLog([{ attempts: 0, windowMs: 100 }])
   for (let i = 0; i < 100; i++) off.add('a', 0)()
-  t.equal(off.waitMs('a', 0), 0)
+  t.equal(off.retryAfterMs('a', 0), 0)
   t.equal(off.size(), 0)
 })

@@ -238,14 +238,14 @@ for (const database of databases) {
       const [importing, app] = [await build(t, settings), await build(t, settings)]
       await importing.register(archive)
       const record: UserRecord = { type: 'user', id: 1, username: 'dave', password_hash: argon2idOfPassword }
-      const { lastUserId } = await importing.archive.findTaken([record])
+      const { lastUserId } = await importing.transfer.findConflicts([record])
       t.equal(lastUserId, 0)
       await signUp(app)
       await app.users.delete(1)
-      const failure = await importing.archive.write([], [record], 0).catch((error) => error)
+      const failure = await importing.transfer.write([], [record], 0).catch((error) => error)
       t.ok(isConflict(failure))
       t.equal(await app.users.count(), 0)
-      await importing.archive.write([], [{ ...record, id: undefined }], 0)
+      await importing.transfer.write([], [{ ...record, id: undefined }], 0)
       t.match(await app.users.list(), [{ id: 2, username: 'dave' }])
     })
 
@@ -300,7 +300,7 @@ for (const database of databases) {
       const [exporting, app] = [await build(t, settings), await build(t, settings)]
       await exporting.register(archive)
       const names: string[] = []
-      for await (const record of exporting.archive.read()) {
+      for await (const record of exporting.transfer.read()) {
         if (record.type !== 'user') continue
         if (record.id === 1) {
           await app.roles.create({ name: 'late', description: 'x' })

@@ -724,13 +724,13 @@ export interface components {
              * @example login
              * @enum {string}
              */
-            kind: "signup" | "login" | "login_failure" | "lock" | "unlock" | "logout" | "token_creation" | "revocation" | "password_change" | "role_change" | "deletion" | "export" | "import" | "reset";
+            kind: "signup" | "login" | "login_failure" | "backoff" | "unlock" | "logout" | "token_creation" | "revocation" | "password_change" | "role_change" | "deletion" | "export" | "import" | "reset";
             /**
              * @description How it ended: `success`, or what stood in the way.
              * @example success
              * @enum {string}
              */
-            outcome: "success" | "username_unknown" | "password_incorrect" | "password_changed_meanwhile" | "user_deleted_meanwhile";
+            outcome: "success" | "username_unknown" | "password_incorrect" | "password_changed_concurrently" | "user_deleted_concurrently";
             /**
              * @description Whether it came over HTTP or from the command line.
              * @example http
@@ -2463,7 +2463,7 @@ export interface operations {
                 /** @description Only events of the user with this id, who may be gone. */
                 user_id?: number;
                 /** @description Only events of this kind. */
-                kind?: "signup" | "login" | "login_failure" | "lock" | "unlock" | "logout" | "token_creation" | "revocation" | "password_change" | "role_change" | "deletion" | "export" | "import" | "reset";
+                kind?: "signup" | "login" | "login_failure" | "backoff" | "unlock" | "logout" | "token_creation" | "revocation" | "password_change" | "role_change" | "deletion" | "export" | "import" | "reset";
                 /** @description How many, at most. */
                 limit: number;
                 /** @description Where the page before ended: its `next_cursor`. */
@@ -2568,7 +2568,7 @@ export interface operations {
         parameters: {
             query: {
                 /** @description Only events of this kind. */
-                kind?: "signup" | "login" | "login_failure" | "lock" | "unlock" | "logout" | "token_creation" | "revocation" | "password_change" | "role_change" | "deletion" | "export" | "import" | "reset";
+                kind?: "signup" | "login" | "login_failure" | "backoff" | "unlock" | "logout" | "token_creation" | "revocation" | "password_change" | "role_change" | "deletion" | "export" | "import" | "reset";
                 /** @description How many, at most. */
                 limit: number;
                 /** @description Where the page before ended: its `next_cursor`. */

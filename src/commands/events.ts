@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { type Command, Option } from 'commander'
 import { eventKinds, eventRecord } from '../plugins/audit/event.js'
 import type { AuditEvent, EventFilter } from '../plugins/audit/index.js'
-import { findUser, withCore } from './with-services.js'
+import { findUser, withServices } from './with-services.js'
 import { integerUpTo, say, type Terminal } from './terminal.js'
 
 /** How often `--follow` looks. */
@@ -36,13 +36,13 @@ export function eventCommands (program: Command, terminal: Terminal): void {
     .option('--follow', 'go on with what happens, until interrupted')
     .option('--json', 'print records, one a line')
     .action(async ({ user, kind, limit, follow = false, json = false }: EventOptions) => {
-      await withCore(terminal, { database: true }, async (core) => {
+      await withServices(terminal, { database: true }, async (core) => {
         const filter: EventFilter = {
           userId: user === undefined ? undefined : (await findUser(core, user)).id,
           kind
         }
         const show = (event: AuditEvent) => say(terminal, json ? JSON.stringify(eventRecord(event)) : line(event))
-        const newest = (await core.events.list(filter, limit)).reverse()
+        const newest = (await core.audit.list(filter, limit)).reverse()
         newest.forEach(show)
         if (!follow) return
 
@@ -54,7 +54,7 @@ export function eventCommands (program: Command, terminal: Terminal): void {
         const first = Math.min(highest, ...ids)
         let seen = new Set(ids)
         while (!isOver.signal.aborted) {
-          const page = await core.events.since(Math.max(highest - lookBack, first), filter, perPage)
+          const page = await core.audit.listAfter(Math.max(highest - lookBack, first), filter, perPage)
           for (const event of page.filter(({ id }) => !seen.has(id))) {
             show(event)
             seen.add(event.id)

@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import { descriptionProblem } from '../lib/single-line.js'
 import { adminRole, roleNameProblem } from '../plugins/roles/role-name.js'
-import { findUser, printable, requireRoleNamed, withCore } from './with-services.js'
+import { findUser, printable, requireRoleNamed, withServices } from './with-services.js'
 import { CommandError, print, refuse, say, table, type Terminal } from './terminal.js'
 
 /** `latchkey role …` */
@@ -10,22 +10,22 @@ export function roleCommands (program: Command, terminal: Terminal): void {
 
   role.command('grant').argument('<user>', 'the username').argument('<role>', 'the name of the role').description('give a role to a user')
     .action(async (username: string, name: string) => {
-      await withCore(terminal, { database: true }, async (core) => {
+      await withServices(terminal, { database: true }, async (core) => {
         const user = await findUser(core, username)
         await requireRoleNamed(core, name)
         await core.roles.grant(user.id, name)
-        core.events.note({ kind: 'role_change', userId: user.id, detail: `granted ${name}` })
+        core.audit.record({ kind: 'role_change', userId: user.id, detail: `granted ${name}` })
         say(terminal, `user ${user.username} has the role ${name}`)
       })
     })
 
   role.command('revoke').argument('<user>', 'the username').argument('<role>', 'the name of the role').description('take a role from a user')
     .action(async (username: string, name: string) => {
-      await withCore(terminal, { database: true }, async (core) => {
+      await withServices(terminal, { database: true }, async (core) => {
         const user = await findUser(core, username)
         await requireRoleNamed(core, name)
         if (!(await core.roles.revoke(user.id, name))) throw new CommandError(`user ${user.username} is the last admin: make another one first`)
-        core.events.note({ kind: 'role_change', userId: user.id, detail: `revoked ${name}` })
+        core.audit.record({ kind: 'role_change', userId: user.id, detail: `revoked ${name}` })
         say(terminal, `user ${user.username} does not have the role ${name}`)
       })
     })
@@ -33,7 +33,7 @@ export function roleCommands (program: Command, terminal: Terminal): void {
   role.command('list').description('list all roles')
     .option('--json', 'print an array of records')
     .action(async (options: { json?: boolean }) => {
-      await withCore(terminal, { database: true }, async (core) => {
+      await withServices(terminal, { database: true }, async (core) => {
         const roles = await core.roles.list()
         print(terminal, options, roles, table(roles))
       })
@@ -46,10 +46,10 @@ export function roleCommands (program: Command, terminal: Terminal): void {
       const { description } = options
       refuse('name of the role', name === '' ? 'is empty' : roleNameProblem(name))
       refuse('description', descriptionProblem(description))
-      await withCore(terminal, {}, async (core) => {
+      await withServices(terminal, {}, async (core) => {
         const created = await core.roles.create({ name, description })
         if (created === undefined) throw new CommandError(`there is a role ${name} already`)
-        core.events.note({ kind: 'role_change', detail: `created ${name}` })
+        core.audit.record({ kind: 'role_change', detail: `created ${name}` })
         print(terminal, options, created, `role ${name} was made`)
       })
     })
@@ -57,9 +57,9 @@ export function roleCommands (program: Command, terminal: Terminal): void {
   role.command('delete').argument('<role>', 'the name of the role').description('delete a role, and take it from everybody')
     .action(async (name: string) => {
       if (name === adminRole) throw new CommandError('the role admin cannot be deleted')
-      await withCore(terminal, { database: true }, async (core) => {
+      await withServices(terminal, { database: true }, async (core) => {
         if (!(await core.roles.delete(name))) throw new CommandError(`there is no role ${printable(name)}`)
-        core.events.note({ kind: 'role_change', detail: `deleted ${name}` })
+        core.audit.record({ kind: 'role_change', detail: `deleted ${name}` })
         say(terminal, `role ${name} was deleted`)
       })
     })

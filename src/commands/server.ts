@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import { printableUrl } from '../database/urls.js'
 import { createSecretKey } from '../lib/secret-key.js'
-import { withCore } from './with-services.js'
+import { withServices } from './with-services.js'
 import { ask, CommandError, say, type Terminal } from './terminal.js'
 
 /** `latchkey serve`, `migrate`, `reset-db`, `secret` */
@@ -12,21 +12,21 @@ export function serverCommands (program: Command, terminal: Terminal): void {
 
   program.command('migrate').description('bring the database to the present schema; serving does so as well')
     .action(async () => {
-      await withCore(terminal, {}, async () => say(terminal, 'the database is up to date'))
+      await withServices(terminal, {}, async () => say(terminal, 'the database is up to date'))
     })
 
   program.command('reset-db').description('delete every account, token and role; the audit trail stays')
     .option('--yes', 'do not ask')
     .action(async ({ yes = false }: { yes?: boolean }) => {
-      await withCore(terminal, { database: true }, async (core, { databaseUrl }) => {
+      await withServices(terminal, { database: true }, async (core, { databaseUrl }) => {
         const accounts = await core.users.count()
         if (!yes && await ask(terminal, `Delete ${accounts} accounts in ${printableUrl(databaseUrl)}, with their tokens, and all roles? Type yes: `) !== 'yes') {
           throw new CommandError('nothing was deleted')
         }
         await core.users.deleteAll()
         await core.roles.deleteAll()
-        await core.loginFailures.forgetAll()
-        core.events.note({ kind: 'reset' })
+        await core.loginFailures.resetAll()
+        core.audit.record({ kind: 'reset' })
         say(terminal, 'the database is empty')
       })
     })

@@ -2,7 +2,7 @@ import type { Command } from 'commander'
 import { tokenMaxLifetimeSeconds } from '../plugins/tokens/claims.js'
 import { descriptionProblem } from '../lib/single-line.js'
 import { personalTokenLifetimeSeconds } from '../plugins/tokens/limits.js'
-import { findUser, withCore } from './with-services.js'
+import { findUser, withServices } from './with-services.js'
 import { CommandError, integerUpTo, print, refuse, type Terminal } from './terminal.js'
 
 /** `latchkey token …` */
@@ -16,11 +16,11 @@ export function tokenCommands (program: Command, terminal: Terminal): void {
     .action(async (username: string, options: { description: string, expiresIn: number, json?: boolean }) => {
       const { description, expiresIn: lifetimeSeconds } = options
       refuse('description', descriptionProblem(description))
-      await withCore(terminal, { database: true, secretKey: true }, async (core) => {
+      await withServices(terminal, { database: true, secretKey: true }, async (core) => {
         const user = await findUser(core, username)
         const issued = await core.accessTokens.issue({ userId: user.id, kind: 'personal', description, lifetimeSeconds })
         if (issued === undefined) throw new CommandError(`user ${user.username} has too many access tokens: delete one first`)
-        core.events.note({ kind: 'token_creation', userId: user.id, detail: issued.id })
+        core.audit.record({ kind: 'token_creation', userId: user.id, detail: issued.id })
         print(terminal, options, {
           id: issued.id,
           description,

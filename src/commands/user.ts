@@ -6,7 +6,7 @@ import { newPasswordProblem, personalPasswordProblem } from '../plugins/password
 import { adminRole } from '../plugins/roles/role-name.js'
 import { usernameProblem } from '../plugins/users/username.js'
 import type { User } from '../plugins/users/index.js'
-import { findUser, withCore } from './with-services.js'
+import { findUser, withServices } from './with-services.js'
 import { CommandError, newPassword, print, refuse, say, table, type Terminal } from './terminal.js'
 
 interface PasswordOptions { passwordStdin?: boolean }
@@ -37,15 +37,15 @@ export function userCommands (program: Command, terminal: Terminal): void {
       const { email = null, admin = false } = options
       refuse('username', username === '' ? 'is empty' : usernameProblem(username))
       if (email !== null) refuse('email', emailProblem(email))
-      await withCore(terminal, {}, async (core, config) => {
+      await withServices(terminal, {}, async (core, config) => {
         if (await core.users.find(username) !== undefined) throw new CommandError('username already taken')
         const passwordHash = await hashNewPassword(terminal, options, core, config, { username, email })
         const created = await core.users.create({ username, email, passwordHash })
         if (created === undefined) throw new CommandError(await core.users.find(username) === undefined ? 'email already signed-up' : 'username already taken')
-        core.events.note({ kind: 'signup', userId: created.id })
+        core.audit.record({ kind: 'signup', userId: created.id })
         if (admin) {
           await core.roles.grant(created.id, adminRole)
-          core.events.note({ kind: 'role_change', userId: created.id, detail: `granted ${adminRole}` })
+          core.audit.record({ kind: 'role_change', userId: created.id, detail: `granted ${adminRole}` })
         }
         print(terminal, options, record(created, admin ? [adminRole] : []), `user ${created.username} was made, with the id ${created.id}${admin ? ' and the role admin' : ''}`)
       })
@@ -54,7 +54,7 @@ export function userCommands (program: Command, terminal: Terminal): void {
   user.command('list').description('list all accounts')
     .option('--json', 'print an array of records')
     .action(async (options: JsonOptions) => {
-      await withCore(terminal, { database: true }, async (core) => {
+      await withServices(terminal, { database: true }, async (core) => {
         const roles = await core.roles.ofAll()
         const records = (await core.users.list()).map((each) => record(each, roles.get(each.id) ?? []))
         print(terminal, options, records, records.length === 0 ? 'there are no users' : table(records.map((each) => ({ ...each, roles: each.roles.join(', ') }))))
@@ -64,7 +64,7 @@ export function userCommands (program: Command, terminal: Terminal): void {
   user.command('show').argument('<name>', 'the username').description('show an account')
     .option('--json', 'print a record')
     .action(async (username: string, options: JsonOptions) => {
-      await withCore(terminal, { database: true }, async (core) => {
+      await withServices(terminal, { database: true }, async (core) => {
         const found = await findUser(core, username)
         const shown = { ...record(found, await core.roles.ofUser(found.id)), tokens: (await core.tokens.list(found.id)).length }
         print(terminal, options, shown, Object.entries(shown).map(([name, value]) => `${name}: ${[value].flat().join(', ')}`).join('\n'))
@@ -73,10 +73,10 @@ export function userCommands (program: Command, terminal: Terminal): void {
 
   user.command('delete').argument('<name>', 'the username').description('delete an account and all that hangs on it')
     .action(async (username: string) => {
-      await withCore(terminal, { database: true }, async (core) => {
+      await withServices(terminal, { database: true }, async (core) => {
         const found = await findUser(core, username)
         if (!(await core.users.delete(found.id))) throw new CommandError(`user ${found.username} is the last admin: make another one first`)
-        core.events.note({ kind: 'deletion', userId: found.id })
+        core.audit.record({ kind: 'deletion', userId: found.id })
         say(terminal, `user ${found.username} was deleted`)
       })
     })
@@ -84,33 +84,33 @@ export function userCommands (program: Command, terminal: Terminal): void {
   user.command('set-password').argument('<name>', 'the username').description('set another password, and log the user out everywhere')
     .option('--password-stdin', 'read the password from standard input')
     .action(async (username: string, options: PasswordOptions) => {
-      await withCore(terminal, { database: true }, async (core, config) => {
+      await withServices(terminal, { database: true }, async (core, config) => {
         const found = await findUser(core, username)
         const passwordHash = await hashNewPassword(terminal, options, core, config, found)
         await core.users.replacePassword(found.id, passwordHash)
-        await core.loginFailures.forgetNetworks(found.id)
-        await core.loginFailures.forget(found.username)
-        core.events.note({ kind: 'password_change', userId: found.id })
+        await core.loginFailures.deleteNetworks(found.id)
+        await core.loginFailures.reset(found.username)
+        core.audit.record({ kind: 'password_change', userId: found.id })
         say(terminal, `user ${found.username} has another password, and is logged out everywhere`)
       })
     })
 
   user.command('logout').argument('<name>', 'the username').description('take all tokens of an account back')
     .action(async (username: string) => {
-      await withCore(terminal, { database: true }, async (core) => {
+      await withServices(terminal, { database: true }, async (core) => {
         const found = await findUser(core, username)
         await core.tokens.revokeAll(found.id)
-        core.events.note({ kind: 'revocation', userId: found.id, detail: 'all' })
+        core.audit.record({ kind: 'revocation', userId: found.id, detail: 'all' })
         say(terminal, `user ${found.username} is logged out everywhere`)
       })
     })
 
   user.command('unlock').argument('<name>', 'the username').description('let a user log in at once who has to wait after failed logins')
     .action(async (username: string) => {
-      await withCore(terminal, { database: true }, async (core) => {
+      await withServices(terminal, { database: true }, async (core) => {
         const found = await findUser(core, username)
-        const hasFailures = await core.loginFailures.forget(found.username)
-        if (hasFailures) core.events.note({ kind: 'unlock', userId: found.id })
+        const hasFailures = await core.loginFailures.reset(found.username)
+        if (hasFailures) core.audit.record({ kind: 'unlock', userId: found.id })
         say(terminal, hasFailures ? `the failed logins of user ${found.username} are forgotten` : `user ${found.username} has no failed logins`)
       })
     })

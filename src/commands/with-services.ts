@@ -1,5 +1,5 @@
 import Fastify, { type FastifyInstance } from 'fastify'
-import capabilities from '../services.js'
+import services from '../services.js'
 import type { Config } from '../standalone/config.js'
 import { loadEnvironment } from '../standalone/environment.js'
 import type { Role } from '../plugins/roles/index.js'
@@ -23,13 +23,13 @@ const statementTimeoutMs = 600_000
  * @throws {ConfigError} a setting is wrong
  * @throws {StoreError} the database cannot be opened
  */
-export async function withCore (terminal: Terminal, { database = false, secretKey = false }: Needs, work: (core: FastifyInstance, config: Config) => Promise<void>): Promise<void> {
+export async function withServices (terminal: Terminal, { database = false, secretKey = false }: Needs, work: (core: FastifyInstance, config: Config) => Promise<void>): Promise<void> {
   const { config, isSecretKeyNew, warnings } = loadEnvironment(terminal.env, terminal.dotEnvPath, { keepsKey: !database, mustHaveKey: secretKey })
   for (const warning of warnings) terminal.stderr.write(`latchkey: warning: ${warning}\n`)
   if (isSecretKeyNew) terminal.stderr.write('there was no SECRET_KEY: a new one was made and kept in .env\n')
   const core = Fastify({ pluginTimeout: 0 })
   try {
-    await core.register(capabilities, { ...config, databaseMustExist: database, databaseKeepsReserve: false, databaseStatementTimeoutMs: statementTimeoutMs })
+    await core.register(services, { ...config, databaseMustExist: database, databaseKeepsReserve: false, databaseStatementTimeoutMs: statementTimeoutMs })
     await work(core, config)
   } finally {
     await core.close()

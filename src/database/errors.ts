@@ -1,4 +1,4 @@
-import { causeOf } from './unwrap-error.js'
+import { unwrapDatabaseError } from '../lib/unwrap-error.js'
 import { InternalServerError, ServiceUnavailable } from '../errors.js'
 
 // What says "not now": the same request can succeed later.
@@ -28,27 +28,27 @@ function codeOf (error: unknown): string {
 
 /** True when the database cannot serve now but may serve later: gone, busy, full, read-only. */
 export function isUnavailable (error: unknown): boolean {
-  const cause = causeOf(error)
+  const cause = unwrapDatabaseError(error)
   if (!(cause instanceof Error)) return false
   return Object(cause).syscall === 'connect' || unavailableCodes.test(codeOf(cause)) || unavailableMessages.test(cause.message)
 }
 
 /** True when an error is the database's, whatever it says. */
-export function isDatabaseFault (error: unknown): boolean {
-  return isUnavailable(error) || /^(?:SQLITE_\w+|[0-9A-Z]{5})$/.test(codeOf(causeOf(error)))
+export function isDatabaseError (error: unknown): boolean {
+  return isUnavailable(error) || /^(?:SQLITE_\w+|[0-9A-Z]{5})$/.test(codeOf(unwrapDatabaseError(error)))
 }
 
 /** True when a row names another row that does not exist (any more). */
 export function isForeignKeyViolation (error: unknown): boolean {
-  return foreignKeyCodes.has(codeOf(causeOf(error)))
+  return foreignKeyCodes.has(codeOf(unwrapDatabaseError(error)))
 }
 
 /** True when a row cannot be there beside the others: a key is taken, or a row that it names is not there. */
 export function isConflict (error: unknown): boolean {
-  return /^(?:SQLITE_CONSTRAINT_(?:UNIQUE|PRIMARYKEY|ROWID|FOREIGNKEY)|2350[35])$/.test(codeOf(causeOf(error)))
+  return /^(?:SQLITE_CONSTRAINT_(?:UNIQUE|PRIMARYKEY|ROWID|FOREIGNKEY)|2350[35])$/.test(codeOf(unwrapDatabaseError(error)))
 }
 
 /** What a client is told of a failed query: nothing but whether to try again. The cause is kept for the log. */
-export function asExpectedError (error: unknown): ServiceUnavailable | InstanceType<typeof InternalServerError> {
+export function toHttpError (error: unknown): ServiceUnavailable | InstanceType<typeof InternalServerError> {
   return isUnavailable(error) ? new ServiceUnavailable({ cause: error }) : new InternalServerError({ cause: error })
 }

@@ -22,12 +22,12 @@ export interface Query {
 }
 
 /** A query for one row that many requests ask, each with its own values for the placeholders. */
-export interface LookupQuery<Row> extends Query {
+export interface GetQuery<Row> extends Query {
   prepare: () => { all: (values: Record<string, unknown>) => Promise<Row[]> }
 }
 
 /** A look-up, prepared: the row; `undefined` when there is none. */
-export type Lookup<Row> = (values: object) => Promise<Row | undefined>
+export type PreparedGet<Row> = (values: object) => Promise<Row | undefined>
 
 /**
  * The port to the database. Queries are written once, against these types and with
@@ -45,7 +45,7 @@ export interface Store {
    * @param name its own: no other query has it
    * @param columns what it selects, in this order
    */
-  prepareLookup: <Row>(name: string, columns: Record<string, Column | SQL>, query: LookupQuery<Row>) => Lookup<Row>
+  prepareGet: <Row>(name: string, columns: Record<string, Column | SQL>, query: GetQuery<Row>) => PreparedGet<Row>
   /**
    * Runs queries in their order in one transaction: all of them or, when one fails, none.
    * Each sees what was committed before it began.

@@ -12,20 +12,20 @@ const rowsPerStatement = 500
 const waitingMax = 10_000
 
 /** What a queue is told. */
-export interface WriteBehindOptions<Row> {
+export interface BatchWriterOptions<Row> {
   write: (rows: Row[]) => Promise<unknown>
   /** Called once when rows cannot be written, not again before some could. */
   onFailure: (error: unknown) => void
   /** Called once when rows are lost because too many wait, or come after the end; not again before some could be written. */
-  onLoss: () => void
+  onDrop: () => void
 }
 
 /** Rows that are written soon, many at once, so that nobody has to wait for it. */
-export function writeBehind<Row> ({ write, onFailure, onLoss }: WriteBehindOptions<Row>) {
+export function batchWriter<Row> ({ write, onFailure, onDrop }: BatchWriterOptions<Row>) {
   const waiting: Row[] = []
-  let lost = 0
+  let dropped = 0
   let isFailing = false
-  let isLosing = false
+  let isDropping = false
   let isClosed = false
   let timer: NodeJS.Timeout | undefined
   let writing: Promise<void> = Promise.resolve()
@@ -35,7 +35,7 @@ export function writeBehind<Row> ({ write, onFailure, onLoss }: WriteBehindOptio
       const rows = waiting.slice(0, rowsPerStatement)
       await write(rows)
       waiting.splice(0, rows.length)
-      isFailing = isLosing = false
+      isFailing = isDropping = false
     }
   }
 
@@ -62,9 +62,9 @@ export function writeBehind<Row> ({ write, onFailure, onLoss }: WriteBehindOptio
   return {
     add (row: Row): void {
       if (isClosed || waiting.length >= waitingMax) {
-        lost++
-        if (!isLosing) onLoss()
-        isLosing = true
+        dropped++
+        if (!isDropping) onDrop()
+        isDropping = true
         return
       }
       waiting.push(row)
@@ -80,6 +80,6 @@ export function writeBehind<Row> ({ write, onFailure, onLoss }: WriteBehindOptio
       if (await Promise.race([flush(), isLate]) === true) throw new Error('it took too long')
     },
     /** How many wait, and how many were lost because too many waited. */
-    counts: () => ({ waiting: waiting.length, lost })
+    counts: () => ({ waiting: waiting.length, dropped })
   }
 }

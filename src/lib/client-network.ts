@@ -25,7 +25,7 @@ function bare (address: string): string {
  *
  * @param address as the peer or a trusted proxy gives it
  */
-export function networkOf (address = ''): string {
+export function clientNetwork (address = ''): string {
   const plain = bare(address)
   if (isIP(plain) === 0) return unreadable
   const parsed = ipaddr.process(plain)
@@ -47,8 +47,8 @@ export function printableAddress (address = ''): string {
  * address the first 48 bits (RFC 6177, section 2). Whoever shares something by network shares
  * it by this one: of the others a single customer has thousands.
  */
-export function siteOf (address = ''): string {
-  const network = networkOf(address)
+export function clientSite (address = ''): string {
+  const network = clientNetwork(address)
   if (!network.endsWith('/64')) return network
   const [first = 0, second = 0, third = 0] = ipaddr.IPv6.parse(network.slice(0, -3)).parts
   return `${new ipaddr.IPv6([first, second, third, 0, 0, 0, 0, 0]).toString()}/48`

@@ -5,7 +5,7 @@
  * @param endsAll whether a failure is that of all who wait behind it as well: they would
  * only find the same, each after another while
  */
-export function takeTurns (endsAll: (error: unknown) => boolean) {
+export function keyedMutex (endsAll: (error: unknown) => boolean) {
   const last = new Map<string, Promise<unknown>>()
 
   return async function inTurn<Result> (key: string, work: () => Promise<Result>): Promise<Result> {

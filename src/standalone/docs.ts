@@ -4,7 +4,7 @@ import swagger from '@fastify/swagger'
 import Fastify, { type FastifyInstance, type FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import { RouteNotFound } from '../errors.js'
-import { pageHeaders } from './header-values.js'
+import { pageHeaders } from './security-headers.js'
 
 // What Swagger UI needs and no more: its own files, inline styles of its widgets, data:
 // images of its icons. The server's own policy allows a page nothing at all.

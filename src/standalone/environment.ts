@@ -3,7 +3,7 @@ import { accessSync, closeSync, constants, fchownSync, fstatSync, fsyncSync, lst
 import { parseEnv } from 'node:util'
 import { type Config, ConfigError, loadConfig } from './config.js'
 import { effectiveUser, linkProblem, openNewFile, realFile, refuse, replacementProblem } from '../lib/new-file.js'
-import { pause } from '../lib/sleep-sync.js'
+import { sleepSync } from '../lib/sleep-sync.js'
 import { createSecretKey } from '../lib/secret-key.js'
 
 const newline = 0x0a
@@ -61,7 +61,7 @@ function lock (path: string): void {
       return
     } catch (error) {
       if (Object(error).code !== 'EEXIST' || Date.now() > giveUpAt) throw error
-      pause(lockPollMs)
+      sleepSync(lockPollMs)
     }
   }
 }

@@ -1,5 +1,5 @@
 import { writeSync } from 'node:fs'
-import { pause } from '../lib/sleep-sync.js'
+import { sleepSync } from '../lib/sleep-sync.js'
 
 /** How often a line is offered to a pipe that is full, and how long between, before it is dropped. */
 const tries = 20
@@ -8,7 +8,7 @@ const pauseMs = 1
 const keptMax = 16_384
 
 /** Where log lines go. */
-export interface LogSink {
+export interface LogDestination {
   write: (line: string) => void
   /** Writes what was kept back: for the end of the process, and for a fatal line, after which pino asks for it. */
   flushSync: () => void
@@ -19,7 +19,7 @@ export interface LogSink {
  * the target does not take, because its disk is full or nobody reads, is dropped: serving
  * goes before logging, and the next lines are tried again.
  */
-export function logSink (fd: number): LogSink {
+export function logDestination (fd: number): LogDestination {
   let kept = ''
   let isCutShort = false
 
@@ -34,7 +34,7 @@ export function logSink (fd: number): LogSink {
         rest = rest.subarray(written)
       } catch (error) {
         if (Object(error).code !== 'EAGAIN') return
-        pause(pauseMs)
+        sleepSync(pauseMs)
       }
     }
   }

@@ -1,5 +1,5 @@
 import type { FastifyRequest } from 'fastify'
-import { causeOf } from '../database/unwrap-error.js'
+import { unwrapDatabaseError } from '../lib/unwrap-error.js'
 import { printableAddress } from '../lib/client-network.js'
 
 /** The path of a request's target, which may be a whole URL (RFC 9112, section 3.2.2) with a user and a password in it. */
@@ -18,7 +18,7 @@ export const loggerOptions = {
     req: ({ method, url, ip }: FastifyRequest) => ({ method, path: pathOf(url), address: printableAddress(ip) }),
     res: ({ statusCode }: { statusCode: number }) => ({ statusCode }),
     err: (error: Error) => {
-      const { name, message, stack, code } = Object(causeOf(error))
+      const { name, message, stack, code } = Object(unwrapDatabaseError(error))
       return { type: String(name), code: code === undefined ? undefined : String(code), message: String(message), stack: String(stack) }
     }
   }

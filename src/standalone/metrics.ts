@@ -1,7 +1,7 @@
 import Fastify, { type FastifyInstance, type FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
-import { isDatabaseFault, isUnavailable } from '../database/errors.js'
+import { isDatabaseError, isUnavailable } from '../database/errors.js'
 import { failureOf } from '../plugins/errors/failures.js'
 import { loggerOptions } from './log-serializers.js'
 
@@ -65,29 +65,28 @@ const plugin: FastifyPluginAsync<MetricsOptions> = async (app, { host, port }) =
   app.addHook('onResponse', async (request, reply) => {
     requests.labels(request.method, request.routeOptions.url ?? 'none', String(reply.statusCode)).observe(reply.elapsedTime / 1_000)
     const cause = failureOf(request)?.cause
-    if (isDatabaseFault(cause)) databaseErrors.labels(isUnavailable(cause) ? 'unavailable' : 'failed').inc()
+    if (isDatabaseError(cause)) databaseErrors.labels(isUnavailable(cause) ? 'unavailable' : 'failed').inc()
   })
 
   const logins = new Counter({ name: 'latchkey_logins_total', help: 'Logins that were decided, by outcome.', labelNames: ['outcome'], registers })
   app.addHook('onReady', async () => {
-    app.events.onNote(({ kind, outcome = 'success' }) => {
+    app.audit.subscribe(({ kind, outcome = 'success' }) => {
       if (kind === 'login' || kind === 'login_failure') logins.labels(outcome).inc()
     })
     app.passwords.onWait((waitedMs) => wait.observe(waitedMs / 1_000))
   })
-  counterOf(registry, 'latchkey_attempts_refused_total', 'Requests that were refused with 429, by the limit that they met.', ['limit'], (counter) => {
+  counterOf(registry, 'latchkey_attempts_rejected_total', 'Requests that were refused with 429, by the limit that they met.', ['limit'], (counter) => {
     for (const [limit, count] of Object.entries(app.throttle.counts)) counter.labels(limit).inc(count)
   })
 
   const wait = new Histogram({ name: 'latchkey_hash_wait_seconds', help: 'How long passwords waited to be hashed.', buckets: durationBuckets, registers })
   const running = new Gauge({ name: 'latchkey_hash_running', help: 'Passwords that are being hashed.', registers, collect: () => { running.set(app.passwords.load().running) } })
   const queued = new Gauge({ name: 'latchkey_hash_queued', help: 'Passwords that wait to be hashed.', registers, collect: () => { queued.set(app.passwords.load().queued) } })
-  counterOf(registry, 'latchkey_hash_refused_total', 'Passwords that were not hashed, by reason: the queue was full, they waited too long, their client had left.', ['reason'], (counter) => {
-    const { full, late, abandoned } = app.passwords.load()
-    for (const [reason, count] of Object.entries({ full, late, abandoned })) counter.labels(reason).inc(count)
+  counterOf(registry, 'latchkey_hash_rejected_total', 'Passwords that were not hashed, by reason: the queue was full, they waited too long, their client had left.', ['reason'], (counter) => {
+    for (const [reason, count] of Object.entries(app.passwords.load().rejected)) counter.labels(reason).inc(count)
   })
-  const unwritten = new Gauge({ name: 'latchkey_events_waiting', help: 'Events of the audit trail that are yet to be written.', registers, collect: () => { unwritten.set(app.events.counts().waiting) } })
-  counterOf(registry, 'latchkey_events_lost_total', 'Events of the audit trail that were lost, because the database did not take them for too long.', [], (counter) => counter.inc(app.events.counts().lost))
+  const unwritten = new Gauge({ name: 'latchkey_audit_events_pending', help: 'Audit events that are not written yet.', registers, collect: () => { unwritten.set(app.audit.counts().waiting) } })
+  counterOf(registry, 'latchkey_audit_events_dropped_total', 'Audit events that were dropped because the queue was full.', [], (counter) => counter.inc(app.audit.counts().dropped))
 
   const listener = Fastify({ logger: { ...loggerOptions, level: 'silent' }, requestTimeout: scrapeTimeoutMs, connectionTimeout: scrapeTimeoutMs, forceCloseConnections: true })
   listener.setNotFoundHandler((request, reply) => reply.code(404).type('text/plain').send('Not Found'))

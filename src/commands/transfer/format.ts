@@ -13,7 +13,7 @@ import { existingUsernameProblem } from '../../plugins/users/username.js'
 // what `latchkey export` writes and `latchkey import` reads.
 
 /** The version of this format. One that is not this is refused. */
-export const recordsVersion = 1
+export const formatVersion = 1
 
 /** The highest id of a user that an import brings. Ids are safe integers: it leaves most of them to those who sign up later. */
 const userIdMax = 1_000_000_000_000_000
@@ -150,6 +150,6 @@ export function parseRecord (line: string): LatchkeyRecord {
   }
   if (type === 'end') return check(endSchema, value)
   if (type !== 'export') throw new RecordError('its type must be export, role, user or end')
-  if (version !== recordsVersion) throw new RecordError(`its version must be ${recordsVersion}`)
+  if (version !== formatVersion) throw new RecordError(`its version must be ${formatVersion}`)
   return check(exportSchema, value)
 }

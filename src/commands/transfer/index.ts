@@ -4,12 +4,12 @@ import { pipeline } from 'node:stream/promises'
 import type { Command } from 'commander'
 import type { FastifyInstance } from 'fastify'
 import { isConflict } from '../../database/errors.js'
-import { linesOf } from './ndjson.js'
+import { parseNdjson } from './ndjson.js'
 import { openNewFile } from '../../lib/new-file.js'
 import { type LatchkeyRecord, parseRecord, RecordError, type RoleRecord, type UserRecord } from './format.js'
 import { usernameProblem } from '../../plugins/users/username.js'
-import archive, { emailKeyOf, type Taken, usernameKeyOf } from './repository.js'
-import { withCore } from '../with-services.js'
+import archive, { emailKeyOf, type Conflicts, usernameKeyOf } from './repository.js'
+import { withServices } from '../with-services.js'
 import { CommandError, print, say, type Terminal } from '../terminal.js'
 
 /** A record and the line where it stands. */
@@ -22,7 +22,7 @@ interface Import {
   lastUserId: number
 }
 
-const broken = (line: number, problem: string) => new CommandError(`line ${line}: ${problem}; nothing was imported`)
+const lineError = (line: number, problem: string) => new CommandError(`line ${line}: ${problem}; nothing was imported`)
 
 /** Reads and checks every line before anything is written. */
 async function readImport (stream: Readable): Promise<Import> {
@@ -31,8 +31,8 @@ async function readImport (stream: Readable): Promise<Import> {
   // of ours: those of before keep their names.
   let isCut = false
   let isExport = false
-  for await (const { number, text } of linesOf(stream)) {
-    if (text === undefined) throw broken(number, 'it is too long, or not UTF-8')
+  for await (const { number, text } of parseNdjson(stream)) {
+    if (text === undefined) throw lineError(number, 'it is too long, or not UTF-8')
     try {
       const record = parseRecord(text)
       if (record.type === 'user') {
@@ -46,7 +46,7 @@ async function readImport (stream: Readable): Promise<Import> {
         isCut = isExport = true
       }
     } catch (error) {
-      throw broken(number, Object(error).message)
+      throw lineError(number, Object(error).message)
     }
   }
   if (isCut) throw new CommandError('the export is not whole, its end is missing: nothing was imported')
@@ -54,13 +54,13 @@ async function readImport (stream: Readable): Promise<Import> {
 }
 
 /** What must be there once: where each value stands first, by what it is. */
-function refuseRepeated ({ roles, users }: Import): void {
+function rejectRepeated ({ roles, users }: Import): void {
   const places = new Map<string, number>()
   const place = (line: number, what: string, value: string | number | null | undefined) => {
     if (value === null || value === undefined) return
     const key = `${what} ${value}`
     const first = places.get(key)
-    if (first !== undefined) throw broken(line, `the ${what} stands on line ${first} already`)
+    if (first !== undefined) throw lineError(line, `the ${what} stands on line ${first} already`)
     places.set(key, line)
   }
   for (const { line, record } of roles) place(line, 'role', record.name)
@@ -73,30 +73,30 @@ function refuseRepeated ({ roles, users }: Import): void {
 }
 
 /** What the database has already stays: nobody's account is overwritten, and nobody gets the id, and with it the audit log, of somebody who was deleted. */
-function refuseTaken ({ users }: Import, taken: Taken): void {
+function rejectConflicts ({ users }: Import, taken: Conflicts): void {
   for (const { line, record } of users) {
-    if (taken.usernameKeys.has(usernameKeyOf(record))) throw broken(line, 'username already taken')
-    if (taken.emailKeys.has(String(emailKeyOf(record)))) throw broken(line, 'email already signed-up')
-    if (record.id !== undefined && record.id <= taken.lastUserId) throw broken(line, `the id ${record.id} was given before: leave it out, or import into a new database`)
-    if (record.tokens?.some(({ id }) => taken.tokenIds.has(id)) === true) throw broken(line, 'a token has the id of another')
+    if (taken.usernameKeys.has(usernameKeyOf(record))) throw lineError(line, 'username already taken')
+    if (taken.emailKeys.has(String(emailKeyOf(record)))) throw lineError(line, 'email already signed-up')
+    if (record.id !== undefined && record.id <= taken.lastUserId) throw lineError(line, `the id ${record.id} was given before: leave it out, or import into a new database`)
+    if (record.tokens?.some(({ id }) => taken.tokenIds.has(id)) === true) throw lineError(line, 'a token has the id of another')
   }
 }
 
-async function refuseUnknownRoles (core: FastifyInstance, { roles, users }: Import): Promise<void> {
+async function rejectUnknownRoles (core: FastifyInstance, { roles, users }: Import): Promise<void> {
   const known = new Set([...await core.roles.list(), ...roles.map(({ record }) => record)].map(({ name }) => name))
   for (const { line, record } of users) {
-    if (record.roles?.some((name) => !known.has(name)) === true) throw broken(line, 'it has a role that is not there')
+    if (record.roles?.some((name) => !known.has(name)) === true) throw lineError(line, 'it has a role that is not there')
   }
 }
 
 async function importInto (core: FastifyInstance, found: Import): Promise<void> {
   await core.register(archive)
   const users = found.users.map(({ record }) => record)
-  await refuseUnknownRoles(core, found)
-  refuseTaken(found, await core.archive.findTaken(users))
+  await rejectUnknownRoles(core, found)
+  rejectConflicts(found, await core.transfer.findConflicts(users))
   try {
-    await core.archive.write(found.roles.map(({ record }) => record), users, found.lastUserId)
-    core.events.note({ kind: 'import', detail: `${users.length} users` })
+    await core.transfer.write(found.roles.map(({ record }) => record), users, found.lastUserId)
+    core.audit.record({ kind: 'import', detail: `${users.length} users` })
   } catch (error) {
     if (isConflict(error)) throw new CommandError('the database has changed meanwhile: nothing was imported, try again')
     throw error
@@ -121,8 +121,8 @@ async function exportFrom (core: FastifyInstance, path: string | undefined, { st
   await core.register(archive)
   const target = path === undefined ? stdout : newFile(path)
   try {
-    await pipeline(Readable.from(asText(core.archive.read())), target, { end: path !== undefined })
-    core.events.note({ kind: 'export' })
+    await pipeline(Readable.from(asText(core.transfer.read())), target, { end: path !== undefined })
+    core.audit.record({ kind: 'export' })
   } catch (error) {
     if (path !== undefined) rmSync(path)
     if (Object(error).syscall === 'write') throw new CommandError(`the export could not be written: ${Object(error).message}`)
@@ -135,7 +135,7 @@ export function transferCommands (program: Command, terminal: Terminal): void {
   program.command('export').argument('[file]', 'a new file; standard output by default')
     .description('write every account, role and living token down, to move to another database')
     .action(async (path?: string) => {
-      await withCore(terminal, { database: true }, (core) => exportFrom(core, path, terminal))
+      await withServices(terminal, { database: true }, (core) => exportFrom(core, path, terminal))
       if (path !== undefined) say(terminal, `exported to ${path}: keep it secret, the password hashes are in it`)
     })
 
@@ -147,10 +147,10 @@ export function transferCommands (program: Command, terminal: Terminal): void {
         if (Object(error).syscall === undefined) throw error
         throw new CommandError(`${path} cannot be read: ${Object(error).message}`)
       })
-      refuseRepeated(found)
+      rejectRepeated(found)
       const tokens = found.users.reduce((sum, { record }) => sum + (record.tokens ?? []).length, 0)
       // Tokens are worth something only where the key is known that signed them.
-      await withCore(terminal, { secretKey: tokens > 0 }, (core) => importInto(core, found))
+      await withServices(terminal, { secretKey: tokens > 0 }, (core) => importInto(core, found))
       const count = { users: found.users.length, roles: found.roles.length, tokens }
       print(terminal, options, count, `imported ${count.users} users, ${count.roles} roles and ${count.tokens} tokens`)
     })

@@ -18,7 +18,7 @@ function decode (bytes: Uint8Array): string | undefined {
 }
 
 /** The lines of a stream of bytes, those that are blank left out. What is too long is not kept in memory. */
-export async function * linesOf (stream: AsyncIterable<Uint8Array>): AsyncGenerator<Line> {
+export async function * parseNdjson (stream: AsyncIterable<Uint8Array>): AsyncGenerator<Line> {
   let number = 0
   // The line that is being read, in the pieces in which it came, and its length.
   let pieces: Uint8Array[] = []

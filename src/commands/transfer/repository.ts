@@ -3,7 +3,7 @@ import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Query, Store } from '../../database/store.js'
 import { canonicalEmail } from '../../plugins/users/email.js'
-import { type LatchkeyRecord, recordsVersion, type RoleRecord, type TokenRecord, type UserRecord } from './format.js'
+import { type LatchkeyRecord, formatVersion, type RoleRecord, type TokenRecord, type UserRecord } from './format.js'
 import { canonicalUsername } from '../../plugins/users/username.js'
 
 /** How many accounts are read at once. */
@@ -12,7 +12,7 @@ const usersPerPage = 500
 const rowsPerStatement = 500
 
 /** What stands in the way of an account that is to be added. */
-export interface Taken {
+export interface Conflicts {
   /** The highest id that a user ever had here: no lower one is free, because more than the account hangs on it. */
   lastUserId: number
   usernameKeys: Set<string>
@@ -23,7 +23,7 @@ export interface Taken {
 declare module 'fastify' {
   interface FastifyInstance {
     /** Everything that is in an installation, to be moved to another. */
-    archive: ReturnType<typeof archiveRepository>
+    transfer: ReturnType<typeof transferRepository>
   }
 }
 
@@ -49,7 +49,7 @@ function byUser<Row extends { userId: number }> (rows: Row[]): Map<number, Row[]
 
 const iso = (time: Date | null) => time === null ? null : time.toISOString()
 
-function archiveRepository (store: Store) {
+function transferRepository (store: Store) {
   const { db, tables: { users, tokens, roles, userRoles } } = store
 
   /** A page of accounts with all that hangs on them. */
@@ -106,7 +106,7 @@ function archiveRepository (store: Store) {
   return {
     /** Everything, the roles first; an account and what hangs on it is one record. Expired tokens stay behind. */
     async * read (): AsyncGenerator<LatchkeyRecord> {
-      yield { type: 'export', version: recordsVersion, last_user_id: await store.lastUserId() }
+      yield { type: 'export', version: formatVersion, last_user_id: await store.lastUserId() }
       yield * store.snapshot(async function * (db): AsyncGenerator<LatchkeyRecord> {
         const allRoles = await db.select().from(roles).orderBy(asc(roles.name))
         for (const role of allRoles) yield { type: 'role', ...role }
@@ -120,9 +120,9 @@ function archiveRepository (store: Store) {
     },
 
     /** Which names, emails and ids of these accounts are taken already, or were given before. */
-    async findTaken (records: UserRecord[]): Promise<Taken> {
+    async findConflicts (records: UserRecord[]): Promise<Conflicts> {
       const [highest] = await db.select({ id: users.id }).from(users).orderBy(desc(users.id)).limit(1)
-      const taken: Taken = { lastUserId: Math.max(await store.lastUserId(), highest?.id ?? 0), usernameKeys: new Set(), emailKeys: new Set(), tokenIds: new Set() }
+      const taken: Conflicts = { lastUserId: Math.max(await store.lastUserId(), highest?.id ?? 0), usernameKeys: new Set(), emailKeys: new Set(), tokenIds: new Set() }
       for (const chunk of chunksOf(records, rowsPerStatement)) {
         const emailKeys = chunk.flatMap((user) => emailKeyOf(user) ?? [])
         for (const { key } of await db.select({ key: users.usernameKey }).from(users).where(inArray(users.usernameKey, chunk.map(usernameKeyOf)))) taken.usernameKeys.add(key)
@@ -167,7 +167,7 @@ function archiveRepository (store: Store) {
 
 /** For the command line only: a server has no use for it. */
 const plugin: FastifyPluginAsync = async (app) => {
-  app.decorate('archive', archiveRepository(app.store))
+  app.decorate('transfer', transferRepository(app.store))
 }
 
-export default fp(plugin, { name: 'latchkey-archive', dependencies: ['latchkey-database'] })
+export default fp(plugin, { name: 'latchkey-transfer', dependencies: ['latchkey-database'] })

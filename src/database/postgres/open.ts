@@ -1,6 +1,6 @@
 import { drizzle } from 'drizzle-orm/node-postgres'
 import pg from 'pg'
-import { causeOf } from '../unwrap-error.js'
+import { unwrapDatabaseError } from '../../lib/unwrap-error.js'
 import { parsePostgresUrl, printableUrl } from '../urls.js'
 import { type Query, type Store, StoreError, type StoreOptions } from '../store.js'
 import { hasTables, isUnicode, migrate } from './migrate.js'
@@ -115,7 +115,7 @@ export async function openPostgres (url: string, { mustExist = false, poolSize =
       await migrate(client)
     })
   } catch (error) {
-    throw new StoreError(`cannot open the database ${printableUrl(url)}: ${describe(causeOf(error))}`, { cause: error })
+    throw new StoreError(`cannot open the database ${printableUrl(url)}: ${describe(unwrapDatabaseError(error))}`, { cause: error })
   }
 
   const pool = new pg.Pool({
@@ -135,7 +135,7 @@ export async function openPostgres (url: string, { mustExist = false, poolSize =
     tables: Object(tables),
     // Under their names the server keeps them prepared, once a connection.
     prepare: (name, query) => Reflect.apply(query.prepare, query, [name]),
-    prepareLookup (name, columns, query) {
+    prepareGet (name, columns, query) {
       const prepared = Reflect.apply(query.prepare, query, [name])
       return async (values) => {
         const [row] = await prepared.execute(values)

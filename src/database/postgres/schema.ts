@@ -56,7 +56,7 @@ export const loginFailures = latchkey.table('login_failures', {
   usernameKey: bytewise('username_key').notNull(),
   network: bytewise('network').notNull(),
   failures: integer('failures').notNull(),
-  waitsUntilMs: bigint('waits_until_ms', { mode: 'number' }).notNull(),
+  blockedUntilMs: bigint('waits_until_ms', { mode: 'number' }).notNull(),
   lastFailureMs: bigint('last_failure_ms', { mode: 'number' }).notNull()
 }, (table) => [
   primaryKey({ columns: [table.usernameKey, table.network] }),

@@ -9,15 +9,15 @@ import { openNewFile } from '../../lib/new-file.js'
 import type { Around } from './writes.js'
 
 /** What is set aside, in bytes: space for some ten thousand logins, however full the disk is. */
-const reserveBytes = 16_777_216
+const ballastBytes = 16_777_216
 /** With less than this that is free, in bytes, the disk counts as nearly full. */
-const lowBytes = 2 * reserveBytes
+const lowBytes = 2 * ballastBytes
 /** When the reserve is made after the start, and how often it is looked after, in milliseconds. */
 const firstLookMs = 1_000
 const lookMs = 60_000
 
 /** Space on the disk that is given up when there is none left. */
-export interface Reserve {
+export interface Ballast {
   /** Gives the space up, unless there is none to give. */
   release: () => void
   /** Whether there is so little space left that it should be kept for those who are here already. */
@@ -29,7 +29,7 @@ export interface Reserve {
  * Sets space aside beside a database, in a file of its own. A disk is most often filled by
  * something else, such as logs; that shall keep nobody from logging in.
  */
-export function keepReserve (file: string): Reserve {
+export function keepBallast (file: string): Ballast {
   const path = `${file}-reserve`
   const folder = dirname(file)
 
@@ -54,7 +54,7 @@ export function keepReserve (file: string): Reserve {
 
   /** Makes the reserve where there is none and room for it; whoever cannot have one does without. */
   async function look (): Promise<void> {
-    if (lstatSync(path, { throwIfNoEntry: false }) !== undefined || freeBytes() < reserveBytes + lowBytes) return
+    if (lstatSync(path, { throwIfNoEntry: false }) !== undefined || freeBytes() < ballastBytes + lowBytes) return
     // Under another name until it is whole.
     const unfinished = `${path}.part`
     let fd: number | undefined
@@ -62,7 +62,7 @@ export function keepReserve (file: string): Reserve {
       if (isBeingMade(unfinished)) return
       fd = openNewFile(unfinished)
       // Random, for file systems that compress.
-      await pipeline(Readable.from([randomFillSync(Buffer.alloc(reserveBytes))]), createWriteStream(unfinished, { fd }))
+      await pipeline(Readable.from([randomFillSync(Buffer.alloc(ballastBytes))]), createWriteStream(unfinished, { fd }))
       await rename(unfinished, path)
     } catch {
       if (fd !== undefined) rmSync(unfinished, { force: true })
@@ -84,7 +84,7 @@ export function keepReserve (file: string): Reserve {
 }
 
 /** What there is of a reserve where nothing is on a disk. */
-export const noReserve: Reserve = { release: () => {}, isNearlyFull: () => false, close: () => {} }
+export const noBallast: Ballast = { release: () => {}, isNearlyFull: () => false, close: () => {} }
 
 /** Whether SQLite had no room on the disk; for its shared memory it says so in another way. */
 export function isDiskFull (error: unknown): boolean {
@@ -95,7 +95,7 @@ export function isDiskFull (error: unknown): boolean {
  * Lets writes go on for a while when the disk is full, by giving the reserve up. Inside a
  * transaction nothing is tried again: it may be over, and is tried as a whole.
  */
-export function retryWhenFull (client: Database.Database, { release }: Reserve): Around {
+export function retryWhenFull (client: Database.Database, { release }: Ballast): Around {
   return (write) => {
     const isInTransaction = client.inTransaction
     try {

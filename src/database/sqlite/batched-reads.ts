@@ -1,7 +1,7 @@
 import type Database from 'better-sqlite3'
 
 /** Reads, in whatever way, and answers when it was done. */
-export type Together = <Row>(read: () => Row) => Promise<Row>
+export type BatchedRead = <Row>(read: () => Row) => Promise<Row>
 
 /**
  * Does what is read in one turn of the event loop at its end, in one read transaction:
@@ -10,7 +10,7 @@ export type Together = <Row>(read: () => Row) => Promise<Row>
  *
  * @see https://www.sqlite.org/walformat.html#locks two of the file's locks for each transaction
  */
-export function readsTogether (client: Database.Database): Together {
+export function batchReads (client: Database.Database): BatchedRead {
   const [begin, commit, rollback] = ['begin', 'commit', 'rollback'].map((source) => client.prepare(source))
   let reads: Array<() => void> = []
 

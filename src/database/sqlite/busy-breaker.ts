@@ -8,7 +8,7 @@ import type { Around } from './writes.js'
  */
 const busyTimeoutMs = 250
 /** How long writes are refused without waiting after one has waited in vain: clients are told to come back then. */
-const impatientMs = 1_000
+const openMs = 1_000
 
 /** Whether another process holds the lock. */
 export function isBusy (error: unknown): boolean {
@@ -20,22 +20,22 @@ export function isBusy (error: unknown): boolean {
  * one has waited in vain, those behind it are refused at once for a while, so that reads
  * are served between them.
  */
-export function limitedPatience (clients: Database.Database[]): Around {
-  let impatientUntil = 0
-  const setPatience = (ms: number) => { for (const client of clients) client.pragma(`busy_timeout = ${ms}`) }
-  setPatience(busyTimeoutMs)
+export function busyCircuitBreaker (clients: Database.Database[]): Around {
+  let openUntilMs = 0
+  const setBusyTimeout = (ms: number) => { for (const client of clients) client.pragma(`busy_timeout = ${ms}`) }
+  setBusyTimeout(busyTimeoutMs)
 
   return (write) => {
-    if (impatientUntil > 0 && Date.now() >= impatientUntil) {
-      impatientUntil = 0
-      setPatience(busyTimeoutMs)
+    if (openUntilMs > 0 && Date.now() >= openUntilMs) {
+      openUntilMs = 0
+      setBusyTimeout(busyTimeoutMs)
     }
     try {
       return write()
     } catch (error) {
-      if (impatientUntil === 0 && isBusy(error)) {
-        impatientUntil = Date.now() + impatientMs
-        setPatience(0)
+      if (openUntilMs === 0 && isBusy(error)) {
+        openUntilMs = Date.now() + openMs
+        setBusyTimeout(0)
       }
       throw error
     }

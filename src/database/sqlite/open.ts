@@ -4,14 +4,14 @@ import { setTimeout as delay } from 'node:timers/promises'
 import Database from 'better-sqlite3'
 import { drizzle } from 'drizzle-orm/better-sqlite3'
 import { migrate } from 'drizzle-orm/better-sqlite3/migrator'
-import { causeOf } from '../unwrap-error.js'
+import { unwrapDatabaseError } from '../../lib/unwrap-error.js'
 import { makeFolder, openNewFile, realFile } from '../../lib/new-file.js'
 import { type Store, StoreError, type StoreOptions } from '../store.js'
 import { retryWhileBusy, runBatch } from './batches.js'
-import { prepareLookup } from './prepared-get.js'
-import { isBusy, limitedPatience } from './busy-breaker.js'
-import { readsTogether } from './batched-reads.js'
-import { isDiskFull, keepReserve, noReserve, type Reserve, retryWhenFull } from './ballast.js'
+import { prepareGet } from './prepared-get.js'
+import { isBusy, busyCircuitBreaker } from './busy-breaker.js'
+import { batchReads } from './batched-reads.js'
+import { isDiskFull, keepBallast, noBallast, type Ballast, retryWhenFull } from './ballast.js'
 import * as tables from './schema.js'
 import { type Around, aroundWrites, type Writer } from './writes.js'
 
@@ -80,7 +80,7 @@ function checkKeys (client: Database.Database): void {
  * this one finds it locked, or finds tables that were not there when it looked, and has
  * nothing left to do once the other is done. On a full disk it needs the reserve.
  */
-async function prepare (client: Database.Database, reserve: Reserve): Promise<void> {
+async function prepare (client: Database.Database, reserve: Ballast): Promise<void> {
   const giveUpAt = Date.now() + migrationWaitMs
   let hasFailedBefore = false
   for (;;) {
@@ -97,7 +97,7 @@ async function prepare (client: Database.Database, reserve: Reserve): Promise<vo
       checkKeys(client)
       return
     } catch (thrown) {
-      const error = causeOf(thrown)
+      const error = unwrapDatabaseError(thrown)
       const isLocked = isBusy(error)
       if (isLocked ? Date.now() > giveUpAt : hasFailedBefore) throw error
       if (isDiskFull(error)) reserve.release()
@@ -116,7 +116,7 @@ function openLight (file: string): Database.Database {
 }
 
 /** How a connection writes: patiently, but not too patiently, and for a while on a disk that is full. */
-function writerTo (client: Database.Database, patiently: Around, reserve: Reserve): Writer {
+function writerTo (client: Database.Database, patiently: Around, reserve: Ballast): Writer {
   const untilFull = retryWhenFull(client, reserve)
   return { client, around: (write) => untilFull(() => patiently(write)) }
 }
@@ -137,29 +137,29 @@ export async function openSqlite (url: string, { mustExist = false, keepsReserve
   const inMemory = file === ':memory:'
   if (mustExist && !inMemory && !existsSync(file)) throw new StoreError(`there is no database ${file}`)
   let client: Database.Database | undefined
-  let reserve: Reserve = noReserve
+  let reserve: Ballast = noBallast
   try {
     const real = inMemory ? file : prepareFile(file)
     client = new Database(real, { timeout: migrationRetryMs, fileMustExist: !inMemory })
-    if (keepsReserve && !inMemory) reserve = keepReserve(real)
+    if (keepsReserve && !inMemory) reserve = keepBallast(real)
     await prepare(client, reserve)
     // Only now is the file known to be ours to restrict. SQLite gives -wal and -shm its mode,
     // but they may be older than that.
     for (const path of ['', '-wal', '-shm'].map((suffix) => real + suffix)) if (existsSync(path)) chmodSync(path, 0o600)
     const light = inMemory ? undefined : openLight(real)
     const untilFull = retryWhenFull(client, reserve)
-    const patiently = limitedPatience(light === undefined ? [client] : [client, light])
+    const patiently = busyCircuitBreaker(light === undefined ? [client] : [client, light])
     aroundWrites(writerTo(client, patiently, reserve), light && writerTo(light, patiently, reserve))
     const db = drizzle(client, { schema: tables })
     const opened = client
     // The one cast: sync results are awaited like async ones, so queries fit every dialect.
     const port = db as unknown as Store['db']
-    const together = readsTogether(client)
+    const together = batchReads(client)
     return {
       db: port,
       tables,
       prepare: (name, query) => query.prepare(),
-      prepareLookup: (name, columns, query) => prepareLookup(opened, together, columns, query),
+      prepareGet: (name, columns, query) => prepareGet(opened, together, columns, query),
       batch: async (queries, { retryBusyMs = 0 } = {}) => retryWhileBusy(retryBusyMs, () => untilFull(() => runBatch(opened, queries))),
       // A batch has the lock for all of the database from its beginning.
       lockUser: () => [],

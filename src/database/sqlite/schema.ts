@@ -59,7 +59,7 @@ export const loginFailures = sqliteTable('login_failures', {
   usernameKey: text('username_key').notNull(),
   network: text('network').notNull(),
   failures: integer('failures').notNull(),
-  waitsUntilMs: integer('waits_until_ms').notNull(),
+  blockedUntilMs: integer('waits_until_ms').notNull(),
   lastFailureMs: integer('last_failure_ms').notNull()
 }, (table) => [
   primaryKey({ columns: [table.usernameKey, table.network] }),

@@ -5,7 +5,7 @@ export const eventMessages = {
   signup: 'signed up',
   login: 'logged in',
   login_failure: 'login failed',
-  lock: 'has to wait before the next attempt',
+  backoff: 'has to wait before the next attempt',
   unlock: 'need not wait any more',
   logout: 'logged out',
   token_creation: 'personal access token made',
@@ -25,7 +25,7 @@ export type EventKind = keyof typeof eventMessages
 export const eventKinds = Object.keys(eventMessages)
 
 /** How it ended: `success`, or what stood in the way. */
-export const eventOutcomes = ['success', 'username_unknown', 'password_incorrect', 'password_changed_meanwhile', 'user_deleted_meanwhile'] as const
+export const eventOutcomes = ['success', 'username_unknown', 'password_incorrect', 'password_changed_concurrently', 'user_deleted_concurrently'] as const
 
 /** How it ended. */
 export type EventOutcome = typeof eventOutcomes[number]

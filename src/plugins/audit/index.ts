@@ -4,12 +4,12 @@ import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Store } from '../../database/store.js'
 import { auditRetention } from './retention.js'
-import { causeOf } from '../../database/unwrap-error.js'
-import { beside, sweep } from '../../lib/background.js'
+import { unwrapDatabaseError } from '../../lib/unwrap-error.js'
+import { bestEffort, scheduleCleanup } from '../../lib/background.js'
 import { describeRequestId, describeUserAgent } from '../../lib/single-line.js'
 import { defaultAuditRetentionDays, type EventKind, eventMessages, type EventOutcome } from './event.js'
 import { printableAddress } from '../../lib/client-network.js'
-import { writeBehind } from '../../lib/batch-writer.js'
+import { batchWriter } from '../../lib/batch-writer.js'
 
 /** What is written on a disk that is nearly full: what nobody but an admin or the operator can repeat. */
 const essentialKinds: string[] = ['role_change', 'deletion', 'unlock', 'export', 'import', 'reset']
@@ -46,31 +46,31 @@ export interface EventFilter {
 declare module 'fastify' {
   interface FastifyInstance {
     /** The audit trail. */
-    events: Events
+    audit: AuditLog
   }
 }
 
 /** The audit trail: what happened to whom, when, and from where. */
-export interface Events {
+export interface AuditLog {
   /** Notes an event down, in the log and in the trail; it is written later, and holds nobody up. Without a request it comes from the command line. */
-  note: (event: NewEvent, request?: FastifyRequest) => void
+  record: (event: NewEvent, request?: FastifyRequest) => void
   /** Has a function called with each event that is noted. What it throws is logged, and changes nothing. */
-  onNote: (listener: (event: NewEvent) => void) => void
+  subscribe: (listener: (event: NewEvent) => void) => void
   /** Events, newest first, with those that were just noted here, if they can be written. */
   list: (filter: EventFilter, limit: number) => Promise<AuditEvent[]>
   /** Events from an id on, oldest first. */
-  since: (id: number, filter: EventFilter, limit: number) => Promise<AuditEvent[]>
+  listAfter: (id: number, filter: EventFilter, limit: number) => Promise<AuditEvent[]>
   /** How many are yet to be written, and how many were lost because the database did not take them for too long. */
-  counts: () => { waiting: number, lost: number }
+  counts: () => { waiting: number, dropped: number }
 }
 
 /** What the plugin is told. */
-export interface EventsOptions {
+export interface AuditOptions {
   /** For how many days events are kept: 30 by default; 0: none is written. */
   auditRetentionDays?: number
 }
 
-const plugin: FastifyPluginAsync<EventsOptions & { now: () => number }> = async (app, { auditRetentionDays = defaultAuditRetentionDays, now }) => {
+const plugin: FastifyPluginAsync<AuditOptions & { now: () => number }> = async (app, { auditRetentionDays = defaultAuditRetentionDays, now }) => {
   const { db, tables: { events, users } } = app.store
   const columns = {
     id: events.id,
@@ -95,20 +95,20 @@ const plugin: FastifyPluginAsync<EventsOptions & { now: () => number }> = async 
 
   const listeners: Array<(event: NewEvent) => void> = []
   const retention = auditRetention(app.store, { retentionDays: auditRetentionDays, now })
-  const queue = writeBehind<NewEventRow>({
+  const queue = batchWriter<NewEventRow>({
     async write (rows) {
       // What space is left on the disk is for logins.
       const kept = app.store.isNearlyFull() ? rows.filter(({ kind, outcome }) => essentialKinds.includes(kind) && outcome === 'success') : rows
       if (kept.length === 0) return
       await db.insert(events).values(kept)
-      await beside(app, { work: () => retention.trimAfter(kept), failure: 'events beyond what is kept could not be removed' })()
+      await bestEffort(app, { work: () => retention.trimAfter(kept), failure: 'events beyond what is kept could not be removed' })()
     },
-    onFailure: (error) => app.log.error({ err: causeOf(error) }, 'events could not be written yet'),
-    onLoss: () => app.log.error('events are lost: too many wait to be written, or they came after the end')
+    onFailure: (error) => app.log.error({ err: unwrapDatabaseError(error) }, 'events could not be written yet'),
+    onDrop: () => app.log.error('events are lost: too many wait to be written, or they came after the end')
   })
 
   /** Whoever listens cannot harm what they hear of. */
-  function tell (event: NewEvent): void {
+  function notify (event: NewEvent): void {
     for (const listener of listeners) {
       try {
         listener(event)
@@ -118,13 +118,13 @@ const plugin: FastifyPluginAsync<EventsOptions & { now: () => number }> = async 
     }
   }
 
-  const trail: Events = {
-    note (event, request) {
+  const auditLog: AuditLog = {
+    record (event, request) {
       const { kind, outcome = 'success', userId, actorId, detail } = event
       const { log } = request ?? app
       const address = request && printableAddress(request.ip)
       log.info({ event: kind, outcome, userId, actorId, detail, address }, eventMessages[kind])
-      tell(event)
+      notify(event)
       if (auditRetentionDays === 0) return
       queue.add({
         time: new Date(now()),
@@ -140,7 +140,7 @@ const plugin: FastifyPluginAsync<EventsOptions & { now: () => number }> = async 
       })
     },
 
-    onNote (listener) {
+    subscribe (listener) {
       listeners.push(listener)
     },
 
@@ -150,22 +150,22 @@ const plugin: FastifyPluginAsync<EventsOptions & { now: () => number }> = async 
       return await select(matches(filter)).orderBy(desc(events.id)).limit(limit)
     },
 
-    async since (id, filter, limit) {
+    async listAfter (id, filter, limit) {
       return await select(and(gt(events.id, id), matches(filter))).orderBy(asc(events.id)).limit(limit)
     },
 
     counts: queue.counts
   }
-  app.decorate('events', trail)
+  app.decorate('audit', auditLog)
 
-  sweep(app, { deleteSome: retention.deleteOld, failure: 'old events could not be removed' })
+  scheduleCleanup(app, { deleteBatch: retention.deleteOld, failure: 'old events could not be removed' })
   app.addHook('onClose', async () => {
     try {
       await queue.close()
     } catch (error) {
-      app.log.error({ err: causeOf(error), events: queue.counts().waiting }, 'events could not be written, and are lost')
+      app.log.error({ err: unwrapDatabaseError(error), events: queue.counts().waiting }, 'events could not be written, and are lost')
     }
   })
 }
 
-export default fp(plugin, { name: 'latchkey-events', dependencies: ['latchkey-database'] })
+export default fp(plugin, { name: 'latchkey-audit', dependencies: ['latchkey-database'] })

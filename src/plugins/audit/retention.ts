@@ -1,7 +1,7 @@
 import { and, desc, eq, inArray, isNull, lte } from 'drizzle-orm'
 import { LRUCache } from 'lru-cache'
 import type { Store } from '../../database/store.js'
-import { rowsPerSweep } from '../../lib/background.js'
+import { rowsPerCleanup } from '../../lib/background.js'
 
 const dayMs = 86_400_000
 /** How many events of one kind are kept for one user, the newest: whoever makes many evicts only their own. */
@@ -25,11 +25,11 @@ export function auditRetention ({ db, tables: { events } }: Store, { retentionDa
   async function trim ({ userId, kind }: Pair): Promise<void> {
     const kept = userId === null ? eventsPerKindWithoutUser : eventsPerUserAndKind
     const ofPair = and(userId === null ? isNull(events.userId) : eq(events.userId, userId), eq(events.kind, kind))
-    const beyond = db.select({ id: events.id }).from(events).where(ofPair).orderBy(desc(events.id)).limit(rowsPerSweep).offset(kept)
+    const beyond = db.select({ id: events.id }).from(events).where(ofPair).orderBy(desc(events.id)).limit(rowsPerCleanup).offset(kept)
     let rows: object[]
     do {
       rows = await db.delete(events).where(inArray(events.id, beyond)).returning({ id: events.id })
-    } while (rows.length >= rowsPerSweep)
+    } while (rows.length >= rowsPerCleanup)
   }
 
   return {
@@ -48,7 +48,7 @@ export function auditRetention ({ db, tables: { events } }: Store, { retentionDa
 
     /** Removes events that are older than they are kept, some at a time; answers how many. */
     async deleteOld (): Promise<number> {
-      const old = db.select({ id: events.id }).from(events).where(lte(events.time, new Date(now() - retentionDays * dayMs))).limit(rowsPerSweep)
+      const old = db.select({ id: events.id }).from(events).where(lte(events.time, new Date(now() - retentionDays * dayMs))).limit(rowsPerCleanup)
       const rows = await db.delete(events).where(inArray(events.id, old)).returning({ id: events.id })
       return rows.length
     }

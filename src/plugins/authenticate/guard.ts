@@ -6,22 +6,22 @@ import { awaitsBody } from '../../lib/request-body.js'
 /** A hook that lets only some requests through; usable as preHandler and as onRequest. */
 export type Guard = (request: FastifyRequest) => Promise<void>
 
-const refusals = new WeakMap<object, ErrorClass[]>()
+const errorsOfGuard = new WeakMap<object, ErrorClass[]>()
 
 /** Guards that let a request through before its body had arrived. */
-const early = new WeakMap<FastifyRequest, Guard[]>()
+const earlyGuards = new WeakMap<FastifyRequest, Guard[]>()
 
 /**
  * Marks a hook as a guard, and notes what it refuses with, for the contract. Where it decides
  * before the body of its request is there, it is asked once more after that.
  *
- * @see {@link decideAgain}
+ * @see {@link recheckGuards}
  */
-export function asGuard (hook: Guard, errors: ErrorClass[]): Guard {
+export function defineGuard (hook: Guard, errors: ErrorClass[]): Guard {
   const guard: Guard = (request) => awaitsBody(request)
-    ? hook(request).then(() => { early.set(request, [...early.get(request) ?? [], guard]) })
+    ? hook(request).then(() => { earlyGuards.set(request, [...earlyGuards.get(request) ?? [], guard]) })
     : hook(request)
-  refusals.set(guard, errors)
+  errorsOfGuard.set(guard, errors)
   return guard
 }
 
@@ -30,7 +30,7 @@ export function asGuard (hook: Guard, errors: ErrorClass[]): Guard {
  *
  * @throws {RoleRequired} a role is gone that somebody may have looked at before
  */
-export async function askAgain (request: FastifyRequest, guards: Guard[]): Promise<void> {
+export async function runGuardsAgain (request: FastifyRequest, guards: Guard[]): Promise<void> {
   const { currentUser, currentRoles } = request
   Object.assign(request, { currentTokenId: '', currentRoles: null })
   for (const guard of guards) await guard(request)
@@ -44,14 +44,14 @@ export async function askAgain (request: FastifyRequest, guards: Guard[]): Promi
  * decided before it. The client chooses when its body arrives; what was revoked until then
  * must count.
  */
-export function decideAgain (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void): void {
-  const guards = early.get(request)
+export function recheckGuards (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void): void {
+  const guards = earlyGuards.get(request)
   if (guards === undefined) return done()
-  early.delete(request)
-  askAgain(request, guards).then(() => done(), done)
+  earlyGuards.delete(request)
+  runGuardsAgain(request, guards).then(() => done(), done)
 }
 
 /** What the guards of a route refuse with; empty for a route without a guard. */
-export function refusalsOf ({ preHandler, onRequest }: Pick<RouteOptions, 'preHandler' | 'onRequest'>): ErrorClass[] {
-  return [preHandler, onRequest].flat().flatMap((hook) => refusals.get(Object(hook)) ?? [])
+export function guardErrors ({ preHandler, onRequest }: Pick<RouteOptions, 'preHandler' | 'onRequest'>): ErrorClass[] {
+  return [preHandler, onRequest].flat().flatMap((hook) => errorsOfGuard.get(Object(hook)) ?? [])
 }

@@ -1,7 +1,7 @@
 import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { asExpectedError } from '../../database/errors.js'
-import { asGuard, decideAgain, type Guard, refusalsOf } from './guard.js'
+import { toHttpError } from '../../database/errors.js'
+import { defineGuard, recheckGuards, type Guard, guardErrors } from './guard.js'
 import { AuthorizationMissing, ServiceUnavailable, TokenClaimsInvalid, TokenExpired, TokenInvalid, TokenRevoked, UserNotFound } from '../../errors.js'
 import type { VerifiedToken } from '../tokens/jwt.js'
 import type { TokenOwner } from '../tokens/index.js'
@@ -74,7 +74,7 @@ const plugin: FastifyPluginAsync<{ securityScheme?: string }> = async (app, { se
       owner = await find(token)
     } catch (error) {
       // Wherever the guard stands, its host must not show what a database says.
-      throw asExpectedError(error)
+      throw toHttpError(error)
     }
     if (owner === undefined) throw new UserNotFound()
     if (owner.tokenUserId === null) throw new TokenRevoked()
@@ -86,16 +86,16 @@ const plugin: FastifyPluginAsync<{ securityScheme?: string }> = async (app, { se
   }
 
   const { findOwner, findOwnerWithRoles } = app.tokens
-  app.decorate('authenticate', asGuard((request) => identify(request, findOwner), authenticateErrors))
-  app.decorate('authenticateWithRoles', asGuard((request) => identify(request, findOwnerWithRoles, ({ roles }) => {
+  app.decorate('authenticate', defineGuard((request) => identify(request, findOwner), authenticateErrors))
+  app.decorate('authenticateWithRoles', defineGuard((request) => identify(request, findOwnerWithRoles, ({ roles }) => {
     request.currentRoles = roles
   }), authenticateErrors))
 
-  app.addHook('preValidation', decideAgain)
+  app.addHook('preValidation', recheckGuards)
 
   // A guarded route cannot be undocumented: what is enforced is what is written down.
   app.addHook('onRoute', (route) => {
-    const refusals = refusalsOf(route)
+    const refusals = guardErrors(route)
     if (refusals.length === 0) return
     if (securityScheme !== undefined) route.schema = { security: [{ [securityScheme]: [] }], ...route.schema }
     route.config = { ...route.config, errors: [...refusals, ...route.config?.errors ?? []] }

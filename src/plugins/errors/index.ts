@@ -1,13 +1,10 @@
-import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
-import type { Socket } from 'node:net'
-import type { ConnectionError, FastifyError, FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyError, FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { asExpectedError } from '../../database/errors.js'
-import { causeOf } from '../../database/unwrap-error.js'
+import { toHttpError } from '../../database/errors.js'
+import { unwrapDatabaseError } from '../../lib/unwrap-error.js'
 import { type ErrorClass, type ExpectedError, ErrorBody, errorBody, errorResponses, ValidationErrorBody } from './responses.js'
 import { noteFailure } from './failures.js'
-import { BodyMalformed, BodyTooLarge, BodyUnexpected, ExpectationFailed, HeadersTooLarge, InternalServerError, MediaTypeUnsupported, Overloaded, RequestMalformed, RequestTimeout, RouteNotFound, ServiceUnavailable, ValidationFailed } from '../../errors.js'
-import { isUnambiguous } from '../../standalone/host-header-value.js'
+import { BodyMalformed, BodyTooLarge, BodyUnexpected, InternalServerError, MediaTypeUnsupported, Overloaded, RequestMalformed, RouteNotFound, ServiceUnavailable, ValidationFailed } from '../../errors.js'
 import { asksForBody, canHaveBody } from '../../lib/request-body.js'
 
 declare module 'fastify' {
@@ -28,20 +25,20 @@ const frameworkErrors: Record<string, new () => ExpectedError> = {
   FST_ERR_MAX_PARAM_LENGTH: RouteNotFound
 }
 
-function isOurs (error: unknown): error is ExpectedError {
+function isHttpError (error: unknown): error is ExpectedError {
   const { code, statusCode }: { code?: unknown, statusCode?: unknown } = Object(error)
   return typeof code === 'string' && typeof statusCode === 'number' && !code.startsWith('FST_')
 }
 
 /** The expected failure that a thrown thing amounts to. */
 function expectedError (thrown: unknown, request: FastifyRequest): ExpectedError {
-  if (isOurs(thrown)) return thrown
+  if (isHttpError(thrown)) return thrown
   const { code, statusCode }: Partial<FastifyError> = Object(thrown)
   const FrameworkError = frameworkErrors[String(code)]
   // A body that nobody asked for is one too many, however large it is.
   if (FrameworkError === BodyTooLarge && request.routeOptions.schema !== undefined && !asksForBody(request.routeOptions)) return new BodyUnexpected()
   if (FrameworkError !== undefined) return new FrameworkError()
-  return Number(statusCode) < 500 ? new RequestMalformed() : asExpectedError(thrown)
+  return Number(statusCode) < 500 ? new RequestMalformed() : toHttpError(thrown)
 }
 
 /** Answers a failure: Fastify's error handler. */
@@ -51,10 +48,10 @@ export function replyWithError (thrown: unknown, request: FastifyRequest, reply:
   // Only faults are news; what a client did wrong is in the line of the answer.
   if (error instanceof ServiceUnavailable) {
     // Known and passing, and there can be very many of them: without the stack.
-    const { code, message } = Object(causeOf(error.cause))
+    const { code, message } = Object(unwrapDatabaseError(error.cause))
     request.log.error({ reason: { code, message } }, 'the database cannot serve now')
   } else if (error.statusCode >= 500 && !(error instanceof Overloaded)) {
-    request.log.error({ err: causeOf(error.cause) }, 'the request failed')
+    request.log.error({ err: unwrapDatabaseError(error.cause) }, 'the request failed')
   }
   // RFC 9110, section 15.5.2: a 401 always carries a challenge.
   if (error.statusCode === 401) reply.header('www-authenticate', 'Bearer')
@@ -63,57 +60,6 @@ export function replyWithError (thrown: unknown, request: FastifyRequest, reply:
     .headers(error.headers ?? {})
     .type('application/json; charset=utf-8')
     .send(errorBody(error))
-}
-
-// Nothing that sets headers has run for requests that reach no route; these matter even there.
-const bareHeaders = {
-  'content-security-policy': "default-src 'none';frame-ancestors 'none'",
-  'x-content-type-options': 'nosniff'
-}
-
-/** Answers requests that Fastify cannot route, such as a malformed URL: its `frameworkErrors`. */
-export function frameworkErrorHandler (thrown: unknown, request: FastifyRequest, reply: FastifyReply): void {
-  if (isUnambiguous(request.raw)) replyWithError(thrown, request, reply.headers(bareHeaders))
-  else replyWithError(new RequestMalformed(), request, reply.headers({ ...bareHeaders, connection: 'close' }))
-  // It has no hooks.
-  request.log.info({ req: request, res: reply }, 'request completed')
-}
-
-/** Answers an expectation other than 100-continue, of which Node would tell no route: its `checkExpectation`. */
-export function expectationHandler (request: IncomingMessage, response: ServerResponse): void {
-  const error = new ExpectationFailed()
-  const body = JSON.stringify(errorBody(error))
-  response
-    .writeHead(error.statusCode, { ...bareHeaders, connection: 'close', 'content-type': 'application/json; charset=utf-8', 'content-length': Buffer.byteLength(body) })
-    .end(body)
-}
-
-/**
- * Answers what is no HTTP request at all, or one that took too long; Node has parsed
- * nothing that a route could answer. Fastify's `clientErrorHandler`.
- */
-export function clientErrorHandler (thrown: ConnectionError, socket: Socket): void {
-  // What Node is still to answer on this connection, if anything.
-  const { headersSent = false, req: { complete = false } = {} } = Object(Object(socket)._httpMessage)
-  // Nobody is there any more, or an answer to an earlier request is due: this one would be taken for it.
-  if (thrown.code === 'ECONNRESET' || !socket.writable || headersSent || complete) {
-    socket.destroy()
-    return
-  }
-  const error = thrown.code === 'ERR_HTTP_REQUEST_TIMEOUT'
-    ? new RequestTimeout()
-    : thrown.code === 'HPE_HEADER_OVERFLOW' ? new HeadersTooLarge() : new RequestMalformed()
-  const body = JSON.stringify(errorBody(error))
-  socket.end([
-    `HTTP/1.1 ${error.statusCode} ${STATUS_CODES[error.statusCode]}`,
-    'connection: close',
-    'content-type: application/json; charset=utf-8',
-    `content-length: ${Buffer.byteLength(body)}`,
-    ...Object.entries(bareHeaders).map(([name, value]) => `${name}: ${value}`),
-    '',
-    body
-  ].join('\r\n'))
-  socket.destroySoon()
 }
 
 /** The first field that a body must have, for the example of a failed validation. */

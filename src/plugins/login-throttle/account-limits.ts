@@ -2,9 +2,9 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Attempt } from './repository.js'
 import { hourMs, minuteMs } from './address-limits.js'
 import { type AttemptLimits, defaultAttemptLimits } from './limits.js'
-import { attemptLog } from './sliding-window.js'
-import { beside } from '../../lib/background.js'
-import { takeTurns } from '../../lib/keyed-mutex.js'
+import { slidingWindowLog } from './sliding-window.js'
+import { bestEffort } from '../../lib/background.js'
+import { keyedMutex } from '../../lib/keyed-mutex.js'
 import { waitForOthers, worksUnderWay } from './in-flight.js'
 
 /** What the limits are told. */
@@ -24,23 +24,23 @@ export function accountLimits (app: FastifyInstance, { limits, now, deadlineMs, 
     loginsPerAccountMinute = defaultAttemptLimits.loginsPerAccountMinute,
     tokensPerAccountHour = defaultAttemptLimits.tokensPerAccountHour
   } = limits
-  const logins = attemptLog([{ attempts: loginsPerAccountMinute, windowMs: minuteMs }])
-  const tokens = attemptLog([{ attempts: tokensPerAccountHour, windowMs: hourMs }])
+  const logins = slidingWindowLog([{ attempts: loginsPerAccountMinute, windowMs: minuteMs }])
+  const tokens = slidingWindowLog([{ attempts: tokensPerAccountHour, windowMs: hourMs }])
   const underWay = worksUnderWay()
   // When the database does not count one, it counts none of those behind it.
-  const inTurn = takeTurns(() => true)
+  const inTurn = keyedMutex(() => true)
 
   async function checkCounted (request: FastifyRequest, attempt: Attempt, userId: number | undefined, failures: number, check: () => Promise<boolean>): Promise<boolean> {
     let isCorrect: boolean
     try {
       isCorrect = await check()
     } catch (error) {
-      await beside(app, { work: () => app.loginFailures.takeBack(attempt, failures), failure: 'an attempt could not be taken back' })()
+      await bestEffort(app, { work: () => app.loginFailures.takeBack(attempt, failures), failure: 'an attempt could not be taken back' })()
       throw error
     }
     // Whoever knows the password shall not be refused because it could not be noted.
-    if (isCorrect) await beside(app, { work: () => app.loginFailures.clear(attempt, Number(userId)), failure: 'the failures of an account could not be forgotten' })()
-    else if (failures >= loginFailuresPerAccount) app.events.note({ kind: 'lock', userId }, request)
+    if (isCorrect) await bestEffort(app, { work: () => app.loginFailures.clear(attempt, Number(userId)), failure: 'the failures of an account could not be forgotten' })()
+    else if (failures >= loginFailuresPerAccount) app.audit.record({ kind: 'backoff', userId }, request)
     return isCorrect
   }
 
@@ -68,7 +68,7 @@ export function accountLimits (app: FastifyInstance, { limits, now, deadlineMs, 
 
     /** Rejects a user who has logged in too often. */
     checkLogins (request: FastifyRequest, userId: number): void {
-      const retryAfterMs = logins.waitMs(String(userId), now())
+      const retryAfterMs = logins.retryAfterMs(String(userId), now())
       if (retryAfterMs > 0) reject(request, 'account_logins', retryAfterMs, userId)
     },
 
@@ -77,7 +77,7 @@ export function accountLimits (app: FastifyInstance, { limits, now, deadlineMs, 
 
     /** Counts a personal token, or rejects a user who has made too many. Calling what is returned takes it back. */
     addToken (request: FastifyRequest, userId: number): () => void {
-      const retryAfterMs = tokens.waitMs(String(userId), now())
+      const retryAfterMs = tokens.retryAfterMs(String(userId), now())
       if (retryAfterMs > 0) reject(request, 'account_tokens', retryAfterMs, userId)
       return tokens.add(String(userId), now())
     }

@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import { type AttemptLimits, defaultAttemptLimits } from './limits.js'
-import { attemptLog } from './sliding-window.js'
-import { networkOf } from '../../lib/client-network.js'
+import { slidingWindowLog } from './sliding-window.js'
+import { clientNetwork } from '../../lib/client-network.js'
 import { waitForOthers, worksUnderWay } from './in-flight.js'
 
 export const minuteMs = 60_000
@@ -41,19 +41,19 @@ export function addressLimits ({ limits, now, deadlineMs, reject }: AddressLimit
     signupsPerAddressHour = defaultAttemptLimits.signupsPerAddressHour
   } = limits
   const logs = {
-    login: attemptLog([{ attempts: loginFailuresPerAddressMinute, windowMs: minuteMs }, { attempts: loginFailuresPerAddressHour, windowMs: hourMs }]),
-    success: attemptLog([{ attempts: loginsPerAddressMinute, windowMs: minuteMs }]),
-    signup: attemptLog([{ attempts: signupsPerAddressHour, windowMs: hourMs }]),
+    login: slidingWindowLog([{ attempts: loginFailuresPerAddressMinute, windowMs: minuteMs }, { attempts: loginFailuresPerAddressHour, windowMs: hourMs }]),
+    success: slidingWindowLog([{ attempts: loginsPerAddressMinute, windowMs: minuteMs }]),
+    signup: slidingWindowLog([{ attempts: signupsPerAddressHour, windowMs: hourMs }]),
     // What is taken tells as much as a login that fails.
-    refusal: attemptLog([{ attempts: loginFailuresPerAddressHour, windowMs: hourMs }])
+    refusal: slidingWindowLog([{ attempts: loginFailuresPerAddressHour, windowMs: hourMs }])
   }
   const inFlight = worksUnderWay()
   const keyOf = (limit: AddressLimit, network: string) => `${limit} from ${network}`
 
   /** Rejects an address that has to wait whatever becomes of its attempts in flight; answers when they have ended, where it depends on them. */
   function check (limit: AddressLimit, request: FastifyRequest, userId?: number): Promise<unknown> | undefined {
-    const network = networkOf(request.ip)
-    const retryAfterMs = logs[limit].waitMs(network, now())
+    const network = clientNetwork(request.ip)
+    const retryAfterMs = logs[limit].retryAfterMs(network, now())
     if (retryAfterMs <= 0) return undefined
     return inFlight.ended(keyOf(limit, network)) ?? reject(request, limit, retryAfterMs, userId)
   }
@@ -62,13 +62,13 @@ export function addressLimits ({ limits, now, deadlineMs, reject }: AddressLimit
     check,
 
     /** Counts what is known to be an attempt. Calling what is returned takes it back. */
-    add: (limit: AddressLimit, request: FastifyRequest): (() => void) => logs[limit].add(networkOf(request.ip), now()),
+    add: (limit: AddressLimit, request: FastifyRequest): (() => void) => logs[limit].add(clientNetwork(request.ip), now()),
 
     /** Does what counts as an attempt until it is known to be none. */
     async attempt<Result> (request: FastifyRequest, { limit, work, isNone, isOne = () => false, userId }: AddressAttempt<Result>): Promise<Result> {
       const sinceMs = performance.now()
       for (let ended = check(limit, request, userId); ended !== undefined; ended = check(limit, request, userId)) await waitForOthers(ended, sinceMs, deadlineMs)
-      const network = networkOf(request.ip)
+      const network = clientNetwork(request.ip)
       return await inFlight.run(keyOf(limit, network), async () => {
         const takeBack = logs[limit].add(network, now())
         try {

@@ -3,11 +3,11 @@ import fp from 'fastify-plugin'
 import { accountLimits } from './account-limits.js'
 import { addressLimits } from './address-limits.js'
 import type { AttemptLimits } from './limits.js'
-import { beside } from '../../lib/background.js'
+import { bestEffort } from '../../lib/background.js'
 import { TooManyAttempts } from '../../errors.js'
 import { isMalformed } from '../errors/failures.js'
 import { defaultHashDeadlineMs } from '../passwords/hash-limiter.js'
-import { networkOf, printableAddress } from '../../lib/client-network.js'
+import { clientNetwork, printableAddress } from '../../lib/client-network.js'
 import { canonicalUsername } from '../users/username.js'
 import type { User } from '../users/index.js'
 
@@ -169,7 +169,7 @@ const plugin: FastifyPluginAsync<ThrottleOptions> = async (app, { now, hashDeadl
       // What no username can be is nobody's account.
       const work = usernameKey === undefined || !accounts.countsFailures
         ? check
-        : () => accounts.guess(request, { usernameKey, network: networkOf(request.ip), lastLoginAt }, userId, check)
+        : () => accounts.guess(request, { usernameKey, network: clientNetwork(request.ip), lastLoginAt }, userId, check)
       // Not to wait is a failure as well.
       return addresses.attempt(request, { limit: 'login', work, isNone: (isCorrect) => isCorrect, isOne: (error) => error instanceof TooManyAttempts, userId })
     },
@@ -182,10 +182,10 @@ const plugin: FastifyPluginAsync<ThrottleOptions> = async (app, { now, hashDeadl
 
     async welcome (request, user) {
       if (!accounts.countsFailures) return
-      await beside(app, { work: () => app.loginFailures.welcome(user, networkOf(request.ip)), failure: 'where a new user is could not be remembered' })()
+      await bestEffort(app, { work: () => app.loginFailures.registerNewUser(user, clientNetwork(request.ip)), failure: 'where a new user is could not be remembered' })()
     }
   }
   app.decorate('throttle', throttle)
 }
 
-export default fp(plugin, { name: 'latchkey-throttle', dependencies: ['latchkey-login-failures', 'latchkey-events'] })
+export default fp(plugin, { name: 'latchkey-throttle', dependencies: ['latchkey-login-failures', 'latchkey-audit'] })

@@ -1,11 +1,11 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { clientGone } from '../../lib/disconnect-signal.js'
-import type { HashTurn } from '../passwords/hash-limiter.js'
-import { networkOf, siteOf } from '../../lib/client-network.js'
+import { disconnectSignal } from '../../lib/disconnect-signal.js'
+import type { HashJob } from '../passwords/hash-limiter.js'
+import { clientNetwork, clientSite } from '../../lib/client-network.js'
 
 /** A turn at the hash gate, for whoever asks. */
-export function turnOf (request: FastifyRequest, reply: FastifyReply): HashTurn {
-  return { network: siteOf(request.ip), signal: clientGone(reply) }
+export function turnOf (request: FastifyRequest, reply: FastifyReply): HashJob {
+  return { network: clientSite(request.ip), signal: disconnectSignal(reply) }
 }
 
 /**
@@ -16,8 +16,8 @@ export function turnOf (request: FastifyRequest, reply: FastifyReply): HashTurn 
  * @throws {TooManyAttempts} this address or this account has to wait
  * @throws {Overloaded} there is too much to do
  */
-export async function isOwnPassword (app: FastifyInstance, request: FastifyRequest, hash: string | undefined, password: string, turn: HashTurn): Promise<boolean> {
+export async function isOwnPassword (app: FastifyInstance, request: FastifyRequest, hash: string | undefined, password: string, turn: HashJob): Promise<boolean> {
   const { currentUser: { id: userId, username }, ip } = request
-  const lastLoginAt = await app.loginFailures.lastLoginAt(userId, networkOf(ip))
+  const lastLoginAt = await app.loginFailures.lastLoginAt(userId, clientNetwork(ip))
   return await app.throttle.guess(request, { username, userId, lastLoginAt }, () => app.passwords.verify(hash, password, turn))
 }

@@ -4,7 +4,7 @@ import fp from 'fastify-plugin'
 import { isForeignKeyViolation } from '../../database/errors.js'
 import type { Store } from '../../database/store.js'
 import { longestWaitSeconds } from './limits.js'
-import { rowsPerSweep, sweep } from '../../lib/background.js'
+import { rowsPerCleanup, scheduleCleanup } from '../../lib/background.js'
 import { canonicalUsername } from '../users/username.js'
 import type { User } from '../users/index.js'
 
@@ -17,7 +17,7 @@ const knownPerUser = 20
 /** How coarse the time of the last login from a network is: at most one write in this time. */
 const knownGrainMs = 86_400_000
 /** Where those are who have not logged in from their network before: their failures are counted together. */
-const elsewhere = ''
+const ANY_NETWORK = ''
 
 /** Who is said to be trying, and from where. */
 export interface Attempt {
@@ -40,44 +40,44 @@ declare module 'fastify' {
 }
 
 /** A number that is given later. What it is for must be said: of a sum of parameters PostgreSQL does not know the type. */
-const given = (name: string) => sql`cast(${sql.placeholder(name)} as bigint)`
+const bigintParam = (name: string) => sql`cast(${sql.placeholder(name)} as bigint)`
 
 const longestDoublings = Math.ceil(Math.log2(longestWaitSeconds))
 
 /** Until when attempts wait after so many failures: 0, or in 1, 2, 4 … seconds, as the database works it out. */
-function waitsUntilMs (failures: SQL): SQL {
-  const doublings = sql`cast(${failures} - ${given('free')} as integer)`
-  return sql`case when ${doublings} < 0 then 0 when ${doublings} >= ${sql.raw(String(longestDoublings))} then ${given('now')} + ${sql.raw(String(1_000 * longestWaitSeconds))} else ${given('now')} + 1000 * (1 << ${doublings}) end`
+function blockedUntil (failures: SQL): SQL {
+  const doublings = sql`cast(${failures} - ${bigintParam('free')} as integer)`
+  return sql`case when ${doublings} < 0 then 0 when ${doublings} >= ${sql.raw(String(longestDoublings))} then ${bigintParam('now')} + ${sql.raw(String(1_000 * longestWaitSeconds))} else ${bigintParam('now')} + 1000 * (1 << ${doublings}) end`
 }
 
 function loginFailuresRepository (store: Store, now: () => number) {
   const { db, tables: { loginFailures, knownNetworks } } = store
-  const scopeOf = ({ usernameKey, network, lastLoginAt }: Attempt) => ({ usernameKey, network: lastLoginAt === null ? elsewhere : network })
-  const isOf = (attempt: Attempt) => {
+  const scopeOf = ({ usernameKey, network, lastLoginAt }: Attempt) => ({ usernameKey, network: lastLoginAt === null ? ANY_NETWORK : network })
+  const matchesAttempt = (attempt: Attempt) => {
     const { usernameKey, network } = scopeOf(attempt)
     return and(eq(loginFailures.usernameKey, usernameKey), eq(loginFailures.network, network))
   }
-  const isNamed = (username: string) => eq(loginFailures.usernameKey, String(canonicalUsername(username)))
-  const isIn = (userId: number, network: string) => and(eq(knownNetworks.userId, userId), eq(knownNetworks.network, network))
+  const matchesUsername = (username: string) => eq(loginFailures.usernameKey, String(canonicalUsername(username)))
+  const matchesNetwork = (userId: number, network: string) => and(eq(knownNetworks.userId, userId), eq(knownNetworks.network, network))
 
   // One statement, so that of many attempts at once each counts, and none is made while attempts have to wait.
   const failures = sql`${loginFailures.failures} + 1`
-  const counting = store.prepare('count_failure', db
+  const countStatement = store.prepare('count_failure', db
     .insert(loginFailures)
     .values({
       usernameKey: sql.placeholder('usernameKey'),
       network: sql.placeholder('network'),
       failures: 1,
-      waitsUntilMs: waitsUntilMs(sql`1`),
+      blockedUntilMs: blockedUntil(sql`1`),
       lastFailureMs: sql.placeholder('now')
     })
     .onConflictDoUpdate({
       target: [loginFailures.usernameKey, loginFailures.network],
-      set: { failures, waitsUntilMs: waitsUntilMs(failures), lastFailureMs: given('now') },
-      setWhere: lte(loginFailures.waitsUntilMs, given('now'))
+      set: { failures, blockedUntilMs: blockedUntil(failures), lastFailureMs: bigintParam('now') },
+      setWhere: lte(loginFailures.blockedUntilMs, bigintParam('now'))
     })
     .returning({ failures: loginFailures.failures }))
-  const clearing = store.prepare('clear_failures', db.delete(loginFailures)
+  const clearStatement = store.prepare('clear_failures', db.delete(loginFailures)
     .where(and(eq(loginFailures.usernameKey, sql.placeholder('usernameKey')), eq(loginFailures.network, sql.placeholder('network')))))
 
   return {
@@ -91,11 +91,11 @@ function loginFailuresRepository (store: Store, now: () => number) {
      */
     async count (attempt: Attempt, free: number): Promise<CountedAttempt> {
       const time = now()
-      const [counted] = await counting.execute({ ...scopeOf(attempt), free, now: time })
+      const [counted] = await countStatement.execute({ ...scopeOf(attempt), free, now: time })
       if (counted !== undefined) return { isRefused: false, failures: counted.failures }
-      const [row] = await db.select({ waitsUntilMs: loginFailures.waitsUntilMs }).from(loginFailures).where(isOf(attempt))
+      const [row] = await db.select({ blockedUntilMs: loginFailures.blockedUntilMs }).from(loginFailures).where(matchesAttempt(attempt))
       // Where the row has gone meanwhile, nothing holds the next attempt up.
-      return { isRefused: true, waitMs: Math.max(1, (row?.waitsUntilMs ?? 0) - time) }
+      return { isRefused: true, waitMs: Math.max(1, (row?.blockedUntilMs ?? 0) - time) }
     },
 
     /** Takes an attempt back that was counted but not made: its failure, and the wait that it began. */
@@ -104,23 +104,23 @@ function loginFailuresRepository (store: Store, now: () => number) {
         .update(loginFailures)
         .set({
           failures: sql`${loginFailures.failures} - 1`,
-          waitsUntilMs: sql`case when ${loginFailures.failures} = ${sql.raw(String(counted))} then 0 else ${loginFailures.waitsUntilMs} end`
+          blockedUntilMs: sql`case when ${loginFailures.failures} = ${sql.raw(String(counted))} then 0 else ${loginFailures.blockedUntilMs} end`
         })
-        .where(and(isOf(attempt), gt(loginFailures.failures, 0)))
+        .where(and(matchesAttempt(attempt), gt(loginFailures.failures, 0)))
     },
 
     /** Forgets the failures, after a success, and remembers where the user was. */
     async clear (attempt: Attempt, userId: number): Promise<void> {
       const { network, lastLoginAt } = attempt
       if (lastLoginAt !== null && now() - lastLoginAt.getTime() < knownGrainMs) {
-        await clearing.execute(scopeOf(attempt))
+        await clearStatement.execute(scopeOf(attempt))
         return
       }
       const newest = db.select({ network: knownNetworks.network }).from(knownNetworks).where(eq(knownNetworks.userId, userId)).orderBy(desc(knownNetworks.lastLoginAt)).limit(knownPerUser)
       const present = { lastLoginAt: new Date(now()) }
       try {
         await store.batch([
-          db.delete(loginFailures).where(isOf(attempt)),
+          db.delete(loginFailures).where(matchesAttempt(attempt)),
           db.insert(knownNetworks).values({ userId, network, ...present }).onConflictDoUpdate({ target: [knownNetworks.userId, knownNetworks.network], set: present }),
           db.delete(knownNetworks).where(and(eq(knownNetworks.userId, userId), notInArray(knownNetworks.network, newest)))
         ])
@@ -131,39 +131,39 @@ function loginFailuresRepository (store: Store, now: () => number) {
     },
 
     /** Forgets what was tried with a name before it had an owner, and remembers where the owner is. */
-    async welcome ({ id: userId, username }: Pick<User, 'id' | 'username'>, network: string): Promise<void> {
+    async registerNewUser ({ id: userId, username }: Pick<User, 'id' | 'username'>, network: string): Promise<void> {
       await store.batch([
-        db.delete(loginFailures).where(isNamed(username)),
+        db.delete(loginFailures).where(matchesUsername(username)),
         db.insert(knownNetworks).values({ userId, network, lastLoginAt: new Date(now()) }).onConflictDoNothing()
       ])
     },
 
     /** When a user last logged in from a network, to about a day; null when they never did. */
     async lastLoginAt (userId: number, network: string): Promise<Date | null> {
-      const [known] = await db.select({ lastLoginAt: knownNetworks.lastLoginAt }).from(knownNetworks).where(isIn(userId, network))
+      const [known] = await db.select({ lastLoginAt: knownNetworks.lastLoginAt }).from(knownNetworks).where(matchesNetwork(userId, network))
       return known?.lastLoginAt ?? null
     },
 
     /** Forgets all failures for a username; false when there were none. */
-    async forget (username: string): Promise<boolean> {
-      const rows = await db.delete(loginFailures).where(isNamed(username)).returning({ network: loginFailures.network })
+    async reset (username: string): Promise<boolean> {
+      const rows = await db.delete(loginFailures).where(matchesUsername(username)).returning({ network: loginFailures.network })
       return rows.length > 0
     },
 
     /** Forgets where a user has logged in from, or all but one: whoever knew the old password may have been there. */
-    async forgetNetworks (userId: number, exceptNetwork = elsewhere): Promise<void> {
+    async deleteNetworks (userId: number, exceptNetwork = ANY_NETWORK): Promise<void> {
       await db.delete(knownNetworks).where(and(eq(knownNetworks.userId, userId), ne(knownNetworks.network, exceptNetwork)))
     },
 
     /** Forgets all failures for all usernames. */
-    async forgetAll (): Promise<void> {
+    async resetAll (): Promise<void> {
       await db.delete(loginFailures)
     },
 
     /** Removes failures since which a day has passed, some at a time; answers how many. */
     async deleteOldFailures (): Promise<number> {
       const isOld = lte(loginFailures.lastFailureMs, now() - failuresLifetimeMs)
-      const some = db.select({ usernameKey: loginFailures.usernameKey }).from(loginFailures).where(isOld).limit(rowsPerSweep)
+      const some = db.select({ usernameKey: loginFailures.usernameKey }).from(loginFailures).where(isOld).limit(rowsPerCleanup)
       const rows = await db.delete(loginFailures).where(and(inArray(loginFailures.usernameKey, some), isOld)).returning({ network: loginFailures.network })
       return rows.length
     },
@@ -171,7 +171,7 @@ function loginFailuresRepository (store: Store, now: () => number) {
     /** Removes networks from which nobody has logged in for long, some at a time; answers how many. */
     async deleteOldNetworks (): Promise<number> {
       const isOld = lte(knownNetworks.lastLoginAt, new Date(now() - knownLifetimeMs))
-      const some = db.select({ userId: knownNetworks.userId }).from(knownNetworks).where(isOld).limit(rowsPerSweep)
+      const some = db.select({ userId: knownNetworks.userId }).from(knownNetworks).where(isOld).limit(rowsPerCleanup)
       const rows = await db.delete(knownNetworks).where(and(inArray(knownNetworks.userId, some), isOld)).returning({ network: knownNetworks.network })
       return rows.length
     }
@@ -181,8 +181,8 @@ function loginFailuresRepository (store: Store, now: () => number) {
 const plugin: FastifyPluginAsync<{ now: () => number }> = async (app, { now }) => {
   const loginFailures = loginFailuresRepository(app.store, now)
   app.decorate('loginFailures', loginFailures)
-  sweep(app, { deleteSome: loginFailures.deleteOldFailures, failure: 'old failures could not be removed' })
-  sweep(app, { deleteSome: loginFailures.deleteOldNetworks, failure: 'old networks could not be removed' })
+  scheduleCleanup(app, { deleteBatch: loginFailures.deleteOldFailures, failure: 'old failures could not be removed' })
+  scheduleCleanup(app, { deleteBatch: loginFailures.deleteOldNetworks, failure: 'old networks could not be removed' })
 }
 
 export default fp(plugin, { name: 'latchkey-login-failures', dependencies: ['latchkey-database'] })

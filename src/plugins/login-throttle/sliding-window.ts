@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache'
 
 /** So many attempts in such a time, in milliseconds. 0 attempts: no limit. */
-export interface AttemptLimit {
+export interface WindowLimit {
   attempts: number
   windowMs: number
 }
@@ -17,14 +17,14 @@ const keysMax = 10_000
  * slide: in no span of a window's length there are more attempts than its limit. The
  * memory is bounded, by the number of keys and by the highest limit.
  */
-export function attemptLog (limits: AttemptLimit[]) {
+export function slidingWindowLog (limits: WindowLimit[]) {
   const inForce = limits.filter(({ attempts }) => attempts > 0)
   const attemptsMax = Math.max(0, ...inForce.map(({ attempts }) => attempts))
   const log = new LRUCache<string, number[]>({ max: keysMax })
 
   return {
     /** How long it is until this key may try again, in milliseconds; 0 when it may now. */
-    waitMs (key: string, nowMs: number): number {
+    retryAfterMs (key: string, nowMs: number): number {
       const times = log.get(key) ?? []
       return inForce.reduce((longest, { attempts, windowMs }) => {
         const first = times.at(-attempts)

@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os'
-import { ClientGone, Overloaded } from '../../errors.js'
+import { ClientDisconnected, Overloaded } from '../../errors.js'
 import { fairQueue } from './fair-queue.js'
 
 /**
@@ -14,7 +14,7 @@ export const defaultHashQueue = 32
 export const defaultHashDeadlineMs = 3_000
 
 /** What may pass at once, and what may wait. */
-export interface HashGateOptions {
+export interface HashLimiterOptions {
   /** How many hashes are under way at once. */
   concurrency: number
   /** How many wait; sign-ups can be at most half of them. */
@@ -26,30 +26,32 @@ export interface HashGateOptions {
 }
 
 /** On whose behalf a hash is asked for. */
-export interface HashTurn {
+export interface HashJob {
   /** Which share of the queue it waits in: `login` by default. */
-  share?: 'login' | 'signup'
+  lane?: 'login' | 'signup'
   /** The network of its client (`siteOf`): networks take turns. All jobs without one are one. */
   network?: string
   /** Aborted when the client is gone: it then waits no longer. */
   signal?: AbortSignal
   /** A job with priority, because the same request has passed before: it is not refused now, and waits in front of all others. */
-  isContinued?: boolean
+  hasPriority?: boolean
   /** Called when the work starts. */
   onStart?: () => void
 }
 
-/** What has happened at the gate so far. */
-export interface HashGateCounts {
+/**
+ * Why a job was not run: the queue was full, at once or in favour of another network; it
+ * waited too long; its client disconnected.
+ */
+export type RejectionReason = 'queue_full' | 'timed_out' | 'aborted'
+
+/** What the limiter has counted so far. */
+export interface HashLimiterCounts {
   /** Hashes that were let through, and how long they had waited together, in milliseconds. */
   passed: number
   waitedMs: number
-  /** Refused because the queue was full, at once or in favour of another network. */
-  full: number
-  /** Refused because they had waited too long. */
-  late: number
-  /** Left because their client was gone. */
-  abandoned: number
+  /** Jobs that were not run, by reason. */
+  rejected: Record<RejectionReason, number>
 }
 
 /** A job that waits. */
@@ -57,7 +59,7 @@ interface Waiting {
   isSignup: boolean
   start: () => void
   /** Ends the wait without a start. */
-  leave: (reason: 'full' | 'late' | 'abandoned') => void
+  leave: (reason: RejectionReason) => void
 }
 
 /**
@@ -74,15 +76,15 @@ const priorityInARow = 2
  *
  * @see https://cheatsheetseries.owasp.org/cheatsheets/Denial_of_Service_Cheat_Sheet.html
  */
-export function hashGate ({ concurrency, queueLength, deadlineMs, onPass = () => {} }: HashGateOptions) {
+export function hashLimiter ({ concurrency, queueLength, deadlineMs, onPass = () => {} }: HashLimiterOptions) {
   const queue = fairQueue<Waiting>()
   const priority: Waiting[] = []
-  const counts: HashGateCounts = { passed: 0, waitedMs: 0, full: 0, late: 0, abandoned: 0 }
+  const counts: HashLimiterCounts = { passed: 0, waitedMs: 0, rejected: { queue_full: 0, timed_out: 0, aborted: 0 } }
   let running = 0
   let priorityRun = 0
 
-  function refuse (): never {
-    counts.full++
+  function reject (): never {
+    counts.rejected.queue_full++
     throw new Overloaded()
   }
 
@@ -92,36 +94,36 @@ export function hashGate ({ concurrency, queueLength, deadlineMs, onPass = () =>
    * @returns who has to give one up; undefined where there is a free one
    * @throws {Overloaded} there is none
    */
-  function findPlace (share: 'login' | 'signup', network: string): Waiting | undefined {
+  function findPlace (lane: 'login' | 'signup', network: string): Waiting | undefined {
     const isSignup = (waiting: Waiting) => waiting.isSignup
-    if (share === 'signup' && queue.count(isSignup) >= queueLength / 2) return queue.surplus(network, isSignup) ?? refuse()
-    return queue.length() < queueLength ? undefined : queue.surplus(network, () => true) ?? refuse()
+    if (lane === 'signup' && queue.count(isSignup) >= queueLength / 2) return queue.surplus(network, isSignup) ?? reject()
+    return queue.length() < queueLength ? undefined : queue.surplus(network, () => true) ?? reject()
   }
 
-  function wait ({ share, network = '', signal, isContinued = false }: HashTurn): Promise<void> {
+  function wait ({ lane, network = '', signal, hasPriority = false }: HashJob): Promise<void> {
     return new Promise((resolve, reject) => {
       const settle = () => {
         clearTimeout(timer)
-        signal?.removeEventListener('abort', abandon)
+        signal?.removeEventListener('abort', abort)
       }
       const waiting: Waiting = {
-        isSignup: share === 'signup',
+        isSignup: lane === 'signup',
         start () {
           settle()
           resolve()
         },
         leave (reason) {
-          if (isContinued) priority.splice(priority.indexOf(waiting), 1)
+          if (hasPriority) priority.splice(priority.indexOf(waiting), 1)
           else queue.remove(waiting)
           settle()
-          counts[reason]++
-          reject(reason === 'abandoned' ? new ClientGone() : new Overloaded())
+          counts.rejected[reason]++
+          reject(reason === 'aborted' ? new ClientDisconnected() : new Overloaded())
         }
       }
-      const abandon = () => waiting.leave('abandoned')
-      const timer = setTimeout(() => waiting.leave('late'), deadlineMs)
-      signal?.addEventListener('abort', abandon)
-      if (isContinued) priority.push(waiting)
+      const abort = () => waiting.leave('aborted')
+      const timer = setTimeout(() => waiting.leave('timed_out'), deadlineMs)
+      signal?.addEventListener('abort', abort)
+      if (hasPriority) priority.push(waiting)
       else queue.push(network, waiting)
     })
   }
@@ -142,26 +144,26 @@ export function hashGate ({ concurrency, queueLength, deadlineMs, onPass = () =>
      *
      * @throws {Overloaded} there is no place for this network
      */
-    refuseWhenFull (share: 'login' | 'signup', network = ''): void {
-      if (running >= concurrency) findPlace(share, network)
+    rejectWhenFull (lane: 'login' | 'signup', network = ''): void {
+      if (running >= concurrency) findPlace(lane, network)
     },
 
     /**
      * Does the work when it is its turn.
      *
      * @throws {Overloaded} there was no place, another network was given it, or the turn did not come in time
-     * @throws {ClientGone} nobody waits for it any more
+     * @throws {ClientDisconnected} nobody waits for it any more
      */
-    async run<Result>(work: () => Promise<Result>, turn: HashTurn = {}): Promise<Result> {
+    async run<Result>(work: () => Promise<Result>, turn: HashJob = {}): Promise<Result> {
       if (turn.signal?.aborted === true) {
-        counts.abandoned++
-        throw new ClientGone()
+        counts.rejected.aborted++
+        throw new ClientDisconnected()
       }
       let waitedMs = 0
       if (running < concurrency) {
         running++
       } else {
-        if (turn.isContinued !== true) findPlace(turn.share ?? 'login', turn.network ?? '')?.leave('full')
+        if (turn.hasPriority !== true) findPlace(turn.lane ?? 'login', turn.network ?? '')?.leave('queue_full')
         const before = performance.now()
         // Whoever ends gives its place to the one that starts: it stays counted.
         await wait(turn)

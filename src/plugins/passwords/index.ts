@@ -2,8 +2,8 @@ import { randomBytes } from 'node:crypto'
 import { hash, verify } from '@node-rs/argon2'
 import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { defaultHashConcurrency, defaultHashDeadlineMs, defaultHashQueue, type HashGateCounts, hashGate, type HashTurn } from './hash-limiter.js'
-import { siteOf } from '../../lib/client-network.js'
+import { defaultHashConcurrency, defaultHashDeadlineMs, defaultHashQueue, type HashLimiterCounts, hashLimiter, type HashJob } from './hash-limiter.js'
+import { clientSite } from '../../lib/client-network.js'
 import { bcryptPasswordBytes, type HashParameters, parseHash, recommendedParameters } from './stored-hash.js'
 import { canonicalPassword, passwordMaxUnits } from './policy.js'
 
@@ -15,7 +15,7 @@ export interface Passwords {
    * @throws {RangeError} it is longer than any password
    * @throws {Overloaded} there is too much to do
    */
-  hash: (password: string, turn?: HashTurn) => Promise<string>
+  hash: (password: string, turn?: HashJob) => Promise<string>
   /**
    * Whether a password is the one of a stored hash. Without a hash (nobody has that
    * username) it does the same work and says no, so that the time tells nothing. What is
@@ -24,18 +24,18 @@ export interface Passwords {
    * @throws {Error} the stored hash is none that can be verified, or asks for more than is affordable
    * @throws {Overloaded} there is too much to do
    */
-  verify: (storedHash: string | undefined, password: string, turn?: HashTurn) => Promise<boolean>
+  verify: (storedHash: string | undefined, password: string, turn?: HashJob) => Promise<boolean>
   /**
    * Whether a stored hash, which was just verified with this password, is another than a new
    * one would be: weaker, or stronger, which takes a time of its own at each login.
    */
   needsRehash: (storedHash: string, password: string) => boolean
   /** Makes a hook (onRequest) that refuses what would find no room, before its body is read. */
-  refuseWhenFull: (share: 'login' | 'signup') => (request: FastifyRequest) => Promise<void>
+  rejectWhenFull: (share: 'login' | 'signup') => (request: FastifyRequest) => Promise<void>
   /** Has a function called with the time that each hash waited, in milliseconds, from now on. */
   onWait: (listener: (waitedMs: number) => void) => void
   /** What has happened at the gate so far, and what is there now. */
-  load: () => HashGateCounts & { running: number, queued: number }
+  load: () => HashLimiterCounts & { running: number, queued: number }
 }
 
 /** What the plugin is told. */
@@ -65,7 +65,7 @@ function decoyHash ({ memoryCost, timeCost, parallelism }: HashParameters): stri
 
 const plugin: FastifyPluginAsync<PasswordsOptions> = async (app, { hashParameters = recommendedParameters, hashConcurrency = defaultHashConcurrency, hashQueue = defaultHashQueue, hashDeadlineMs = defaultHashDeadlineMs }) => {
   let listener = (_waitedMs: number) => {}
-  const gate = hashGate({ concurrency: hashConcurrency, queueLength: hashQueue, deadlineMs: hashDeadlineMs, onPass: (waitedMs) => listener(waitedMs) })
+  const limiter = hashLimiter({ concurrency: hashConcurrency, queueLength: hashQueue, deadlineMs: hashDeadlineMs, onPass: (waitedMs) => listener(waitedMs) })
   const options = { algorithm: argon2id, ...hashParameters }
 
   // For users that do not exist: a hash of nothing anybody knows, with the parameters of the real ones.
@@ -74,7 +74,7 @@ const plugin: FastifyPluginAsync<PasswordsOptions> = async (app, { hashParameter
   const passwords: Passwords = {
     async hash (password, turn) {
       const canonical = canonicalPassword(password)
-      return await gate.run(() => hash(canonical, options), turn)
+      return await limiter.run(() => hash(canonical, options), turn)
     },
 
     async verify (storedHash, password, turn) {
@@ -86,9 +86,9 @@ const plugin: FastifyPluginAsync<PasswordsOptions> = async (app, { hashParameter
       if (stored.algorithm === 'bcrypt') {
         // Most installations never see one.
         const bcrypt = await import('@node-rs/bcrypt')
-        return await gate.run(() => bcrypt.verify(canonical, String(storedHash)), turn)
+        return await limiter.run(() => bcrypt.verify(canonical, String(storedHash)), turn)
       }
-      const isSame = await gate.run(() => verify(storedHash ?? decoy, canonical), turn)
+      const isSame = await limiter.run(() => verify(storedHash ?? decoy, canonical), turn)
       return isSame && storedHash !== undefined
     },
 
@@ -102,13 +102,13 @@ const plugin: FastifyPluginAsync<PasswordsOptions> = async (app, { hashParameter
         stored.parameters.parallelism !== hashParameters.parallelism
     },
 
-    refuseWhenFull: (share) => async (request) => gate.refuseWhenFull(share, siteOf(request.ip)),
+    rejectWhenFull: (share) => async (request) => limiter.rejectWhenFull(share, clientSite(request.ip)),
 
     onWait (next) {
       listener = next
     },
 
-    load: () => ({ ...gate.counts, ...gate.load() })
+    load: () => ({ ...limiter.counts, ...limiter.load() })
   }
   app.decorate('passwords', passwords)
 }

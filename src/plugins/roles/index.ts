@@ -1,11 +1,11 @@
 import { and, asc, eq, exists, ne, sql } from 'drizzle-orm'
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
-import { asExpectedError, isForeignKeyViolation } from '../../database/errors.js'
+import { toHttpError, isForeignKeyViolation } from '../../database/errors.js'
 import { lockAdmins, revocationRetryMs } from './lock-admins.js'
 import type { Query, Store } from '../../database/store.js'
 import { RoleRequired } from '../../errors.js'
-import { asGuard, type Guard, refusalsOf } from '../authenticate/guard.js'
+import { defineGuard, type Guard, guardErrors } from '../authenticate/guard.js'
 import { adminRole, roleNameProblem } from './role-name.js'
 
 /** What somebody can be. */
@@ -34,15 +34,15 @@ declare module 'fastify' {
 
 function rolesRepository (store: Store) {
   const { db, tables: { roles, tokens, users, userRoles } } = store
-  const isThis = (userId: number, roleName: string) => and(eq(userRoles.userId, userId), eq(userRoles.roleName, roleName))
+  const roleOfUser = (userId: number, roleName: string) => and(eq(userRoles.userId, userId), eq(userRoles.roleName, roleName))
   /** For the start of a batch: what an actor may do, and how many admins there are, changes before it or after it. */
   const locks = (actor: Actor | undefined): Query[] => [lockAdmins(store), ...actor === undefined ? [] : store.lockUser(actor.userId)]
   /** Whether an actor is an admin still, and the token active. Where the operator acts there is none. */
   const isStillAdmin = (actor: Actor | undefined) => actor && and(
     exists(db.select({ id: tokens.id }).from(tokens).where(and(eq(tokens.id, actor.tokenId), eq(tokens.userId, actor.userId)))),
-    exists(db.select({ userId: userRoles.userId }).from(userRoles).where(isThis(actor.userId, adminRole)))
+    exists(db.select({ userId: userRoles.userId }).from(userRoles).where(roleOfUser(actor.userId, adminRole)))
   )
-  const isGranted = async (userId: number, roleName: string) => (await db.select().from(userRoles).where(isThis(userId, roleName))).length > 0
+  const isGranted = async (userId: number, roleName: string) => (await db.select().from(userRoles).where(roleOfUser(userId, roleName))).length > 0
 
   return {
     /** All roles, by name. */
@@ -117,7 +117,7 @@ function rolesRepository (store: Store) {
       const others = db.select({ userId: userRoles.userId }).from(userRoles)
         .where(and(eq(userRoles.roleName, adminRole), ne(userRoles.userId, userId)))
       const isAllowed = and(roleName === adminRole ? exists(others) : undefined, isStillAdmin(actor))
-      const written = await store.batch([...locks(actor), db.delete(userRoles).where(and(isThis(userId, roleName), isAllowed))], { retryBusyMs: revocationRetryMs })
+      const written = await store.batch([...locks(actor), db.delete(userRoles).where(and(roleOfUser(userId, roleName), isAllowed))], { retryBusyMs: revocationRetryMs })
       return written.at(-1) !== 0 || !(await isGranted(userId, roleName))
     },
 
@@ -136,10 +136,10 @@ const plugin: FastifyPluginAsync = async (app) => {
     if (names.length === 0) throw new TypeError('requireRole needs the name of at least one role')
     const guard: Guard = async (request) => {
       if (request.currentTokenId === '') await app.authenticateWithRoles(request)
-      request.currentRoles ??= await app.roles.ofUser(request.currentUser.id).catch((error) => { throw asExpectedError(error) })
+      request.currentRoles ??= await app.roles.ofUser(request.currentUser.id).catch((error) => { throw toHttpError(error) })
       if (!request.currentRoles.some((role) => names.includes(role))) throw new RoleRequired()
     }
-    return asGuard(guard, [...refusalsOf({ preHandler: app.authenticate }), RoleRequired])
+    return defineGuard(guard, [...guardErrors({ preHandler: app.authenticate }), RoleRequired])
   })
 }
 

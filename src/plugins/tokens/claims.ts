@@ -23,7 +23,7 @@ export type ClaimsVerdict = 'valid' | 'invalid' | 'expired'
  * @param nowSeconds seconds since 1970, fractions allowed
  * @see RFC 7519, section 4.1.4 (exp), 4.1.5 (nbf), 4.1.6 (iat); RFC 8725, section 3.10
  */
-export function judgeTimes (payload: object, nowSeconds: number): ClaimsVerdict {
+export function validateTimeClaims (payload: object, nowSeconds: number): ClaimsVerdict {
   const { iat, exp, nbf }: { iat?: unknown, exp?: unknown, nbf?: unknown } = payload
   if (!isFinite(iat) || !isFinite(exp)) return 'invalid'
   if (exp <= iat || exp - iat > tokenMaxLifetimeSeconds) return 'invalid'
@@ -46,7 +46,7 @@ export function isTokenId (value: unknown): value is string {
 }
 
 /** The id that no row has: what a `jti` of any other shape stands for (RFC 9562, section 5.9). */
-export const noTokenId = '00000000-0000-0000-0000-000000000000'
+export const NIL_UUID = '00000000-0000-0000-0000-000000000000'
 
 function isFinite (value: unknown): value is number {
   return typeof value === 'number' && Number.isFinite(value)

@@ -3,11 +3,11 @@ import { and, count, desc, eq, exists, gt, inArray, lt, lte, ne, notInArray, typ
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import { isForeignKeyViolation } from '../../database/errors.js'
-import { beside, rowsPerSweep, sweep } from '../../lib/background.js'
+import { bestEffort, rowsPerCleanup, scheduleCleanup } from '../../lib/background.js'
 import { revocationRetryMs } from '../roles/lock-admins.js'
 import type { Store } from '../../database/store.js'
 import { personalTokensPerUser, tokensPerUser } from './limits.js'
-import { tokenUses } from './last-used.js'
+import { lastUsedTimes } from './last-used.js'
 import type { User } from '../users/index.js'
 
 /** How long uses are collected before one statement writes them all. */
@@ -41,15 +41,15 @@ declare module 'fastify' {
 }
 
 function tokensRepository (store: Store, now: () => number) {
-  const { batch, db, lockUser, prepare, prepareLookup, tables: { tokens, userRoles, users } } = store
+  const { batch, db, lockUser, prepare, prepareGet, tables: { tokens, userRoles, users } } = store
   // The queries of guarded requests: each one statement, look-ups by primary key.
   const owner = { username: users.username, email: users.email, createdAt: users.createdAt, tokenUserId: tokens.userId, lastUsedAt: tokens.lastUsedAt }
-  const isTheOne = eq(users.id, sql.placeholder('userId'))
-  const isTheirs = and(eq(tokens.id, sql.placeholder('tokenId')), eq(tokens.userId, users.id))
-  const byToken = prepareLookup('token_owner', owner, db.select(owner).from(users).leftJoin(tokens, isTheirs).where(isTheOne))
+  const userIdMatches = eq(users.id, sql.placeholder('userId'))
+  const ownedByUser = and(eq(tokens.id, sql.placeholder('tokenId')), eq(tokens.userId, users.id))
+  const byToken = prepareGet('token_owner', owner, db.select(owner).from(users).leftJoin(tokens, ownedByUser).where(userIdMatches))
   const namesOfRoles = db.select({ names: sql`string_agg(${userRoles.roleName}, ${sql.raw(`'${separator}'`)})` }).from(userRoles).where(eq(userRoles.userId, users.id))
   const ownerAndRoles = { ...owner, roleNames: sql<string | null>`(${namesOfRoles})` }
-  const byTokenWithRoles = prepareLookup('token_owner_roles', ownerAndRoles, db.select(ownerAndRoles).from(users).leftJoin(tokens, isTheirs).where(isTheOne))
+  const byTokenWithRoles = prepareGet('token_owner_roles', ownerAndRoles, db.select(ownerAndRoles).from(users).leftJoin(tokens, ownedByUser).where(userIdMatches))
 
   const login = prepare('login_token', db.insert(tokens).values({
     id: sql.placeholder('id'),
@@ -61,23 +61,23 @@ function tokensRepository (store: Store, now: () => number) {
   }))
 
   /** Takes a user's oldest logins back until there are no more than `tokensPerUser` tokens; those in `spared` stay. */
-  const makingRoom = (userId: number | Placeholder, time: Date | Placeholder, spared: Array<string | Placeholder>) => {
+  const evictionQuery = (userId: number | Placeholder, time: Date | Placeholder, keepIds: Array<string | Placeholder>) => {
     const staying = db
       .select({ id: tokens.id })
       .from(tokens)
       .where(and(eq(tokens.userId, userId), gt(tokens.expiresAt, sql.param(time, tokens.expiresAt))))
       // What must stay comes first: the spared, the personal, the newest.
-      .orderBy(desc(inArray(tokens.id, spared)), desc(tokens.kind), desc(tokens.createdAt))
+      .orderBy(desc(inArray(tokens.id, keepIds)), desc(tokens.kind), desc(tokens.createdAt))
       .limit(tokensPerUser)
     return db.delete(tokens).where(and(eq(tokens.userId, userId), eq(tokens.kind, 'login'), notInArray(tokens.id, staying)))
   }
-  const making = prepare('make_room', makingRoom(sql.placeholder('userId'), sql.placeholder('now'), [sql.placeholder('spared')]))
+  const evictStatement = prepare('evict_tokens', evictionQuery(sql.placeholder('userId'), sql.placeholder('now'), [sql.placeholder('keepId')]))
 
-  const uses = tokenUses(store, now)
-  const isLiving = () => gt(tokens.expiresAt, new Date(now()))
+  const lastUsed = lastUsedTimes(store, now)
+  const isActive = () => gt(tokens.expiresAt, new Date(now()))
   const ownedBy = (userId: number, id: string) => and(eq(tokens.userId, userId), eq(tokens.id, id))
   /** How many living personal tokens a user has. */
-  const personalTokensOf = (userId: number) => sql<number>`(${db.select({ count: count() }).from(tokens).where(and(eq(tokens.userId, userId), eq(tokens.kind, 'personal'), isLiving()))})`
+  const personalTokensOf = (userId: number) => sql<number>`(${db.select({ count: count() }).from(tokens).where(and(eq(tokens.userId, userId), eq(tokens.kind, 'personal'), isActive()))})`
 
   /** Looks whether a personal token may be made, and makes it, in one transaction: revoking all of a user's tokens comes before it or after it. */
   async function addPersonal (id: string, { userId, askingId = id, kind, description, createdAt, expiresAt }: NewToken): Promise<boolean> {
@@ -95,7 +95,7 @@ function tokensRepository (store: Store, now: () => number) {
     const written = await batch([
       ...lockUser(userId),
       db.insert(tokens).select(db.select(row).from(users).where(isAllowed)),
-      makingRoom(userId, new Date(now()), [id, askingId])
+      evictionQuery(userId, new Date(now()), [id, askingId])
     ])
     return written.at(-2) !== 0
   }
@@ -120,8 +120,8 @@ function tokensRepository (store: Store, now: () => number) {
     },
 
     /** Takes a user's oldest logins back until there are no more than `tokensPerUser` tokens; `spared` stays. */
-    async makeRoom (userId: number, spared: string): Promise<void> {
-      await making.execute({ userId, now: new Date(now()), spared })
+    async evictLeastRecentlyUsed (userId: number, keepId: string): Promise<void> {
+      await evictStatement.execute({ userId, now: new Date(now()), keepId })
     },
 
     /** Looks a token's user and row up; `undefined` when the user is gone. */
@@ -136,11 +136,11 @@ function tokensRepository (store: Store, now: () => number) {
     /** A user's living tokens, newest first. */
     async list (userId: number): Promise<Token[]> {
       // As they are before the rows are read: what is written meanwhile may not be in them yet.
-      const noted = uses.pending()
+      const noted = lastUsed.pending()
       const rows = await db
         .select({ id: tokens.id, description: tokens.description, createdAt: tokens.createdAt, expiresAt: tokens.expiresAt, lastUsedAt: tokens.lastUsedAt })
         .from(tokens)
-        .where(and(eq(tokens.userId, userId), isLiving()))
+        .where(and(eq(tokens.userId, userId), isActive()))
         .orderBy(desc(tokens.createdAt), desc(tokens.id))
       return rows.map((row) => ({ ...row, lastUsedAt: noted.get(row.id) ?? row.lastUsedAt }))
     },
@@ -166,13 +166,13 @@ function tokensRepository (store: Store, now: () => number) {
 
     /** Removes rows whose time has passed, some at a time; answers how many. They are refused by their `exp` anyway: this only bounds the table. */
     async deleteExpired (): Promise<number> {
-      const expired = db.select({ id: tokens.id }).from(tokens).where(lte(tokens.expiresAt, new Date(now()))).limit(rowsPerSweep)
+      const expired = db.select({ id: tokens.id }).from(tokens).where(lte(tokens.expiresAt, new Date(now()))).limit(rowsPerCleanup)
       const rows = await db.delete(tokens).where(inArray(tokens.id, expired)).returning({ id: tokens.id })
       return rows.length
     },
 
-    markUsed: uses.markUsed,
-    writeUses: uses.write
+    markUsed: lastUsed.touch,
+    flushLastUsed: lastUsed.flush
   }
 }
 
@@ -180,12 +180,12 @@ const plugin: FastifyPluginAsync<{ now: () => number }> = async (app, { now }) =
   const tokens = tokensRepository(app.store, now)
   app.decorate('tokens', tokens)
 
-  sweep(app, { deleteSome: tokens.deleteExpired, failure: 'expired tokens could not be removed' })
-  const writeUses = beside(app, { work: tokens.writeUses, failure: 'the last uses of tokens could not be written' })
-  const timer = setInterval(writeUses, lastUsedDelayMs).unref()
+  scheduleCleanup(app, { deleteBatch: tokens.deleteExpired, failure: 'expired tokens could not be removed' })
+  const flushLastUsed = bestEffort(app, { work: tokens.flushLastUsed, failure: 'the last uses of tokens could not be written' })
+  const timer = setInterval(flushLastUsed, lastUsedDelayMs).unref()
   app.addHook('onClose', async () => {
     clearInterval(timer)
-    await writeUses()
+    await flushLastUsed()
   })
 }
 

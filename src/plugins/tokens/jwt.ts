@@ -3,7 +3,7 @@ import fastifyJwt, { type FastifyJWTOptions, type JWT } from '@fastify/jwt'
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import { LRUCache } from 'lru-cache'
-import { isTokenId, isUserId, judgeTimes, noTokenId, type TokenClaims } from './claims.js'
+import { isTokenId, isUserId, validateTimeClaims, NIL_UUID, type TokenClaims } from './claims.js'
 import { TokenClaimsInvalid, TokenExpired, TokenInvalid } from '../../errors.js'
 import type { NewToken } from './index.js'
 
@@ -144,7 +144,7 @@ const plugin: FastifyPluginAsync<JwtOptions> = async (app, { secretKey, secretKe
     verify (token) {
       const known = verified.get(token)
       const payload: { user_id?: unknown, jti?: unknown } = known?.payload ?? verifySignature(token)
-      const verdict = judgeTimes(payload, now() / 1_000)
+      const verdict = validateTimeClaims(payload, now() / 1_000)
       if (verdict !== 'valid') {
         verified.delete(token)
         throw verdict === 'expired' ? new TokenExpired() : new TokenInvalid()
@@ -152,7 +152,7 @@ const plugin: FastifyPluginAsync<JwtOptions> = async (app, { secretKey, secretKe
       if (known !== undefined) return known
       const { user_id: userId, jti } = payload
       if (!isUserId(userId)) throw new TokenClaimsInvalid()
-      const found = Object.freeze({ payload, userId, tokenId: isTokenId(jti) ? jti : noTokenId })
+      const found = Object.freeze({ payload, userId, tokenId: isTokenId(jti) ? jti : NIL_UUID })
       // A copy: what is cut out of a header keeps all of the header, which can be long, in memory.
       if (token.length <= verifiedTokenMaxLength) verified.set(Buffer.from(token, 'latin1').toString('latin1'), found)
       return found

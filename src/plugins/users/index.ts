@@ -29,13 +29,13 @@ function usersRepository (store: Store, now: () => number) {
   const { db, tables: { knownNetworks, tokens, users, userRoles } } = store
   const account = { id: users.id, username: users.username, email: users.email, createdAt: users.createdAt }
   const credentials = { id: users.id, passwordHash: users.passwordHash, lastLoginAt: knownNetworks.lastLoginAt }
-  const byUsername = store.prepareLookup('credentials', credentials, db
+  const byUsername = store.prepareGet('credentials', credentials, db
     .select(credentials)
     .from(users)
     .leftJoin(knownNetworks, and(eq(knownNetworks.userId, users.id), eq(knownNetworks.network, sql.placeholder('network'))))
     .where(eq(users.usernameKey, sql.placeholder('usernameKey'))))
   const hash = { passwordHash: users.passwordHash }
-  const hashOf = store.prepareLookup('password_hash', hash, db.select(hash).from(users).where(eq(users.id, sql.placeholder('id'))))
+  const hashOf = store.prepareGet('password_hash', hash, db.select(hash).from(users).where(eq(users.id, sql.placeholder('id'))))
 
   /** Whether the token that asks is active still. Where the operator asks there is none. */
   const isActive = (userId: number, tokenId: string | undefined) => tokenId === undefined

@@ -1,11 +1,11 @@
 import { Type } from '@sinclair/typebox'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import type { HashTurn } from '../../plugins/passwords/hash-limiter.js'
+import type { HashJob } from '../../plugins/passwords/hash-limiter.js'
 import { ref } from '../../schema-ref.js'
 import { LastAdmin, Overloaded, PasswordIncorrect, TooManyAttempts } from '../../errors.js'
 import type { EventOutcome } from '../../plugins/audit/event.js'
-import { askAgain } from '../../plugins/authenticate/guard.js'
-import { networkOf } from '../../lib/client-network.js'
+import { runGuardsAgain } from '../../plugins/authenticate/guard.js'
+import { clientNetwork } from '../../lib/client-network.js'
 import { isOwnPassword, turnOf } from '../../plugins/login-throttle/own-password.js'
 import { refusePersonalPassword } from './personal-password.js'
 import { AccountBody, AccountDeletion, PasswordChange } from './schemas.js'
@@ -13,7 +13,7 @@ import { userBody } from './user-body.js'
 
 const me: FastifyPluginAsyncTypebox = async (app) => {
   /** Acts on a password that was verified, while its hash is that one; a login may have upgraded it meanwhile, which changes nothing of what was verified. */
-  async function actOnVerified (id: number, hash: string, password: string, turn: HashTurn, act: (hash: string) => Promise<boolean>): Promise<boolean> {
+  async function actOnVerified (id: number, hash: string, password: string, turn: HashJob, act: (hash: string) => Promise<boolean>): Promise<boolean> {
     if (await act(hash)) return true
     const present = await app.users.findHash(id)
     return present !== undefined && present !== hash && await app.passwords.verify(present, password, turn) && act(present)
@@ -31,7 +31,7 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
   }, async ({ currentUser, currentRoles: roles }) => Object.assign(userBody(currentUser), { roles }))
 
   app.put('/me/password', {
-    onRequest: [app.authenticate, app.throttle.refuseAddress('guess'), app.passwords.refuseWhenFull('login')],
+    onRequest: [app.authenticate, app.throttle.refuseAddress('guess'), app.passwords.rejectWhenFull('login')],
     preValidation: app.throttle.refuseAddress('guess'),
     onSend: app.throttle.countMalformed('login'),
     config: { errors: [PasswordIncorrect, TooManyAttempts, Overloaded] },
@@ -45,7 +45,7 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
     }
   }, async (request, reply) => {
     const { currentUser, currentTokenId, body } = request
-    const note = (outcome: EventOutcome) => app.events.note({ kind: 'password_change', outcome, userId: currentUser.id }, request)
+    const note = (outcome: EventOutcome) => app.audit.record({ kind: 'password_change', outcome, userId: currentUser.id }, request)
     const turn = turnOf(request, reply)
     const hash = await app.users.findHash(currentUser.id)
     if (!(await isOwnPassword(app, request, hash, body.current_password, turn)) || hash === undefined) {
@@ -53,23 +53,23 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
       throw new PasswordIncorrect()
     }
     refusePersonalPassword('new_password', body.new_password, currentUser)
-    const newHash = await app.passwords.hash(body.new_password, { ...turn, isContinued: true })
+    const newHash = await app.passwords.hash(body.new_password, { ...turn, hasPriority: true })
 
     // A login that verified the old password, and whose token is not there yet, looks at the password once more.
     const replace = (oldHash: string) => app.users.replacePassword(currentUser.id, newHash, { oldHash, keptTokenId: currentTokenId })
-    if (!(await actOnVerified(currentUser.id, hash, body.current_password, { ...turn, isContinued: true }, replace))) {
-      await askAgain(request, [app.authenticate])
-      note('password_changed_meanwhile')
+    if (!(await actOnVerified(currentUser.id, hash, body.current_password, { ...turn, hasPriority: true }, replace))) {
+      await runGuardsAgain(request, [app.authenticate])
+      note('password_changed_concurrently')
       throw new PasswordIncorrect()
     }
-    await app.loginFailures.forgetNetworks(currentUser.id, networkOf(request.ip))
+    await app.loginFailures.deleteNetworks(currentUser.id, clientNetwork(request.ip))
     note('success')
     reply.code(204)
     return null
   })
 
   app.delete('/me', {
-    onRequest: [app.authenticate, app.throttle.refuseAddress('guess'), app.passwords.refuseWhenFull('login')],
+    onRequest: [app.authenticate, app.throttle.refuseAddress('guess'), app.passwords.rejectWhenFull('login')],
     preValidation: app.throttle.refuseAddress('guess'),
     onSend: app.throttle.countMalformed('login'),
     config: { errors: [PasswordIncorrect, LastAdmin, TooManyAttempts, Overloaded] },
@@ -83,7 +83,7 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
     }
   }, async (request, reply) => {
     const { currentUser, currentTokenId } = request
-    const note = (outcome: EventOutcome) => app.events.note({ kind: 'deletion', outcome, userId: currentUser.id }, request)
+    const note = (outcome: EventOutcome) => app.audit.record({ kind: 'deletion', outcome, userId: currentUser.id }, request)
     const { body: { password } } = request
     const turn = turnOf(request, reply)
     const hash = await app.users.findHash(currentUser.id)
@@ -91,10 +91,10 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
       note('password_incorrect')
       throw new PasswordIncorrect()
     }
-    if (!(await actOnVerified(currentUser.id, hash, password, { ...turn, isContinued: true }, (verifiedHash) => app.users.delete(currentUser.id, { verifiedHash, tokenId: currentTokenId })))) {
-      await askAgain(request, [app.authenticate])
+    if (!(await actOnVerified(currentUser.id, hash, password, { ...turn, hasPriority: true }, (verifiedHash) => app.users.delete(currentUser.id, { verifiedHash, tokenId: currentTokenId })))) {
+      await runGuardsAgain(request, [app.authenticate])
       if (await app.roles.isLastAdmin(currentUser.id)) throw new LastAdmin()
-      note('password_changed_meanwhile')
+      note('password_changed_concurrently')
       throw new PasswordIncorrect()
     }
     note('success')

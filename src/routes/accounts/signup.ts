@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { ClientGone, Overloaded, ServiceUnavailable, TooManyAttempts } from '../../errors.js'
+import { ClientDisconnected, Overloaded, ServiceUnavailable, TooManyAttempts } from '../../errors.js'
 import { turnOf } from '../../plugins/login-throttle/own-password.js'
-import { takeTurns } from '../../lib/keyed-mutex.js'
+import { keyedMutex } from '../../lib/keyed-mutex.js'
 import { ref } from '../../schema-ref.js'
 import { canonicalUsername } from '../../plugins/users/username.js'
 import { EmailTaken, SignupClosed, UsernameTaken } from './errors.js'
@@ -11,7 +11,7 @@ import { userBody } from './user-body.js'
 
 const signup: FastifyPluginAsyncTypebox<{ signup: 'open' | 'closed' }> = async (app, options) => {
   // Of many who want one name at once one gets it, and only that one costs a hash.
-  const inTurn = takeTurns((error) => !(Object(error).statusCode < 500) && !(error instanceof ClientGone))
+  const inTurn = keyedMutex((error) => !(Object(error).statusCode < 500) && !(error instanceof ClientDisconnected))
 
   app.post('/signup', {
     config: { errors: [SignupClosed, UsernameTaken, EmailTaken, TooManyAttempts, ServiceUnavailable, Overloaded] },
@@ -27,7 +27,7 @@ const signup: FastifyPluginAsyncTypebox<{ signup: 'open' | 'closed' }> = async (
     onRequest: [
       async () => { if (options.signup === 'closed') throw new SignupClosed() },
       app.throttle.refuseAddress('signup'),
-      app.passwords.refuseWhenFull('signup')
+      app.passwords.rejectWhenFull('signup')
     ],
     preValidation: app.throttle.refuseAddress('signup'),
     onSend: app.throttle.countMalformed('signup')
@@ -39,13 +39,13 @@ const signup: FastifyPluginAsyncTypebox<{ signup: 'open' | 'closed' }> = async (
       // The indexes decide; but what is taken already is not worth a hash.
       if (await app.users.find(username) !== undefined) throw new UsernameTaken()
       if (email !== null && await app.users.isEmailTaken(email)) throw new EmailTaken()
-      const passwordHash = await app.passwords.hash(password, { share: 'signup', ...turnOf(request, reply) })
+      const passwordHash = await app.passwords.hash(password, { lane: 'signup', ...turnOf(request, reply) })
       const made = await app.users.create({ username, email, passwordHash })
       if (made !== undefined) return made
       throw email !== null && await app.users.find(username) === undefined ? new EmailTaken() : new UsernameTaken()
     }))
     await app.throttle.welcome(request, user)
-    app.events.note({ kind: 'signup', userId: user.id }, request)
+    app.audit.record({ kind: 'signup', userId: user.id }, request)
     return { msg: 'welcome :-)', user: userBody(user) }
   })
 }

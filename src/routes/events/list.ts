@@ -9,7 +9,7 @@ import { EventList, pageParameters } from './schemas.js'
 const list: FastifyPluginAsyncTypebox = async (app) => {
   /** The page that a query asks for, and where the next one begins. */
   async function page ({ kind, cursor, limit }: { kind?: string, cursor?: string, limit: number }, filter: EventFilter): Promise<Static<typeof EventList>> {
-    const events = await app.events.list({
+    const events = await app.audit.list({
       ...filter,
       kind,
       before: cursor === undefined ? undefined : Number(cursor)

@@ -2,7 +2,7 @@ import { Type } from '@sinclair/typebox'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { LastAdmin } from '../../errors.js'
-import { askAgain } from '../../plugins/authenticate/guard.js'
+import { runGuardsAgain } from '../../plugins/authenticate/guard.js'
 import { adminRole, roleNameProblem } from '../../plugins/roles/role-name.js'
 import type { User } from '../../plugins/users/index.js'
 import { RoleNotFound, UserNotFound } from './errors.js'
@@ -47,11 +47,11 @@ const assign: FastifyPluginAsyncTypebox = async (app) => {
     const { username, name } = request.params
     const { id } = await lookUp(app, username, name)
     if (!(await app.roles.grant(id, name, actorOf(request)))) {
-      await askAgain(request, [onlyAdmins])
+      await runGuardsAgain(request, [onlyAdmins])
       // Where both are still there, the user had the role, and somebody takes it at this moment.
       await lookUp(app, username, name)
     }
-    app.events.note({ kind: 'role_change', userId: id, actorId: request.currentUser.id, detail: `granted ${name}` }, request)
+    app.audit.record({ kind: 'role_change', userId: id, actorId: request.currentUser.id, detail: `granted ${name}` }, request)
     reply.code(204)
     return null
   })
@@ -71,11 +71,11 @@ const assign: FastifyPluginAsyncTypebox = async (app) => {
     const { username, name } = request.params
     const { id } = await lookUp(app, username, name)
     if (!(await app.roles.revoke(id, name, actorOf(request)))) {
-      await askAgain(request, [onlyAdmins])
+      await runGuardsAgain(request, [onlyAdmins])
       // Otherwise somebody gives the role again at this moment.
       if (name === adminRole && await app.roles.isLastAdmin(id)) throw new LastAdmin()
     }
-    app.events.note({ kind: 'role_change', userId: id, actorId: request.currentUser.id, detail: `revoked ${name}` }, request)
+    app.audit.record({ kind: 'role_change', userId: id, actorId: request.currentUser.id, detail: `revoked ${name}` }, request)
     reply.code(204)
     return null
   })

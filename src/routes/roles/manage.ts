@@ -34,7 +34,7 @@ const manage: FastifyPluginAsyncTypebox = async (app) => {
     const { name, description } = request.body
     const role = await app.roles.create({ name, description })
     if (role === undefined) throw new RoleExists()
-    app.events.note({ kind: 'role_change', actorId: request.currentUser.id, detail: `created ${name}` }, request)
+    app.audit.record({ kind: 'role_change', actorId: request.currentUser.id, detail: `created ${name}` }, request)
     reply.code(201)
     return role
   })
@@ -54,7 +54,7 @@ const manage: FastifyPluginAsyncTypebox = async (app) => {
     const { name } = request.params
     if (name === adminRole) throw new RoleProtected()
     if (roleNameProblem(name) !== undefined || !(await app.roles.delete(name))) throw new RoleNotFound()
-    app.events.note({ kind: 'role_change', actorId: request.currentUser.id, detail: `deleted ${name}` }, request)
+    app.audit.record({ kind: 'role_change', actorId: request.currentUser.id, detail: `deleted ${name}` }, request)
     reply.code(204)
     return null
   })

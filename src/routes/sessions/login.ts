@@ -1,10 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { causeOf } from '../../database/unwrap-error.js'
+import { unwrapDatabaseError } from '../../lib/unwrap-error.js'
 import { describeUserAgent } from '../../lib/single-line.js'
 import { Overloaded, PasswordIncorrect, ServiceUnavailable, TooManyAttempts } from '../../errors.js'
 import type { EventOutcome } from '../../plugins/audit/event.js'
-import { networkOf } from '../../lib/client-network.js'
+import { clientNetwork } from '../../lib/client-network.js'
 import { turnOf } from '../../plugins/login-throttle/own-password.js'
 import { ref } from '../../schema-ref.js'
 import { CredentialsIncorrect, UsernameUnknown } from './errors.js'
@@ -23,7 +23,7 @@ const login: FastifyPluginAsyncTypebox<{ loginErrors: 'detailed' | 'uniform' }> 
 
   app.post('/login', {
     config: { errors: [PasswordIncorrect, CredentialsIncorrect, UsernameUnknown, TooManyAttempts, ServiceUnavailable, Overloaded] },
-    onRequest: [app.throttle.refuseAddress('login'), app.passwords.refuseWhenFull('login')],
+    onRequest: [app.throttle.refuseAddress('login'), app.passwords.rejectWhenFull('login')],
     preValidation: app.throttle.refuseAddress('login'),
     onSend: app.throttle.countMalformed('login'),
     schema: {
@@ -40,14 +40,14 @@ const login: FastifyPluginAsyncTypebox<{ loginErrors: 'detailed' | 'uniform' }> 
     const turn = turnOf(request, reply)
     // Once the password is known to be right, the login ends also where its client has left.
     const continued = { network: turn.network, isContinued: true }
-    const credentials = await app.users.findCredentials(username, networkOf(request.ip))
+    const credentials = await app.users.findCredentials(username, clientNetwork(request.ip))
     const userId = credentials?.id
     if (userId !== undefined) app.throttle.refuseAccount(request, userId)
     let hashStartedMs = performance.now()
     const fail = async (outcome: EventOutcome): Promise<Error> => {
-      app.events.note({ kind: 'login_failure', outcome, userId }, request)
+      app.audit.record({ kind: 'login_failure', outcome, userId }, request)
       if (isUniform) await delay(hashStartedMs + uniformFailureMs - performance.now())
-      return outcome === 'username_unknown' || outcome === 'user_deleted_meanwhile' ? new UnknownUsername() : new WrongPassword()
+      return outcome === 'username_unknown' || outcome === 'user_deleted_concurrently' ? new UnknownUsername() : new WrongPassword()
     }
 
     const isCorrect = await app.throttle.guess(request, { username, userId, lastLoginAt: credentials?.lastLoginAt ?? null }, async () =>
@@ -58,22 +58,22 @@ const login: FastifyPluginAsyncTypebox<{ loginErrors: 'detailed' | 'uniform' }> 
     const { passwordHash } = credentials
 
     const issued = await app.throttle.logIn(request, userId, () => app.accessTokens.issue({ userId, kind: 'login', description: describeUserAgent(request.headers['user-agent']) }))
-    if (issued === undefined) throw await fail('user_deleted_meanwhile')
+    if (issued === undefined) throw await fail('user_deleted_concurrently')
     // Whoever changes a password revokes every token after the change. A token made between
     // the check and the change would outlive it: what was checked must still be the password.
     const presentHash = await app.users.findHash(userId)
     if (presentHash !== passwordHash && !(await app.passwords.verify(presentHash, password, continued))) {
       await app.tokens.revoke(userId, issued.id)
-      throw await fail('password_changed_meanwhile')
+      throw await fail('password_changed_concurrently')
     }
-    await app.tokens.makeRoom(userId, issued.id)
-    app.events.note({ kind: 'login', userId }, request)
+    await app.tokens.evictLeastRecentlyUsed(userId, issued.id)
+    app.audit.record({ kind: 'login', userId }, request)
     if (app.passwords.needsRehash(passwordHash, password)) {
       try {
         await app.users.replaceHash(userId, passwordHash, await app.passwords.hash(password, continued))
       } catch (error) {
         // The login has succeeded; the next one tries again.
-        request.log.error({ err: causeOf(error) }, 'a password hash could not be upgraded')
+        request.log.error({ err: unwrapDatabaseError(error) }, 'a password hash could not be upgraded')
       }
     }
     return { token: issued.token, token_type: 'Bearer', expires_in: issued.lifetimeSeconds }

@@ -14,7 +14,7 @@ const logout: FastifyPluginAsyncTypebox = async (app) => {
     }
   }, async (request) => {
     await app.tokens.revoke(request.currentUser.id, request.currentTokenId)
-    app.events.note({ kind: 'logout', userId: request.currentUser.id }, request)
+    app.audit.record({ kind: 'logout', userId: request.currentUser.id }, request)
     return { msg: 'logged out' }
   })
 }

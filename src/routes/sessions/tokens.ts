@@ -3,8 +3,8 @@ import type { FastifyRequest } from 'fastify'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { isTokenId } from '../../plugins/tokens/claims.js'
 import { Overloaded, PasswordIncorrect, TooManyAttempts } from '../../errors.js'
-import { askAgain } from '../../plugins/authenticate/guard.js'
-import type { HashTurn } from '../../plugins/passwords/hash-limiter.js'
+import { runGuardsAgain } from '../../plugins/authenticate/guard.js'
+import type { HashJob } from '../../plugins/passwords/hash-limiter.js'
 import { isOwnPassword, turnOf } from '../../plugins/login-throttle/own-password.js'
 import { ref } from '../../schema-ref.js'
 import { personalTokenLifetimeSeconds, personalTokensPerUser, recentLoginSeconds } from '../../plugins/tokens/limits.js'
@@ -31,7 +31,7 @@ const tokens: FastifyPluginAsyncTypebox = async (app) => {
    * Makes sure that the owner is asking: whoever has found a token must not get others from it,
    * which live on when that one expires or is revoked.
    */
-  async function requireOwner (request: FastifyRequest, turn: HashTurn, password?: string): Promise<void> {
+  async function requireOwner (request: FastifyRequest, turn: HashJob, password?: string): Promise<void> {
     const { currentUser: { id: userId }, currentTokenId } = request
     const asking = await app.tokens.findAge(userId, currentTokenId)
     // For a login that is gone none will be made.
@@ -40,7 +40,7 @@ const tokens: FastifyPluginAsyncTypebox = async (app) => {
     if (password === undefined) {
       if (asking.ageSeconds > recentLoginSeconds) throw new LoginTooOld()
     } else if (!(await isOwnPassword(app, request, await app.users.findHash(userId), password, turn))) {
-      app.events.note({ kind: 'token_creation', outcome: 'password_incorrect', userId }, request)
+      app.audit.record({ kind: 'token_creation', outcome: 'password_incorrect', userId }, request)
       throw new PasswordIncorrect()
     }
   }
@@ -62,10 +62,10 @@ const tokens: FastifyPluginAsyncTypebox = async (app) => {
     const issued = await app.throttle.makeToken(request, userId, () => app.accessTokens.issue({ userId, kind: 'personal', description, lifetimeSeconds, askingId: currentTokenId }))
     if (issued === undefined) {
       // Either what asked is gone by now, which the guard says, or there are too many.
-      await askAgain(request, [app.authenticate])
+      await runGuardsAgain(request, [app.authenticate])
       throw new TooManyTokens()
     }
-    app.events.note({ kind: 'token_creation', userId, detail: issued.id }, request)
+    app.audit.record({ kind: 'token_creation', userId, detail: issued.id }, request)
     reply.code(201)
     return { ...tokenBody({ ...issued, description, lastUsedAt: null }, currentTokenId), token: issued.token }
   })
@@ -85,7 +85,7 @@ const tokens: FastifyPluginAsyncTypebox = async (app) => {
   }, async (request) => {
     const { currentUser: { id: userId }, currentTokenId, query: { scope } } = request
     const hasTaken = await app.tokens.revokeAll(userId, scope === 'others' ? currentTokenId : undefined)
-    if (hasTaken) app.events.note({ kind: 'revocation', userId, detail: scope }, request)
+    if (hasTaken) app.audit.record({ kind: 'revocation', userId, detail: scope }, request)
     return { msg: 'you are now disconnected for every device' }
   })
 
@@ -106,7 +106,7 @@ const tokens: FastifyPluginAsyncTypebox = async (app) => {
     const { currentUser: { id: userId }, params: { id } } = request
     // What is no id never reaches the database: all databases answer alike.
     if (!isTokenId(id) || !(await app.tokens.revoke(userId, id))) throw new TokenNotFound()
-    app.events.note({ kind: 'revocation', userId, detail: id }, request)
+    app.audit.record({ kind: 'revocation', userId, detail: id }, request)
     return { msg: 'the token has been deleted' }
   })
 }

@@ -1,9 +1,9 @@
 import { dirname } from 'node:path'
 import { fileOf, type SeededDatabase, seedSqlite, startLatchkey, unlimitedLogins } from './databases.js'
-import { removeFolder } from './lifetimes.js'
+import { removeFolder } from './cleanup.js'
 import { type Figures, type Load, medianFigures, runWindow, withTokens } from './load.js'
 import { loginConnections } from './logins.js'
-import { logins } from './people.js'
+import { logins } from './fixtures.js'
 import type { ServerProcess } from './processes.js'
 import { progress } from './progress.js'
 import type { Scale } from './scale.js'
@@ -13,7 +13,7 @@ import { inRounds } from './statistics.js'
 const visitors = 1_000
 
 /** What a database with so many users makes of them. */
-export interface GrowthFigures {
+export interface ScalingFigures {
   users: number
   guarded: Figures
   logins: Figures
@@ -23,13 +23,13 @@ export interface GrowthFigures {
 }
 
 /** Measures whether many users make Latchkey on SQLite slower than few. */
-export async function measureGrowth ({ growth, rounds, windowSeconds, loginSeconds, warmUpSeconds }: Scale): Promise<GrowthFigures[]> {
+export async function measureScaling ({ scaling, rounds, windowSeconds, loginSeconds, warmUpSeconds }: Scale): Promise<ScalingFigures[]> {
   const databases: SeededDatabase[] = []
   const servers: ServerProcess[] = []
   const guarded: Load[] = []
   const logging: Load[] = []
-  for (const users of growth) {
-    progress(`growth: making ${users} users`)
+  for (const users of scaling) {
+    progress(`scaling: making ${users} users`)
     const database = await seedSqlite(users)
     const server = await startLatchkey(database, unlimitedLogins)
     databases.push(database)
@@ -42,7 +42,7 @@ export async function measureGrowth ({ growth, rounds, windowSeconds, loginSecon
 
   const measure = async (loads: Load[], seconds: number, what: string): Promise<Figures[]> => {
     const results = await inRounds(loads, rounds, async (load, round) => {
-      progress(`round ${round + 1} of ${rounds}: growth, ${what}, ${growth[loads.indexOf(load)]} users`)
+      progress(`round ${round + 1} of ${rounds}: scaling, ${what}, ${scaling[loads.indexOf(load)]} users`)
       if (round === 0 && warmUpSeconds > 0) await runWindow(load, warmUpSeconds)
       return await runWindow(load, seconds)
     })
@@ -53,7 +53,7 @@ export async function measureGrowth ({ growth, rounds, windowSeconds, loginSecon
   for (const server of servers) await server.stop()
   for (const { url } of databases) removeFolder(dirname(fileOf(url)))
 
-  return growth.flatMap((users, i) => {
+  return scaling.flatMap((users, i) => {
     const [guarded, logins, fewGuarded, fewLogins] = [guardedFigures[i], loginFigures[i], guardedFigures[0], loginFigures[0]]
     if (guarded === undefined || logins === undefined || fewGuarded === undefined || fewLogins === undefined) return []
     return [{

@@ -1,4 +1,4 @@
-// npm run breaking   exits 1 when openapi.yaml breaks what the last release promised, unless
+// npm run openapi:breaking   exits 1 when openapi.yaml breaks what the last release promised, unless
 // the Unreleased part of CHANGELOG.md has a heading Breaking that names each operation it breaks
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'

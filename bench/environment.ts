@@ -1,7 +1,7 @@
 import { availableParallelism, cpus } from 'node:os'
 
 /** Where, when and how it was measured. */
-export interface Circumstances {
+export interface Environment {
   /** Year, month and day. */
   date: string
   node: string
@@ -13,7 +13,7 @@ export interface Circumstances {
 }
 
 /** This machine, now. */
-export function circumstances (isSmoke: boolean): Circumstances {
+export function describeEnvironment (isSmoke: boolean): Environment {
   return {
     date: new Date().toISOString().slice(0, 10),
     node: process.version,
