@@ -9,10 +9,10 @@ await app.register(latchkey, {
   secretKey: String(process.env.SECRET_KEY) // refused when it is not one
 })
 
-app.get('/mine', { preHandler: app.authenticate }, async (request) => {
+app.get('/mine', { preHandler: [app.authenticate] }, async (request) => {
   return `hello, ${request.currentUser.username}`
 })
 
-app.get('/editors', { preHandler: app.requireRole('editor', 'admin') }, async () => 'hello, editor')
+app.get('/editors', { preHandler: [app.requireRole('editor', 'admin')] }, async () => 'hello, editor')
 
 await app.listen({ port: 3000 })

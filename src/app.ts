@@ -3,11 +3,10 @@ import cors from '@fastify/cors'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { pino } from 'pino'
 import type { Config } from './standalone/config.js'
-import latchkey from './index.js'
-import type { HashParameters } from './plugins/passwords/stored-hash.js'
+import latchkey from './latchkey.js'
+import { type HashParameters, recommendedParameters } from './plugins/passwords/stored-hash.js'
 import { lazyCompilers } from './plugins/validation/lazy-compilers.js'
 import { loggerOptions } from './standalone/log-serializers.js'
-import { pluginSettingsOf } from './options.js'
 import { usernameMaxLength } from './plugins/users/username.js'
 import docs from './standalone/docs.js'
 import drain from './standalone/close-connections.js'
@@ -50,7 +49,7 @@ const pluginTimeoutMs = 90_000
 
 /** A Fastify server as Latchkey runs it, not yet listening: limits, contract, routes. */
 export async function buildApp (config: Config, options: BuildOptions = {}): Promise<FastifyInstance> {
-  const { logStream, now, hashParameters } = options
+  const { logStream, now = Date.now, hashParameters = recommendedParameters } = options
   const log = pino({ ...loggerOptions, level: config.logLevel }, logStream)
   const app = Fastify({
     // With a logger of its own Fastify listens for the end of every answer, if only to say
@@ -91,8 +90,10 @@ export async function buildApp (config: Config, options: BuildOptions = {}): Pro
     await app.register(metrics, { host: config.metricsHost, port: config.metricsPort })
   }
   await app.register(latchkey, {
-    ...pluginSettingsOf(config),
+    ...config,
+    prefix: '/api/v1',
     securityScheme: 'bearerAuth',
+    databaseKeepsBallast: true,
     now,
     hashParameters
   })

@@ -1,7 +1,7 @@
 import createError from '@fastify/error'
 
-// The failures that belong to no noun: the request itself, the guard, the machine.
-// A noun's own stand in its errors.ts. A code is API: it never changes its meaning.
+// The errors that more than one folder throws; those of one resource stand in its errors.ts.
+// A code is API: it has one meaning and one status, and never changes.
 
 export const BodyMalformed = createError('BODY_MALFORMED', 'the body is not valid JSON', 400)
 /** Content where the route asks for none (RFC 9110, section 9.3.5, has servers refuse it). */
@@ -13,10 +13,10 @@ export const MediaTypeUnsupported = createError('MEDIA_TYPE_UNSUPPORTED', 'the b
 export const ExpectationFailed = createError('EXPECTATION_FAILED', 'this expectation cannot be met', 417)
 export const RequestTimeout = createError('REQUEST_TIMEOUT', 'the request took too long to arrive', 408)
 export const HeadersTooLarge = createError('HEADERS_TOO_LARGE', 'the headers are too large', 431)
-export const InternalServerError = createError<string, 500, [{ cause: unknown }?]>('INTERNAL_SERVER_ERROR', 'Internal Server Error', 500)
+export const InternalServerError = createError<'INTERNAL_SERVER_ERROR', 500, [{ cause: unknown }?]>('INTERNAL_SERVER_ERROR', 'Internal Server Error', 500)
 
 /** The path exists, the method does not; `Allow` names those that do (RFC 9110, section 15.5.6). */
-export class MethodNotAllowed extends createError<string, 405, []>('METHOD_NOT_ALLOWED', 'this method is not allowed here', 405) {
+export class MethodNotAllowed extends createError<'METHOD_NOT_ALLOWED', 405, []>('METHOD_NOT_ALLOWED', 'this method is not allowed here', 405) {
   readonly headers: { allow: string }
   constructor (methods: string[]) {
     super()
@@ -25,12 +25,12 @@ export class MethodNotAllowed extends createError<string, 405, []>('METHOD_NOT_A
 }
 
 /** The database or another part cannot serve now; the same request may succeed later. */
-export class ServiceUnavailable extends createError<string, 503, [{ cause: unknown }?]>('SERVICE_UNAVAILABLE', 'Service Unavailable', 503) {
+export class ServiceUnavailable extends createError<'SERVICE_UNAVAILABLE', 503, [{ cause: unknown }?]>('SERVICE_UNAVAILABLE', 'Service Unavailable', 503) {
   readonly headers = { 'retry-after': '1' }
 }
 
 /** Too many passwords are to be hashed; none of it is the client's doing, and soon there is room again. */
-export class Overloaded extends createError<string, 503, []>('OVERLOADED', 'Service Unavailable', 503) {
+export class Overloaded extends createError<'OVERLOADED', 503, []>('OVERLOADED', 'Service Unavailable', 503) {
   readonly headers = { 'retry-after': '1' }
 }
 
@@ -38,7 +38,7 @@ export class Overloaded extends createError<string, 503, []>('OVERLOADED', 'Serv
 export class ClientDisconnected extends Overloaded {}
 
 /** Too many attempts from one address or for one account (RFC 6585, section 4). */
-export class TooManyAttempts extends createError<string, 429, []>('TOO_MANY_ATTEMPTS', 'too many attempts: try again later', 429) {
+export class TooManyAttempts extends createError<'TOO_MANY_ATTEMPTS', 429, []>('TOO_MANY_ATTEMPTS', 'too many attempts: try again later', 429) {
   readonly headers: { 'retry-after': string }
   constructor (retryAfterSeconds = 1) {
     super()
@@ -54,7 +54,7 @@ export interface FieldProblem {
 }
 
 /** The body is JSON, but not what the route asks for. The first problem is the message; `errors` has them all. */
-export class ValidationFailed extends createError<string, 422, [string]>('VALIDATION_FAILED', '%s', 422) {
+export class ValidationFailed extends createError<'VALIDATION_FAILED', 422, [string]>('VALIDATION_FAILED', '%s', 422) {
   readonly errors: FieldProblem[]
   constructor (errors: FieldProblem[]) {
     super(String(errors[0]?.message))
@@ -67,29 +67,36 @@ export class ValidationFailed extends createError<string, 422, [string]>('VALIDA
 const challenge = { 'www-authenticate': 'Bearer' }
 const invalidToken = { 'www-authenticate': 'Bearer error="invalid_token"' }
 
-export class AuthorizationMissing extends createError<string, 400, []>('AUTHORIZATION_MISSING', 'no Authorization header found', 400) {
+export class AuthorizationMissing extends createError<'AUTHORIZATION_MISSING', 400, []>('AUTHORIZATION_MISSING', 'no Authorization header found', 400) {
   readonly headers = challenge
 }
-export class TokenClaimsInvalid extends createError<string, 400, []>('TOKEN_CLAIMS_INVALID', 'token is not valid', 400) {
+export class TokenClaimsInvalid extends createError<'TOKEN_CLAIMS_INVALID', 400, []>('TOKEN_CLAIMS_INVALID', 'token is not valid', 400) {
   readonly headers = challenge
 }
-export class UserNotFound extends createError<string, 400, []>('USER_NOT_FOUND', '404 User not found', 400) {
+export class UserNotFound extends createError<'USER_NOT_FOUND', 400, []>('USER_NOT_FOUND', '404 User not found', 400) {
   readonly headers = challenge
 }
-export class TokenInvalid extends createError<string, 401, []>('TOKEN_INVALID', 'token is invalid', 401) {
+export class TokenInvalid extends createError<'TOKEN_INVALID', 401, []>('TOKEN_INVALID', 'token is invalid', 401) {
   readonly headers = invalidToken
 }
-export class TokenExpired extends createError<string, 401, []>('TOKEN_EXPIRED', 'token has expired', 401) {
+export class TokenExpired extends createError<'TOKEN_EXPIRED', 401, []>('TOKEN_EXPIRED', 'token has expired', 401) {
   readonly headers = invalidToken
 }
-export class TokenRevoked extends createError<string, 401, []>('TOKEN_REVOKED', 'token has been revoked', 401) {
+export class TokenRevoked extends createError<'TOKEN_REVOKED', 401, []>('TOKEN_REVOKED', 'token has been revoked', 401) {
   readonly headers = invalidToken
 }
 
 /** The token is good, but its user has none of the roles that a route asks for. */
 export const RoleRequired = createError('ROLE_REQUIRED', 'you do not have the role that this needs', 403)
 
-// What more than one noun answers.
+// Users, roles and tokens as resources.
 
+export const UserUnknown = createError('USER_UNKNOWN', 'there is no such user', 404)
+export const UsernameTaken = createError('USERNAME_TAKEN', 'username already taken', 409)
+export const EmailTaken = createError('EMAIL_TAKEN', 'email already signed-up', 409)
+export const RoleNotFound = createError('ROLE_NOT_FOUND', 'there is no such role', 404)
+export const RoleExists = createError('ROLE_EXISTS', 'there is such a role already', 409)
+export const RoleProtected = createError('ROLE_PROTECTED', 'this role cannot be deleted', 409)
+export const TooManyTokens = createError('TOO_MANY_TOKENS', 'you have too many access tokens: delete one first', 409)
 export const PasswordIncorrect = createError('PASSWORD_INCORRECT', 'password incorrect', 401)
 export const LastAdmin = createError('LAST_ADMIN', 'this would leave nobody with the role admin', 409)

@@ -1,74 +1,43 @@
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
-import services, { type ServicesOptions } from './services.js'
-import { defaultPasswordPolicy } from './plugins/passwords/policy.js'
-import { checkOptions } from './options.js'
-import errors from './plugins/errors/index.js'
-import validation from './plugins/validation/index.js'
-import accounts from './routes/accounts/index.js'
-import events from './routes/events/index.js'
-import roles from './routes/roles/index.js'
-import sessions from './routes/sessions/index.js'
+import plugin from './latchkey.js'
+import { type LatchkeyOptions, resolveOptions } from './options.js'
 
-// The types of what is decorated: `app.authenticate`, `request.currentUser` and the others.
-export type * from './database/store.js'
-export type * from './plugins/authenticate/guard.js'
-export type * from './plugins/authenticate/index.js'
-export type * from './plugins/database.js'
-export type * from './plugins/audit/index.js'
-export type * from './plugins/tokens/jwt.js'
-export type * from './plugins/login-throttle/repository.js'
-export type * from './plugins/passwords/index.js'
-export type * from './plugins/roles/index.js'
-export type * from './plugins/login-throttle/index.js'
-export type * from './plugins/tokens/index.js'
-export type * from './plugins/users/index.js'
+export type { LatchkeyApi } from './host.js'
+export type { LatchkeyOptions } from './options.js'
+export type { AuditEvent, EventFilter, EventKind, EventOutcome, NewEvent } from './plugins/audit/event.js'
+export type { Guard } from './plugins/authenticate/guard.js'
+export type { Role } from './plugins/roles/role.js'
+export type { IssuedToken, Token } from './plugins/tokens/token.js'
+export type { User } from './plugins/users/user.js'
+export { StoreError } from './database/store.js'
+export * from './errors.js'
+export * from './routes/accounts/errors.js'
+export * from './routes/sessions/errors.js'
 
-/** What Latchkey is told by the app that registers it. */
-export interface LatchkeyOptions extends Omit<ServicesOptions, 'databaseMustExist'> {
-  /** Where the routes are: `/api/v1` by default. */
-  prefix?: string
-  /** The fewest characters of a new password: 8 by default. */
-  passwordMinLength?: number
-  /** `on` by default; `off`: the 3,000 most common passwords are allowed. */
-  passwordBlocklist?: 'on' | 'off'
-  /** `open` by default; `closed`: nobody can sign up over HTTP. */
-  signup?: 'open' | 'closed'
-  /** `detailed` by default; `uniform`: a login does not tell an unknown username from a wrong password. */
-  loginErrors?: 'detailed' | 'uniform'
-}
+/** The code of an error class. */
+type CodeOf<Exported> = Exported extends abstract new (...args: never[]) => { code: infer Code extends string } ? Code : never
+/** The codes of a module's error classes. */
+type CodesOf<Module> = { [Name in keyof Module]: CodeOf<Module[Name]> }[keyof Module]
 
-/** The largest body that is read, in bytes: all we accept are a few short strings. */
-const bodyLimitBytes = 16_384
+/** Every code that an error of Latchkey can have. A code has one meaning and one status. */
+export type ErrorCode =
+  | CodesOf<typeof import('./errors.js')>
+  | CodesOf<typeof import('./routes/accounts/errors.js')>
+  | CodesOf<typeof import('./routes/sessions/errors.js')>
 
 /**
- * Latchkey as a Fastify plugin: `app.authenticate` and `app.requireRole` for your routes,
- * accounts, sessions and roles under `/api/v1`. Its error handler, validation and limits
- * hold for its own routes only.
+ * Latchkey as a Fastify plugin: guards for your routes, and accounts, sessions, roles and events
+ * under `/api/v1`. `await` the registration, and write guards in arrays.
  *
  * @throws {StoreError} the database cannot be opened
- * @throws {TypeError} options are not what they must be; the message names them all
+ * @throws {TypeError} an option is wrong; the message names every one
+ * @example
+ * await app.register(latchkey, { databaseUrl: 'sqlite:///data/app.sqlite', secretKey: process.env.SECRET_KEY })
+ * app.get('/mine', { preHandler: [app.authenticate] }, async (request) => request.currentUser.username)
  */
 const latchkey: FastifyPluginAsync<LatchkeyOptions> = async (app, options) => {
-  checkOptions(options)
-  const { prefix = '/api/v1', passwordMinLength: minLength = defaultPasswordPolicy.minLength, passwordBlocklist = 'on', signup = 'open', loginErrors = 'detailed' } = options
-  await app.register(services, options)
-
-  await app.register(async (scope) => {
-    await scope.register(errors)
-    await scope.register(validation, { passwordPolicy: { minLength, blocklist: passwordBlocklist === 'on' } })
-    scope.addHook('onRoute', (route) => { route.bodyLimit = bodyLimitBytes })
-    // What is answered here carries tokens and people (RFC 9111, section 5.2.2.5).
-    scope.addHook('onRequest', (request, reply, done) => {
-      reply.header('cache-control', 'no-store')
-      done()
-    })
-
-    await scope.register(accounts, { signup })
-    await scope.register(sessions, { loginErrors })
-    await scope.register(roles)
-    await scope.register(events)
-  }, { prefix })
+  await app.register(plugin, resolveOptions(options))
 }
 
 export default fp(latchkey, { name: 'latchkey', fastify: '5.x' })

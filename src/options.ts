@@ -1,14 +1,15 @@
+import { availableParallelism } from 'node:os'
 import { isIP } from 'node:net'
 import { FormatRegistry, type Static, type TObject, Type } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
-import { attemptLimitMax, defaultAttemptLimits } from './plugins/login-throttle/limits.js'
-import { tokenMaxLifetimeSeconds } from './plugins/tokens/claims.js'
 import { parsePostgresUrl } from './database/urls.js'
-import { defaultAuditRetentionDays } from './plugins/audit/event.js'
-import { defaultHashConcurrency, defaultHashDeadlineMs, defaultHashQueue } from './plugins/passwords/hash-limiter.js'
-import { defaultPasswordPolicy } from './plugins/passwords/policy.js'
 import { isSecretKey, secretKeyRule } from './lib/secret-key.js'
-import { loginTokenLifetimeSeconds } from './plugins/tokens/limits.js'
+import { recommendedParameters } from './plugins/passwords/stored-hash.js'
+import { tokenMaxLifetimeSeconds } from './plugins/tokens/claims.js'
+
+// Every option once: its schema, its default, its meaning. A `description` is the end of a
+// sentence that begins with the option's name. The environment spells `databaseUrl` as
+// DATABASE_URL. docs/settings.md is the page for operators.
 
 FormatRegistry.Set('secret-key', isSecretKey)
 FormatRegistry.Set('database-url', (url) => url.startsWith('sqlite://') || parsePostgresUrl(url) !== undefined)
@@ -22,51 +23,76 @@ FormatRegistry.Set('address-range', (range) => {
 FormatRegistry.Set('origin', (origin) =>
   /^https?:\/\//.test(origin) && URL.canParse(origin) && new URL(origin).origin === origin)
 
-const SecretKey = (options: object) => Type.String({
-  format: 'secret-key',
-  description: secretKeyRule,
-  ...options
-})
+const SecretKey = () => Type.String({ format: 'secret-key', description: secretKeyRule })
 
 const Milliseconds = (milliseconds: number) =>
   Type.Integer({ default: milliseconds, minimum: 100, maximum: 60_000, description: 'must be an integer from 100 to 60000 (milliseconds)' })
 
-const AttemptLimit = (attempts: number) =>
-  Type.Integer({ default: attempts, minimum: 0, maximum: attemptLimitMax, description: `must be an integer from 0 (no limit) to ${attemptLimitMax}` })
+/** The highest limit that can be set: so many times are remembered of each address. */
+const attemptsMax = 10_000
 
-// What can be set. A description is the end of a sentence that starts with the setting's name.
+const Attempts = (attempts: number) =>
+  Type.Integer({ default: attempts, minimum: 0, maximum: attemptsMax, description: `must be an integer from 0 (no limit) to ${attemptsMax}` })
 
-/** What an app that embeds Latchkey can set as well. */
-const pluginSettings = {
+/** What the stand-alone server and an embedding app can both set. */
+const shared = {
+  /** `sqlite:///relative/path`, `sqlite:////absolute/path`, `sqlite://` (in memory) or `postgres://user:password@host:port/database`. */
   databaseUrl: Type.String({ default: 'sqlite:///data/latchkey.sqlite', format: 'database-url', description: 'must be like sqlite:///relative/path, sqlite:////absolute/path, sqlite:// or postgres://user:password@host:port/database' }),
+  /** The most connections to PostgreSQL. */
   databasePoolSize: Type.Integer({ default: 10, minimum: 1, maximum: 1_000, description: 'must be an integer from 1 to 1000' }),
+  /** How long a request waits for a connection to PostgreSQL, in milliseconds. */
   databaseConnectTimeoutMs: Milliseconds(2_000),
+  /** How long PostgreSQL may take for a statement, in milliseconds. */
   databaseStatementTimeoutMs: Milliseconds(3_000),
-  secretKey: SecretKey({}),
-  secretKeyPrevious: Type.Optional(SecretKey({})),
-  tokenTtlSeconds: Type.Integer({ default: loginTokenLifetimeSeconds, minimum: 1, maximum: tokenMaxLifetimeSeconds, description: `must be an integer from 1 to ${tokenMaxLifetimeSeconds}` }),
-  passwordMinLength: Type.Integer({ default: defaultPasswordPolicy.minLength, minimum: 8, maximum: 64, description: 'must be an integer from 8 to 64' }),
+  /** Signs and verifies tokens; at least 32 bytes. */
+  secretKey: SecretKey(),
+  /** Still verifies tokens, never signs: for rotation. */
+  secretKeyPrevious: Type.Optional(SecretKey()),
+  /** The lifetime of a login's token, in seconds: 48 hours, as in the course. */
+  tokenTtlSeconds: Type.Integer({ default: 172_800, minimum: 1, maximum: tokenMaxLifetimeSeconds, description: `must be an integer from 1 to ${tokenMaxLifetimeSeconds}` }),
+  /** The fewest characters of a new password (NIST SP 800-63B, section 3.1.1.2). */
+  passwordMinLength: Type.Integer({ default: 8, minimum: 8, maximum: 64, description: 'must be an integer from 8 to 64' }),
+  /** `on` rejects the 3,000 most common passwords. */
   passwordBlocklist: Type.Union([Type.Literal('on'), Type.Literal('off')], { default: 'on', description: 'must be on or off' }),
-  hashConcurrency: Type.Integer({ default: defaultHashConcurrency, minimum: 1, maximum: 64, description: 'must be an integer from 1 to 64' }),
-  hashQueue: Type.Integer({ default: defaultHashQueue, minimum: 0, maximum: 10_000, description: 'must be an integer from 0 to 10000' }),
-  hashDeadlineMs: Milliseconds(defaultHashDeadlineMs),
-  loginFailuresPerAddressMinute: AttemptLimit(defaultAttemptLimits.loginFailuresPerAddressMinute),
-  loginFailuresPerAddressHour: AttemptLimit(defaultAttemptLimits.loginFailuresPerAddressHour),
-  loginFailuresPerAccount: AttemptLimit(defaultAttemptLimits.loginFailuresPerAccount),
-  loginsPerAddressMinute: AttemptLimit(defaultAttemptLimits.loginsPerAddressMinute),
-  loginsPerAccountMinute: AttemptLimit(defaultAttemptLimits.loginsPerAccountMinute),
-  tokensPerAccountHour: AttemptLimit(defaultAttemptLimits.tokensPerAccountHour),
-  signupsPerAddressHour: AttemptLimit(defaultAttemptLimits.signupsPerAddressHour),
-  auditRetentionDays: Type.Integer({ default: defaultAuditRetentionDays, minimum: 0, maximum: 3_650, description: 'must be an integer from 0 (nothing is kept) to 3650 (days)' }),
+  /**
+   * How many passwords are hashed at once. Hashes run on the 4 threads of libuv's pool, of which
+   * files and name lookups need one; more than there are processors make none faster.
+   */
+  hashConcurrency: Type.Integer({ default: Math.min(availableParallelism(), 3), minimum: 1, maximum: 64, description: 'must be an integer from 1 to 64' }),
+  /** How many hashes wait: at the end of the queue some two thirds of a second on two processors. */
+  hashQueue: Type.Integer({ default: 32, minimum: 0, maximum: 10_000, description: 'must be an integer from 0 to 10000' }),
+  /** How long a request waits for its hash to start, or for other checks of the same account, in milliseconds. */
+  hashDeadlineMs: Milliseconds(3_000),
+  // High enough for people with a bad memory and for offices behind one address, low enough that
+  // guessing is hopeless (OWASP Authentication Cheat Sheet, "Login Throttling"; NIST SP 800-63B-4,
+  // section 3.2.2). Logins that succeed cost as much to check as those that fail.
+  /** Failed logins of one address in a minute. */
+  loginFailuresPerAddressMinute: Attempts(30),
+  /** Failed logins of one address in an hour. */
+  loginFailuresPerAddressHour: Attempts(300),
+  /** Failed logins for one username before its next attempts have to wait. */
+  loginFailuresPerAccount: Attempts(10),
+  /** Successful logins of one address in a minute. */
+  loginsPerAddressMinute: Attempts(1_200),
+  /** Successful logins of one account in a minute. */
+  loginsPerAccountMinute: Attempts(300),
+  /** Personal access tokens created by one account in an hour. */
+  tokensPerAccountHour: Attempts(200),
+  /** Accounts created from one address in an hour. */
+  signupsPerAddressHour: Attempts(100),
+  /** For how many days audit events are kept. */
+  auditRetentionDays: Type.Integer({ default: 30, minimum: 0, maximum: 3_650, description: 'must be an integer from 0 (nothing is kept) to 3650 (days)' }),
+  /** `closed`: nobody can sign up over HTTP. */
   signup: Type.Union([Type.Literal('open'), Type.Literal('closed')], { default: 'open', description: 'must be open or closed' }),
+  /** `uniform`: a login does not tell an unknown username from a wrong password. */
   loginErrors: Type.Union([Type.Literal('detailed'), Type.Literal('uniform')], { default: 'detailed', description: 'must be detailed or uniform' })
 }
 
-/** Everything that a server can set, in the order of the documentation. */
+/** Everything that an operator can set, in the order of the documentation. */
 export const Settings = Type.Object({
   host: Type.String({ default: '127.0.0.1', description: 'must be an address or a host name' }),
   port: Type.Integer({ default: 3_000, minimum: 0, maximum: 65_535, description: 'must be an integer from 0 to 65535' }),
-  ...pluginSettings,
+  ...shared,
   trustProxy: Type.Array(Type.String({ format: 'address-range' }), { default: [], description: 'must be a comma-separated list of addresses or CIDR ranges' }),
   corsOrigin: Type.Array(Type.String({ format: 'origin' }), { default: [], description: 'must be a comma-separated list of origins like https://app.example.com' }),
   metricsHost: Type.String({ default: '127.0.0.1', description: 'must be an address or a host name' }),
@@ -74,20 +100,29 @@ export const Settings = Type.Object({
   logLevel: Type.Union((['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const).map((level) => Type.Literal(level)), { default: 'info', description: 'must be fatal, error, warn, info, debug, trace or silent' })
 })
 
-/** What an app that embeds Latchkey can say, and what it must say. */
-const PluginOptions = Type.Object({
-  ...Type.Partial(Type.Object(pluginSettings)).properties,
-  databaseUrl: pluginSettings.databaseUrl,
-  secretKey: pluginSettings.secretKey,
-  prefix: Type.Optional(Type.String({ pattern: '^(?:/.*[^/])?$', description: 'must begin with a slash and end without one' })),
+/** Everything that an embedding app can set, and the two options that it must set. */
+const EmbeddingOptions = Type.Object({
+  ...Type.Partial(Type.Object(shared)).properties,
+  databaseUrl: shared.databaseUrl,
+  secretKey: shared.secretKey,
+  /** Where the routes are. */
+  prefix: Type.Optional(Type.String({ default: '/api/v1', pattern: '^(?:/.*[^/])?$', description: 'must begin with a slash and end without one' })),
+  /** The name of the bearer scheme in the app's OpenAPI document, for guarded routes to refer to. Without it they say nothing. */
   securityScheme: Type.Optional(Type.String({ description: 'must be the name of a security scheme' })),
-  databaseKeepsReserve: Type.Optional(Type.Boolean({ description: 'must be true or false' })),
-  hashParameters: Type.Optional(Type.Object({ memoryCost: Type.Integer({ minimum: 8 }), timeCost: Type.Integer({ minimum: 1 }), parallelism: Type.Integer({ minimum: 1 }) }, { description: 'must have memoryCost, timeCost and parallelism' })),
-  now: Type.Optional(Type.Function([], Type.Number(), { description: 'must be a function that answers the time' })),
-  // What every plugin of Fastify can be told where it is registered.
-  logLevel: Type.Optional(Type.Unknown({ description: '' })),
-  logSerializers: Type.Optional(Type.Unknown({ description: '' }))
+  /** What a password hash costs: for tests. */
+  hashParameters: Type.Optional(Type.Object({ memoryCost: Type.Integer({ minimum: 8 }), timeCost: Type.Integer({ minimum: 1 }), parallelism: Type.Integer({ minimum: 1 }) }, { default: recommendedParameters, description: 'must have memoryCost, timeCost and parallelism' })),
+  /** The time in milliseconds since 1970: for tests. The system's clock by default. */
+  now: Type.Optional(Type.Function([], Type.Number(), { description: 'must be a function that returns the time' }))
 }, { additionalProperties: false })
+
+/** What Fastify itself takes at every registration. */
+const registerOptions = ['logLevel', 'logSerializers']
+
+/** The options of `app.register(latchkey, options)`. */
+export type LatchkeyOptions = Static<typeof EmbeddingOptions>
+
+/** The same with every default filled in. */
+export type ResolvedOptions = Required<Omit<LatchkeyOptions, 'secretKeyPrevious' | 'securityScheme'>> & Pick<LatchkeyOptions, 'secretKeyPrevious' | 'securityScheme'>
 
 /** What is wrong with settings, one sentence each, in the order of the documentation. Values are not repeated. */
 export function problemsOf (schema: TObject, settings: object, nameOf = (name: string) => name): string[] {
@@ -97,15 +132,17 @@ export function problemsOf (schema: TObject, settings: object, nameOf = (name: s
     .map(([name, { description }]) => `${nameOf(name)} ${name in settings ? description : 'is not set'}`)
 }
 
-/** Of all settings those that an app that embeds Latchkey has as well. */
-export function pluginSettingsOf (settings: Static<typeof Settings>) {
-  return Value.Parse(Type.Object(pluginSettings, { additionalProperties: false }), settings)
-}
-
-/** @throws {TypeError} with everything that is wrong */
-export function checkOptions (options: object): void {
-  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
-  const unknown = Object.keys(given).filter((name) => !(name in PluginOptions.properties)).map((name) => `${name} is no option`)
-  const problems = [...problemsOf(PluginOptions, given), ...unknown]
+/**
+ * Checks the options of an embedding app, and fills in the defaults.
+ *
+ * @throws {TypeError} with everything that is wrong
+ */
+export function resolveOptions (options: LatchkeyOptions): ResolvedOptions {
+  const given = Object.fromEntries(Object.entries(options).filter(([name, value]) => value !== undefined && !registerOptions.includes(name)))
+  const unknown = Object.keys(given).filter((name) => !(name in EmbeddingOptions.properties)).map((name) => `${name} is no option`)
+  const problems = [...problemsOf(EmbeddingOptions, given), ...unknown]
   if (problems.length > 0) throw new TypeError(`latchkey: ${problems.join('; ')}`)
+  const { now = Date.now } = options
+  // Checked just now, and complete: each option that is left out has a default.
+  return { ...Value.Default(EmbeddingOptions, given) as Omit<ResolvedOptions, 'now'>, now }
 }

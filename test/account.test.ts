@@ -2,6 +2,7 @@ import Fastify, { type FastifyInstance, type InjectOptions } from 'fastify'
 import { sql } from 'drizzle-orm'
 import t, { type Test } from 'tap'
 import latchkey from '../src/index.js'
+import { servicesOf } from '../src/services.js'
 import { databases } from './databases.js'
 import { bob, buildOn, claimsOf, logIn, needLogin, secretKey, signUp, tokenOf } from './helper.js'
 
@@ -16,8 +17,8 @@ function as (app: FastifyInstance, token: string) {
 }
 
 async function makeAdmin (app: FastifyInstance, username: string): Promise<void> {
-  const user = await app.users.find(username)
-  await app.roles.grant(Number(user?.id), 'admin')
+  const user = await servicesOf(app).users.find(username)
+  await servicesOf(app).roles.grant(Number(user?.id), 'admin')
 }
 
 const idOf = (token: string): string => claimsOf(token).jti
@@ -85,21 +86,21 @@ for (const database of databases) {
         let now = Date.now()
         const app = await build(t, {}, { now: () => now })
         const token = await tokenOf(app)
-        const { tokens } = app.store.tables
-        const lastUsed = async () => (await app.store.db.select().from(tokens))[0]?.lastUsedAt?.getTime()
+        const { tokens } = servicesOf(app).store.tables
+        const lastUsed = async () => (await servicesOf(app).store.db.select().from(tokens))[0]?.lastUsedAt?.getTime()
         const start = now
         await needLogin(app, token)
         t.equal(await lastUsed(), undefined, 'not on the critical path')
-        await app.tokens.flushLastUsed()
+        await servicesOf(app).tokens.flushLastUsed()
         t.equal(await lastUsed(), start)
         now += 299_000
         await needLogin(app, token)
-        await app.tokens.flushLastUsed()
+        await servicesOf(app).tokens.flushLastUsed()
         t.equal(await lastUsed(), start)
         now += 1_000
         await needLogin(app, token)
         await needLogin(app, token)
-        await app.tokens.flushLastUsed()
+        await servicesOf(app).tokens.flushLastUsed()
         t.equal(await lastUsed(), start + 300_000)
       })
 
@@ -110,7 +111,7 @@ for (const database of databases) {
         await needLogin(app, token)
         await app.close()
         const again = await build(t, { DATABASE_URL: url })
-        const [row] = await again.store.db.select().from(again.store.tables.tokens)
+        const [row] = await servicesOf(again).store.db.select().from(servicesOf(again).store.tables.tokens)
         t.ok(row?.lastUsedAt instanceof Date)
       })
     })
@@ -161,8 +162,8 @@ for (const database of databases) {
       t.test('a user has at most 100: the oldest logins give way, access tokens and this one never', async (t) => {
         let now = Date.now()
         const app = await build(t, {}, { now: () => now++ })
-        const { tokens } = app.store.tables
-        const count = async () => app.store.db.$count(tokens, sql`user_id = 1`)
+        const { tokens } = servicesOf(app).store.tables
+        const count = async () => servicesOf(app).store.db.$count(tokens, sql`user_id = 1`)
         const current = await tokenOf(app)
         const alices = await tokenOf(app, alice)
         const oldest = (await logIn(app)).json().token
@@ -209,7 +210,7 @@ for (const database of databases) {
         const other = (await logIn(app)).json().token
         const alices = await tokenOf(app, alice)
         const others = await as(app, token)('DELETE', '/tokens?scope=others')
-        t.same(others.json(), { msg: 'you are now disconnected for every device' })
+        t.same(others.json(), { msg: 'you are now disconnected on every other device' })
         t.equal((await needLogin(there, token)).statusCode, 200)
         t.match((await needLogin(there, other)).json(), { code: 'TOKEN_REVOKED' })
         const all = await as(app, token)('DELETE', '/tokens')
@@ -261,8 +262,8 @@ for (const database of databases) {
       const response = await as(app, token)('GET', '/me')
       t.same(response.json(), expected)
       t.equal(response.headers['cache-control'], 'no-store')
-      await app.roles.create({ name: 'editor', description: 'May change articles.' })
-      for (const role of ['editor', 'admin']) await app.roles.grant(1, role)
+      await servicesOf(app).roles.create({ name: 'editor', description: 'May change articles.' })
+      for (const role of ['editor', 'admin']) await servicesOf(app).roles.grant(1, role)
       t.same((await as(app, token)('GET', '/me')).json(), { ...expected, roles: ['admin', 'editor'] })
       t.equal((await app.inject('/api/v1/me')).statusCode, 400)
     })
@@ -311,7 +312,7 @@ for (const database of databases) {
         const app = await build(t)
         const token = await tokenOf(app)
         const other = (await logIn(app)).json().token
-        await database.addTrigger(app.store, 'before delete on tokens', database.fault('crash'))
+        await database.addTrigger(servicesOf(app).store, 'before delete on tokens', database.fault('crash'))
         t.equal((await as(app, token)('PUT', '/me/password', { current_password: bob.password, new_password: next })).statusCode, 500)
         for (const alive of [token, other]) t.equal((await needLogin(app, alive)).statusCode, 200)
         t.equal((await logIn(app)).statusCode, 200)
@@ -322,13 +323,13 @@ for (const database of databases) {
         const app = await build(t)
         const token = await tokenOf(app)
         await logIn(app)
-        const { replacePassword } = app.users
-        t.teardown(() => Object.assign(app.users, { replacePassword }))
-        const upgraded = await app.passwords.hash(bob.password)
-        Object.assign(app.users, {
+        const { replacePassword } = servicesOf(app).users
+        t.teardown(() => Object.assign(servicesOf(app).users, { replacePassword }))
+        const upgraded = await servicesOf(app).passwords.hash(bob.password)
+        Object.assign(servicesOf(app).users, {
           async replacePassword (...args: Parameters<typeof replacePassword>) {
-            Object.assign(app.users, { replacePassword })
-            await app.users.replaceHash(1, String(await app.users.findHash(1)), upgraded)
+            Object.assign(servicesOf(app).users, { replacePassword })
+            await servicesOf(app).users.replaceHash(1, String(await servicesOf(app).users.findHash(1)), upgraded)
             return await replacePassword(...args)
           }
         })
@@ -347,9 +348,9 @@ for (const database of databases) {
       t.test('a login with the old password that is under way meanwhile gets no token that lives', async (t) => {
         const app = await build(t)
         const token = await tokenOf(app)
-        const changed = await app.passwords.hash(next)
+        const changed = await servicesOf(app).passwords.hash(next)
         // The change takes effect exactly between the check of the old password and the answer.
-        await database.addTrigger(app.store, 'after insert on tokens', `update users set password_hash = '${changed}'`)
+        await database.addTrigger(servicesOf(app).store, 'after insert on tokens', `update users set password_hash = '${changed}'`)
         t.match((await logIn(app)).json(), { statusCode: 401, code: 'PASSWORD_INCORRECT' })
         t.equal((await as(app, token)('GET', '/tokens')).json().tokens.length, 1)
         t.equal((await logIn(app, { ...bob, password: next })).statusCode, 200, 'a hash that was only upgraded is no reason')
@@ -360,8 +361,8 @@ for (const database of databases) {
       t.test('the account and all that hangs on it is gone, everywhere, and its id never returns', async (t) => {
         const [app, there] = await pair(t)
         const token = await tokenOf(app)
-        await app.roles.create({ name: 'editor', description: 'x' })
-        await app.roles.grant(1, 'editor')
+        await servicesOf(app).roles.create({ name: 'editor', description: 'x' })
+        await servicesOf(app).roles.grant(1, 'editor')
         t.match((await as(app, token)('DELETE', '/me', { password: 'wrong' })).json(), { statusCode: 401, code: 'PASSWORD_INCORRECT' })
         t.match((await as(app, token)('DELETE', '/me', {})).json(), { statusCode: 422, message: 'password is empty' })
         t.match((await as(app, token)('DELETE', '/me')).json(), { statusCode: 422, message: 'password is empty' })
@@ -369,8 +370,8 @@ for (const database of databases) {
         t.equal(response.statusCode, 204)
         t.match((await needLogin(there, token)).json(), { statusCode: 400, code: 'USER_NOT_FOUND' })
         t.match((await logIn(there)).json(), { code: 'USERNAME_UNKNOWN' })
-        t.same(await app.store.db.select().from(app.store.tables.tokens), [])
-        t.same(await app.store.db.select().from(app.store.tables.userRoles), [])
+        t.same(await servicesOf(app).store.db.select().from(servicesOf(app).store.tables.tokens), [])
+        t.same(await servicesOf(app).store.db.select().from(servicesOf(app).store.tables.userRoles), [])
         t.equal((await signUp(app)).json().user.id, 2)
         t.match((await needLogin(there, token)).json(), { code: 'USER_NOT_FOUND' }, 'the old token does not become the new user\'s')
       })
@@ -378,12 +379,12 @@ for (const database of databases) {
       t.test('a password that is changed meanwhile deletes nothing; a hash that is upgraded meanwhile stands in no way', async (t) => {
         const app = await build(t)
         const token = await tokenOf(app)
-        const { delete: deleteUser } = app.users
-        const hashes = [await app.passwords.hash('incorrect donkey charger clip'), await app.passwords.hash(bob.password)]
-        Object.assign(app.users, {
+        const { delete: deleteUser } = servicesOf(app).users
+        const hashes = [await servicesOf(app).passwords.hash('incorrect donkey charger clip'), await servicesOf(app).passwords.hash(bob.password)]
+        Object.assign(servicesOf(app).users, {
           async delete (...args: Parameters<typeof deleteUser>) {
             const hash = hashes.shift()
-            if (hash !== undefined) await app.users.replaceHash(1, String(await app.users.findHash(1)), hash)
+            if (hash !== undefined) await servicesOf(app).users.replaceHash(1, String(await servicesOf(app).users.findHash(1)), hash)
             return await deleteUser(...args)
           }
         })
@@ -422,14 +423,14 @@ for (const database of databases) {
         const app = Fastify()
         t.teardown(() => app.close())
         await app.register(latchkey, { databaseUrl: await database.create(t), secretKey, tokenTtlSeconds: 60, signup: 'open', loginErrors: 'detailed', passwordMinLength: 8, passwordBlocklist: 'on', hashParameters: { memoryCost: 8, timeCost: 1, parallelism: 1 } })
-        app.get('/alone', { onRequest: app.requireRole('editor', 'author') }, async ({ currentUser }) => currentUser.username)
+        app.get('/alone', { onRequest: [app.requireRole('editor', 'author')] }, async ({ currentUser }) => currentUser.username)
         app.get('/after', { preHandler: [app.authenticate, app.requireRole('editor', 'author')] }, async ({ currentUser }) => currentUser.username)
         const token = await tokenOf(app)
-        for (const name of ['author', 'reader']) await app.roles.create({ name, description: 'x' })
+        for (const name of ['author', 'reader']) await servicesOf(app).roles.create({ name, description: 'x' })
         const ask = (url: string) => app.inject({ url, headers: { authorization: token } })
-        await app.roles.grant(1, 'reader')
+        await servicesOf(app).roles.grant(1, 'reader')
         for (const url of ['/alone', '/after']) t.equal((await ask(url)).statusCode, 403)
-        await app.roles.grant(1, 'author')
+        await servicesOf(app).roles.grant(1, 'author')
         for (const url of ['/alone', '/after']) {
           t.equal((await ask(url)).body, 'bob')
           t.equal((await app.inject(url)).statusCode, 400)
@@ -489,7 +490,7 @@ for (const database of databases) {
         for (const attempt of ['once', 'twice']) t.equal((await admin('DELETE', '/users/alice/roles/editor')).statusCode, 204, attempt)
         t.same((await user('GET', '/me')).json().roles, [])
         for (const method of ['PUT', 'DELETE'] as const) {
-          for (const username of ['nobody', 'b%20b', '%00', 'x'.repeat(190)]) t.match((await admin(method, `/users/${username}/roles/editor`)).json(), { statusCode: 404, code: 'USER_NOT_FOUND' }, username)
+          for (const username of ['nobody', 'b%20b', '%00', 'x'.repeat(190)]) t.match((await admin(method, `/users/${username}/roles/editor`)).json(), { statusCode: 404, code: 'USER_UNKNOWN' }, username)
           for (const name of ['nothing', 'EDITOR', '%00']) t.match((await admin(method, `/users/alice/roles/${name}`)).json(), { statusCode: 404, code: 'ROLE_NOT_FOUND' }, name)
         }
       })
@@ -510,7 +511,7 @@ for (const database of databases) {
         const [first, second] = responses.map(({ statusCode }) => statusCode).sort()
         t.equal(first, 204)
         t.ok(second === 409 || second === 403, 'or the other is no admin any more when it is asked')
-        t.equal((await app.store.db.select().from(app.store.tables.userRoles)).length, 1)
+        t.equal((await servicesOf(app).store.db.select().from(servicesOf(app).store.tables.userRoles)).length, 1)
       })
 
       t.test('of two last admins who leave at once one stays', async (t) => {
@@ -524,34 +525,34 @@ for (const database of databases) {
         const [here, there] = await pair(t)
         for (const account of [bob, alice]) await signUp(here, account)
         for (let i = 0; i < 20; i++) {
-          for (const id of [1, 2]) await here.roles.grant(id, 'admin')
-          const revoked = await Promise.all([here.roles.revoke(1, 'admin'), there.roles.revoke(2, 'admin')])
+          for (const id of [1, 2]) await servicesOf(here).roles.grant(id, 'admin')
+          const revoked = await Promise.all([servicesOf(here).roles.revoke(1, 'admin'), servicesOf(there).roles.revoke(2, 'admin')])
           t.same(revoked.sort(), [false, true])
         }
         for (let i = 0; i < 5; i++) {
           const ids = await Promise.all(['carol', 'dave'].map(async (username) => (await signUp(here, { ...bob, username: `${username}${i}` })).json().user.id))
-          for (const id of ids) await here.roles.grant(id, 'admin')
-          for (const id of [1, 2]) await here.roles.revoke(id, 'admin')
-          const deleted = await Promise.all([here.users.delete(ids[0]), there.users.delete(ids[1])])
+          for (const id of ids) await servicesOf(here).roles.grant(id, 'admin')
+          for (const id of [1, 2]) await servicesOf(here).roles.revoke(id, 'admin')
+          const deleted = await Promise.all([servicesOf(here).users.delete(ids[0]), servicesOf(there).users.delete(ids[1])])
           t.same(deleted.sort(), [false, true])
-          await here.roles.grant(1, 'admin')
-          for (const id of ids) await here.users.delete(id)
+          await servicesOf(here).roles.grant(1, 'admin')
+          for (const id of ids) await servicesOf(here).users.delete(id)
         }
       })
 
       t.test('what happens between a look and a write is an answer, not a fault', async (t) => {
         const { app, admin } = await setUp(t)
         await admin('POST', '/roles', { name: 'editor', description: 'x' })
-        const { grant } = app.roles
-        Object.assign(app.roles, {
+        const { grant } = servicesOf(app).roles
+        Object.assign(servicesOf(app).roles, {
           async grant (...args: Parameters<typeof grant>) {
-            await app.roles.delete('editor')
+            await servicesOf(app).roles.delete('editor')
             return await grant(...args)
           }
         })
         t.match((await admin('PUT', '/users/alice/roles/editor')).json(), { statusCode: 404, code: 'ROLE_NOT_FOUND' })
         for (const table of ['tokens', 'user_roles']) {
-          await database.addTrigger(app.store, `before insert on ${table}`, database.fault('a fault'))
+          await database.addTrigger(servicesOf(app).store, `before insert on ${table}`, database.fault('a fault'))
         }
         t.match((await admin('POST', '/tokens', { description: 'x' })).json(), { statusCode: 500, code: 'INTERNAL_SERVER_ERROR' })
         t.match((await admin('PUT', '/users/alice/roles/admin')).json(), { statusCode: 500, code: 'INTERNAL_SERVER_ERROR' })

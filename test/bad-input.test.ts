@@ -6,6 +6,7 @@ import Database from 'better-sqlite3'
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import validation from '../src/plugins/validation/index.js'
+import { servicesOf } from '../src/services.js'
 import { databases } from './databases.js'
 import { bob, build, buildOn, costlyToNormalize, logIn, needLogin, secretKey, signUp, temporaryFolder, tokenOf, watchNormalization } from './helper.js'
 
@@ -148,23 +149,23 @@ for (const database of databases) {
         for (const body of ['[]', '[{"password":"e\u0301"}]', '5']) t.equal((await post('/api/v1/login', body)).statusCode, 422, body)
       })
 
-      t.test('app.passwords · takes text as a host has it, and never more than a password can be', async (t) => {
-        const hash = await app.passwords.hash('e\u0301'.repeat(8))
-        t.equal(await app.passwords.verify(hash, 'é'.repeat(8)), true)
+      t.test('servicesOf(app).passwords · takes text as a host has it, and never more than a password can be', async (t) => {
+        const hash = await servicesOf(app).passwords.hash('e\u0301'.repeat(8))
+        t.equal(await servicesOf(app).passwords.verify(hash, 'é'.repeat(8)), true)
         const normalized = watchNormalization(t)
-        await t.rejects(app.passwords.hash(costlyToNormalize), { name: 'RangeError', message: 'a password must not be longer than 256 characters' })
-        for (const stored of [hash, undefined]) t.equal(await app.passwords.verify(stored, costlyToNormalize), false)
+        await t.rejects(servicesOf(app).passwords.hash(costlyToNormalize), { name: 'RangeError', message: 'a password must not be longer than 256 characters' })
+        for (const stored of [hash, undefined]) t.equal(await servicesOf(app).passwords.verify(stored, costlyToNormalize), false)
         t.same(normalized, [])
       })
 
       t.test('a new username is no relative path segment and no command-line option; accounts that have such a name still log in', async (t) => {
         for (const [username, message] of [['.', 'username must not be . or ..'], ['..', 'username must not be . or ..'], ['-', 'username must not begin with -'], ['--help', 'username must not begin with -']]) {
           t.match((await post('/api/v1/signup', JSON.stringify({ ...bob, username }))).json(), { statusCode: 422, message, errors: [{ field: 'username', message }] })
-          await t.rejects(app.users.create({ username: String(username), email: null, passwordHash: '' }), TypeError, 'an app that embeds us makes none either')
+          await t.rejects(servicesOf(app).users.create({ username: String(username), email: null, passwordHash: '' }), TypeError, 'an app that embeds us makes none either')
           t.match((await post('/api/v1/login', JSON.stringify({ ...bob, username }))).json(), { statusCode: 404, code: 'USERNAME_UNKNOWN' })
         }
-        const { users } = app.store.tables
-        await app.store.db.insert(users).values({ username: '--Help', usernameKey: '--help', passwordHash: await app.passwords.hash(bob.password), createdAt: new Date(), updatedAt: new Date() })
+        const { users } = servicesOf(app).store.tables
+        await servicesOf(app).store.db.insert(users).values({ username: '--Help', usernameKey: '--help', passwordHash: await servicesOf(app).passwords.hash(bob.password), createdAt: new Date(), updatedAt: new Date() })
         const { token } = (await logIn(app, { ...bob, username: '--HELP' })).json()
         t.match((await app.inject({ url: '/api/v1/me', headers: { authorization: token } })).json(), { username: '--Help' })
         const deletion = await app.inject({ method: 'DELETE', url: '/api/v1/me', headers: { authorization: token }, payload: { password: bob.password } })
@@ -329,7 +330,7 @@ for (const database of databases) {
     t.test('a database that is gone · 500 or 503, and the body says no more than its status', async (t) => {
       const app = await build(t)
       const token = await tokenOf(app)
-      await app.store.close()
+      await servicesOf(app).store.close()
       for (const response of [await logIn(app), await signUp(app), await needLogin(app, token)]) {
         const { statusCode, message, error } = response.json()
         t.ok(statusCode >= 500)
@@ -355,7 +356,7 @@ t.test('query strings are text: they are coerced, and refused when they cannot b
 t.test('whatever the schema of a body is, its passwords are normalized', async (t) => {
   const app = await build(t)
   await app.register(async (scope) => {
-    await scope.register(validation)
+    await scope.register(validation, { passwordPolicy: { minLength: 8, blocklist: true } })
     scope.post('/inline', { preValidation: async () => {}, schema: { body: Type.Object({ secret: Type.String({ format: 'current-password' }), name: Type.String() }) } }, async ({ body }) => body)
     scope.post('/any', { schema: { body: Type.Unknown() } }, async ({ body }) => body)
   })

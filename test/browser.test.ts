@@ -5,6 +5,7 @@ import Fastify from 'fastify'
 import { type Browser, chromium, type Page } from 'playwright-core'
 import t, { type Test } from 'tap'
 import latchkey from '../src/index.js'
+import { servicesOf } from '../src/services.js'
 import { testOptions } from '../src/testing.js'
 import { bob, build } from './helper.js'
 
@@ -77,7 +78,7 @@ t.test('Swagger UI in a browser · sign up, log in, authorize, call, log out', {
   t.equal(await status('needAdmin'), '403')
 
   // Every example works as it stands, in the order of the page.
-  await app.roles.grant(1, 'admin')
+  await servicesOf(app).roles.grant(1, 'admin')
   for (const [operationId, expected] of [
     ['getMe', '200'], ['listTokens', '200'], ['createToken', '201'], ['revokeToken', '404'],
     ['createRole', '201'], ['listRoles', '200'], ['grantRole', '204'], ['revokeRole', '204'], ['deleteRole', '204'],

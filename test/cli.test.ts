@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import Database from 'better-sqlite3'
 import t, { type Test } from 'tap'
+import { servicesOf } from '../src/services.js'
 import { commandLine, refused } from './command-line.js'
 import { databases } from './databases.js'
 import { bob, build, logIn, needLogin, secretKey, signUp, startServer, temporaryFolder, tokenOf } from './helper.js'
@@ -46,7 +47,7 @@ for (const database of databases) {
       })
 
       t.test('create · says which of two was taken in the very moment', async (t) => {
-        const { store } = await app()
+        const { store } = servicesOf(await app())
         await database.addTrigger(store, 'before insert on users', "insert into users (username, username_key, password_hash, created_at, updated_at) values ('Gina', 'gina', '', new.created_at, new.created_at)", "new.username = 'gina'")
         refused(t, await latchkey(['user', 'create', 'gina', '--password-stdin'], password), 'username already taken')
         await database.execute(store, "delete from users where username = 'Gina'")
@@ -111,7 +112,7 @@ for (const database of databases) {
 
       const app = await build(t, settings)
       await signUp(app)
-      const roles = () => app.roles.ofUser(1)
+      const roles = () => servicesOf(app).roles.ofUser(1)
       t.match(await latchkey(['role', 'grant', 'BOB', 'editor']), { code: 0, out: 'user bob has the role editor\n' })
       await latchkey(['role', 'grant', 'bob', 'admin'])
       t.same(await roles(), ['admin', 'editor'])
@@ -138,17 +139,17 @@ for (const database of databases) {
       for (const expiresIn of ['0', '-1', '31536001', '30d', '1e3', '']) t.match(await latchkey(['token', 'create', 'bob', '--description', 'x', `--expires-in=${expiresIn}`]), { code: 2, out: '' })
       t.match(await latchkey(['token', 'create', 'bob']), { code: 2, err: /required option '--description/ })
       refused(t, await latchkey(['token', 'create', 'bob', '--description', 'two\nlines']), 'the description must be one line')
-      for (let i = 2; i < 99; i++) await app.accessTokens.issue({ userId: 1, kind: 'personal', description: 'x' })
+      for (let i = 2; i < 99; i++) await servicesOf(app).accessTokens.issue({ userId: 1, kind: 'personal', description: 'x' })
       refused(t, await latchkey(['token', 'create', 'bob', '--description', 'x']), 'too many access tokens')
     })
 
     t.test('what follows -- is no option: accounts whose name begins with - can be managed', async (t) => {
       const { folder, settings, latchkey } = await newCommandLine(t)
       const app = await build(t, settings)
-      const { users } = app.store.tables
-      const add = (username: string) => app.store.db.insert(users).values({ username, usernameKey: username, passwordHash: '', createdAt: new Date(), updatedAt: new Date() })
+      const { users } = servicesOf(app).store.tables
+      const add = (username: string) => servicesOf(app).store.db.insert(users).values({ username, usernameKey: username, passwordHash: '', createdAt: new Date(), updatedAt: new Date() })
       await Promise.all(['--help', '-h', '--'].map(add))
-      await app.roles.create({ name: 'editor', description: 'x' })
+      await servicesOf(app).roles.create({ name: 'editor', description: 'x' })
       for (const name of ['-h', '--']) t.match(await latchkey(['user', 'delete', '--', name]), { code: 0, out: `user ${name} was deleted` })
       for (const [args, out, input] of [
         [['user', 'show', '--json', '--', '--help'], '"username":"--help"'],
@@ -187,7 +188,7 @@ for (const database of databases) {
       t.equal((await needLogin(app, token)).statusCode, 200)
       t.match(await latchkey(['reset-db'], 'yes\n', true), { code: 0, out: 'the database is empty\n' })
       t.match((await needLogin(app, token)).json(), { code: 'USER_NOT_FOUND' })
-      t.same((await app.roles.list()).map(({ name }) => name), ['admin'])
+      t.same((await servicesOf(app).roles.list()).map(({ name }) => name), ['admin'])
       t.equal((await signUp(app)).json().user.id, 2, 'ids never return')
       t.match(await latchkey(['reset-db', '--yes']), { code: 0 })
 

@@ -136,7 +136,7 @@ t.test('latchkey/client', async (t) => {
 t.test('latchkey/testing', async (t) => {
   t.test('an app in memory, a clock that is moved, people who are logged in', async (t) => {
     const { app, asUser, clock } = await testLatchkey(async (app) => {
-      app.get('/editors', { preHandler: app.requireRole('editor', 'admin') }, async ({ currentUser }) => currentUser.username)
+      app.get('/editors', { preHandler: [app.requireRole('editor', 'admin')] }, async ({ currentUser }) => currentUser.username)
     })
     t.teardown(() => app.close())
     const bob = await asUser('bob', { roles: ['editor'], email: 'bob@example.com' })

@@ -7,6 +7,7 @@ import type { FastifyInstance, InjectOptions } from 'fastify'
 import t, { type Test } from 'tap'
 import { parse, stringify } from 'yaml'
 import { brokenOperations, undeclared } from '../scripts/openapi-breaking.js'
+import { servicesOf } from '../src/services.js'
 import { asUser, type TestUser } from '../src/testing.js'
 import { breach, codesOf, type Operation, operations } from './contract.js'
 import { bob, build, signToken } from './helper.js'
@@ -38,7 +39,7 @@ const requests: Record<string, (world: World) => Promise<InjectOptions> | Inject
   listTokens: () => ({}),
   createToken: () => ({ payload: { description: 'backup script' } }),
   revokeTokens: () => ({}),
-  revokeToken: async ({ app, admin }) => ({ url: `/api/v1/tokens/${(await app.accessTokens.issue({ userId: admin.user.id, kind: 'personal', description: 'x' }))?.id}` }),
+  revokeToken: async ({ app, admin }) => ({ url: `/api/v1/tokens/${(await servicesOf(app).accessTokens.issue({ userId: admin.user.id, kind: 'personal', description: 'x' }))?.id}` }),
   listRoles: () => ({}),
   createRole: () => ({ payload: { name: 'author', description: 'May write articles.' } }),
   deleteRole: () => ({ url: '/api/v1/roles/editor' }),
@@ -99,11 +100,11 @@ const provocations: Record<string, Provocation> = {
     return call({ headers: { authorization: signToken({ jti: anId, iat, exp: iat + 100 }) } })
   }),
   '400 USER_NOT_FOUND': plain(async ({ app, call }) => {
-    await app.users.deleteAll()
+    await servicesOf(app).users.deleteAll()
     return await call()
   }),
   TOKEN_REVOKED: plain(async ({ app, admin, call }) => {
-    await app.tokens.revokeAll(admin.user.id)
+    await servicesOf(app).tokens.revokeAll(admin.user.id)
     return await call()
   }),
   ROLE_REQUIRED: plain(({ bob, call }) => call({ headers: { authorization: bob.token } })),
@@ -118,7 +119,7 @@ const provocations: Record<string, Provocation> = {
     env: { HASH_CONCURRENCY: '1', HASH_QUEUE: '0' },
     options: slow,
     async provoke ({ app, call }, operation) {
-      const busy = app.passwords.hash(password)
+      const busy = servicesOf(app).passwords.hash(password)
       const refused = await call(withPassword(operation))
       await busy
       return refused
@@ -143,15 +144,15 @@ const provocations: Record<string, Provocation> = {
   CREDENTIALS_INCORRECT: { env: { LOGIN_ERRORS: 'uniform' }, provoke: ({ call }) => call({ payload: { ...bob, username: 'nobody' } }) },
   LAST_ADMIN: plain(async ({ app, call }, { operationId }) => {
     if (operationId !== 'deleteMe') return await call({ url: '/api/v1/users/admin/roles/admin' })
-    await app.roles.revoke(Number((await app.users.find('another'))?.id), 'admin')
+    await servicesOf(app).roles.revoke(Number((await servicesOf(app).users.find('another'))?.id), 'admin')
     return await call()
   }),
   TOO_MANY_TOKENS: plain(async ({ app, admin, call }) => {
-    for (let i = 0; i < 99; i++) await app.accessTokens.issue({ userId: admin.user.id, kind: 'personal', description: 'x' })
+    for (let i = 0; i < 99; i++) await servicesOf(app).accessTokens.issue({ userId: admin.user.id, kind: 'personal', description: 'x' })
     return await call()
   }),
   LOGIN_REQUIRED: plain(async ({ app, admin, call }) => {
-    const personal = await app.accessTokens.issue({ userId: admin.user.id, kind: 'personal', description: 'x' })
+    const personal = await servicesOf(app).accessTokens.issue({ userId: admin.user.id, kind: 'personal', description: 'x' })
     return await call({ headers: { authorization: personal?.token } })
   }),
   LOGIN_TOO_OLD: plain(({ call, move }) => {
@@ -162,7 +163,7 @@ const provocations: Record<string, Provocation> = {
   ROLE_EXISTS: plain(({ call }) => call({ payload: { name: 'admin', description: 'x' } })),
   ROLE_NOT_FOUND: plain(({ call }, { name }) => call({ url: name.includes('users') ? '/api/v1/users/bob/roles/nothing' : '/api/v1/roles/nothing' })),
   ROLE_PROTECTED: plain(({ call }) => call({ url: '/api/v1/roles/admin' })),
-  '404 USER_NOT_FOUND': plain(({ call }) => call({ url: '/api/v1/users/nobody/roles/editor' }))
+  '404 USER_UNKNOWN': plain(({ call }) => call({ url: '/api/v1/users/nobody/roles/editor' }))
 }
 
 async function world (t: Test, operation: Operation, { env = {}, options = {} }: Partial<Provocation> = {}): Promise<World> {

@@ -141,9 +141,11 @@ t.test('architecture · dependencies point one way, without a circle', async (t)
   const allowed: Record<string, RegExp> = {
     'server.ts': /^(app|standalone\/\w[\w-]*|database\/store)\.ts$/,
     'cli.ts': /^commands\/index\.ts$/,
-    'app.ts': /^(index|services|options|errors)\.ts$|^(plugins|standalone|lib)\//,
+    'app.ts': /^(latchkey|options|errors)\.ts$|^(plugins|standalone|lib)\//,
     'testing.ts': /^(index|services|errors)\.ts$|^(plugins|lib)\//,
-    'index.ts': /^(services|options|errors)\.ts$|^plugins\/|^routes\/\w+\/index\.ts$/,
+    'index.ts': /^(latchkey|options|errors)\.ts$|^database\/store\.ts$|^routes\/\w+\/errors\.ts$/,
+    'latchkey.ts': /^(services|host-api)\.ts$|^plugins\/|^routes\/\w+\/index\.ts$/,
+    'host-api.ts': /^errors\.ts$|^(plugins|lib)\//,
     'services.ts': /^(options|errors)\.ts$|^(plugins|lib)\//,
     'options.ts': /^(plugins|database|lib)\//,
     'errors.ts': /^$/,

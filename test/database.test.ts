@@ -8,10 +8,11 @@ import { getTableConfig } from 'drizzle-orm/sqlite-core'
 import t from 'tap'
 import { isConflict, isForeignKeyViolation, isUnavailable } from '../src/database/errors.js'
 import { unwrapDatabaseError } from '../src/lib/unwrap-error.js'
-import { openStore } from '../src/database/open.js'
 import { batchReads } from '../src/database/sqlite/batched-reads.js'
 import type { Store } from '../src/database/store.js'
 import { openNewFile } from '../src/lib/new-file.js'
+import { servicesOf } from '../src/services.js'
+import { openStore } from './databases.js'
 import { asStranger, bob, build, fillDisks, isRoot, logIn, signUp, stranger, temporaryFolder } from './helper.js'
 
 const mode = (path: string) => statSync(path).mode & 0o777
@@ -128,7 +129,7 @@ t.test('openStore', async (t) => {
     chmodSync(folder, 0o1777)
     await (await openStore(`sqlite:///${file}`)).close()
     chmodSync(folder, 0o777)
-    const store = await openStore(`sqlite:///${file}`, { keepsReserve: true })
+    const store = await openStore(`sqlite:///${file}`, { keepsBallast: true })
     await delay(1_500)
     t.notOk(existsSync(`${file}-reserve`), 'one that is there is used, without a reserve')
     await store.close()
@@ -255,7 +256,7 @@ t.test('openStore', async (t) => {
     t.match(await waysOf(ask('POST', '/tokens', { description: 'a script' })), { 'insert into "tokens"': [full] })
     t.match(await waysOf(ask('PUT', '/me/password', { current_password: bob.password, new_password: 'another horse battery' })), { 'update "users"': [full], 'delete from "tokens"': [full] })
     t.match(await waysOf(ask('POST', '/logout')), { 'delete from "tokens"': [full] })
-    t.same((await waysOf(() => app.audit.list({}, 9)))['insert into "events"'], [normal])
+    t.same((await waysOf(() => servicesOf(app).audit.list({}, 9)))['insert into "events"'], [normal])
   })
 
   t.test('a look-up has nothing but placeholders in it', async (t) => {
@@ -333,7 +334,7 @@ t.test('the reserve · is made soon for nobody else, and given up when the disk 
   const folder = join(temporaryFolder(t), 'data')
   const file = join(folder, 'latchkey.sqlite')
   const reserve = `${file}-reserve`
-  const store = await openStore(`sqlite:///${file}`, { keepsReserve: true })
+  const store = await openStore(`sqlite:///${file}`, { keepsBallast: true })
   const { roles } = store.tables
   t.notOk(store.isNearlyFull())
   t.notOk(existsSync(reserve), 'not on the way to the first answer')
@@ -354,7 +355,7 @@ t.test('the reserve · is made soon for nobody else, and given up when the disk 
   await store.batch([store.db.insert(roles).values({ name: 'one', description: long })])
   await store.close()
 
-  const again = await openStore(`sqlite:///${file}`, { keepsReserve: true })
+  const again = await openStore(`sqlite:///${file}`, { keepsBallast: true })
   await isMade()
   await again.db.run(sql.raw('pragma max_page_count = 1'))
   await t.rejects(again.batch([again.db.insert(roles).values({ name: 'two', description: long })]), { code: 'SQLITE_FULL' })
@@ -364,7 +365,7 @@ t.test('the reserve · is made soon for nobody else, and given up when the disk 
 })
 
 t.test('the reserve · whoever cannot have one does without', async (t) => {
-  const inMemory = await openStore('sqlite://', { keepsReserve: true })
+  const inMemory = await openStore('sqlite://', { keepsBallast: true })
   await inMemory.db.run(sql.raw('pragma max_page_count = 1'))
   await t.rejects(inMemory.batch([inMemory.db.insert(inMemory.tables.roles).values({ name: 'one', description: 'x'.repeat(100_000) })]), { code: 'SQLITE_FULL' })
   t.notOk(inMemory.isNearlyFull())
@@ -372,7 +373,7 @@ t.test('the reserve · whoever cannot have one does without', async (t) => {
 
   const folder = join(temporaryFolder(t), 'data')
   const file = join(folder, 'latchkey.sqlite')
-  const store = await openStore(`sqlite:///${file}`, { keepsReserve: true })
+  const store = await openStore(`sqlite:///${file}`, { keepsBallast: true })
   rmSync(folder, { recursive: true })
   await delay(1_500)
   t.notOk(store.isNearlyFull())
@@ -395,7 +396,7 @@ t.test('the reserve · overwrites nothing that lies where it is made', async (t)
     const unfinished = `${file}-reserve.part`
     plant(unfinished)
     if (isOld) lutimesSync(unfinished, 1, 1)
-    const store = await openStore(`sqlite:///${file}`, { keepsReserve: true })
+    const store = await openStore(`sqlite:///${file}`, { keepsBallast: true })
     await delay(2_500)
     const isMade = isOld && name !== 'a folder'
     t.equal(existsSync(`${file}-reserve`), isMade, `${name}, ${isOld ? 'long ago: what was left by a crash is removed' : 'just now: somebody else makes one'}`)
@@ -408,7 +409,7 @@ t.test('the reserve · overwrites nothing that lies where it is made', async (t)
 
 t.test('the reserve · leaves nothing unfinished when it cannot be finished', async (t) => {
   const file = join(temporaryFolder(t), 'latchkey.sqlite')
-  const store = await openStore(`sqlite:///${file}`, { keepsReserve: true })
+  const store = await openStore(`sqlite:///${file}`, { keepsBallast: true })
   t.teardown(() => store.close())
   const unfinished = `${file}-reserve.part`
   while (!existsSync(unfinished)) await nextTurn()
@@ -422,7 +423,7 @@ t.test('the reserve · what only has its name is neither followed nor in the way
   for (const plant of [mkdirSync, (path: string) => symlinkSync('/nowhere', path)]) {
     const file = join(temporaryFolder(t), 'latchkey.sqlite')
     plant(`${file}-reserve`)
-    const store = await openStore(`sqlite:///${file}`, { keepsReserve: true })
+    const store = await openStore(`sqlite:///${file}`, { keepsBallast: true })
     await delay(1_500)
     t.notOk(existsSync(`${file}-reserve.part`))
     await store.db.run(sql.raw('pragma max_page_count = 1'))

@@ -7,10 +7,15 @@ import Database from 'better-sqlite3'
 import { sql } from 'drizzle-orm'
 import pg from 'pg'
 import t, { type Test } from 'tap'
-import { openStore } from '../src/database/open.js'
-import type { Store } from '../src/database/store.js'
+import { openStore as open } from '../src/database/open.js'
+import type { Store, StoreOptions } from '../src/database/store.js'
 import { embeddedPostgres, freePort } from './embedded-postgres.js'
 import { temporaryFolder } from './helper.js'
+
+/** Opens a store with the defaults of the settings, but for what is said. */
+export async function openStore (url: string, options: Partial<StoreOptions> = {}): Promise<Store> {
+  return await open(url, { poolSize: 10, connectTimeoutMs: 2_000, statementTimeoutMs: 3_000, ...options })
+}
 
 /** A kind of database that Latchkey works on. */
 export interface TestDatabase {

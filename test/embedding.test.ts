@@ -2,8 +2,10 @@ import fastifyJwt from '@fastify/jwt'
 import swagger from '@fastify/swagger'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
-import latchkey from '../src/index.js'
+import latchkey, { EmailTaken, type ErrorCode, LastAdmin, RoleExists, RoleNotFound, RoleProtected, TooManyTokens, UsernameTaken, UserUnknown } from '../src/index.js'
+import { servicesOf } from '../src/services.js'
 import { testOptions } from '../src/testing.js'
+import { databases } from './databases.js'
 import { bob, build, logIn, signUp, tokenOf } from './helper.js'
 
 /** An app of somebody else. */
@@ -58,7 +60,7 @@ t.test('the host may use @fastify/jwt itself, before or after', async (t) => {
     if (order === 'before') await app.register(fastifyJwt, { secret: 'the secret of the host' })
     await app.register(latchkey, options)
     if (order === 'after') await app.register(fastifyJwt, { secret: 'the secret of the host' })
-    app.get('/mine', { preHandler: app.authenticate }, async ({ currentUser }) => currentUser.username)
+    app.get('/mine', { preHandler: [app.authenticate] }, async ({ currentUser }) => currentUser.username)
     const token = await tokenOf(app)
     t.equal((await app.inject({ url: '/mine', headers: { authorization: token } })).body, 'bob')
     t.equal((await app.inject({ url: '/mine', headers: { authorization: app.jwt.sign({ user_id: 1 }) } })).statusCode, 401, order)
@@ -83,8 +85,8 @@ t.test('the document of the host stays a document; guarded routes refer to the s
     const app = host(t)
     await app.register(swagger, { openapi: { openapi: '3.1.0', components: { securitySchemes: scheme === undefined ? {} : { theirs: scheme } } } })
     await app.register(latchkey, { ...options, securityScheme })
-    app.get('/mine', { preHandler: app.authenticate, schema: { response: { 200: { type: 'string' } } } }, async () => '')
-    if (scheme !== undefined) app.get('/own', { preHandler: app.authenticate, schema: { security: [{ theirs: ['x'] }] } }, async () => '')
+    app.get('/mine', { preHandler: [app.authenticate], schema: { response: { 200: { type: 'string' } } } }, async () => '')
+    if (scheme !== undefined) app.get('/own', { preHandler: [app.authenticate], schema: { security: [{ theirs: ['x'] }] } }, async () => '')
     await app.ready()
     return JSON.parse(JSON.stringify(app.swagger()))
   }
@@ -100,13 +102,13 @@ t.test('the document of the host stays a document; guarded routes refer to the s
 t.test('what a database says is not shown by the host either', async (t) => {
   const app = host(t)
   await app.register(latchkey, options)
-  app.get('/mine', { preHandler: app.authenticate }, async () => '')
+  app.get('/mine', { preHandler: [app.authenticate] }, async () => '')
   app.get('/editors', { preHandler: [app.authenticate, app.requireRole('editor')] }, async () => '')
   const authorization = await tokenOf(app)
-  const { db } = app.store
+  const { db } = servicesOf(app).store
   await db.run('drop table user_roles')
   t.same((await app.inject({ url: '/editors', headers: { authorization } })).json(), { statusCode: 500, code: 'INTERNAL_SERVER_ERROR', error: 'Internal Server Error', message: 'Internal Server Error' })
-  await app.store.close()
+  await servicesOf(app).store.close()
   t.same((await app.inject({ url: '/mine', headers: { authorization } })).json(), { statusCode: 500, code: 'INTERNAL_SERVER_ERROR', error: 'Internal Server Error', message: 'Internal Server Error' })
 })
 
@@ -124,7 +126,7 @@ t.test('also two in one app, each in a scope of its own, with a document of both
   for (const prefix of ['/staff', '/guests']) {
     await app.register(async (scope) => {
       await scope.register(latchkey, { ...options, prefix: '/auth' })
-      scope.get('/mine', { onRequest: scope.authenticate }, async ({ currentUser }) => currentUser.username)
+      scope.get('/mine', { onRequest: [scope.authenticate] }, async ({ currentUser }) => currentUser.username)
     }, { prefix })
   }
   const post = (url: string) => app.inject({ method: 'POST', url, payload: bob })
@@ -155,8 +157,8 @@ t.test('what the host has for itself stays: error handler, not-found handler, li
   t.same((await app.inject('/mine')).json(), { host: 'AUTHORIZATION_MISSING' }, 'the guard throws, the host answers')
   const token = await tokenOf(app)
   t.same((await app.inject({ url: '/mine', headers: { authorization: token } })).json(), { host: 'ROLE_REQUIRED' })
-  await app.roles.create({ name: 'editor', description: 'x' })
-  await app.roles.grant(1, 'editor')
+  await servicesOf(app).roles.create({ name: 'editor', description: 'x' })
+  await servicesOf(app).roles.grant(1, 'editor')
   t.equal((await app.inject({ url: '/mine', headers: { authorization: token } })).body, 'bob')
   t.match((await signUp(app, { username: '' })).json(), { statusCode: 422, code: 'VALIDATION_FAILED' }, 'and ours are answered as ever')
 })
@@ -183,4 +185,165 @@ t.test('a schema that cannot be compiled is a fault like any other', async (t) =
     t.match((await app.inject(url)).json(), { statusCode: 500, code: 'INTERNAL_SERVER_ERROR', message: 'Internal Server Error' })
   }
   t.match(lines.map((line) => JSON.parse(line)), [{ err: { message: /nothing/ } }, { err: { message: /nothing/ } }])
+})
+
+t.test('what a host sees', async (t) => {
+  const namesOf = (app: FastifyInstance) => Object.keys(app).filter((name) => !name.startsWith('Symbol'))
+
+  t.test('app · four decorators, nothing else', async (t) => {
+    const app = host(t)
+    const before = namesOf(app)
+    await app.register(latchkey, options)
+    t.same(namesOf(app).filter((name) => !before.includes(name)).sort(), ['authenticate', 'authenticateWithRoles', 'latchkey', 'requireRole'])
+    t.same(Object.keys(app.latchkey), ['users', 'roles', 'tokens', 'audit', 'ping'])
+  })
+
+  t.test('request · three properties, nothing else', async (t) => {
+    const [plain, app] = [host(t), host(t)]
+    await app.register(latchkey, options)
+    const propertiesOf = async (app: FastifyInstance) => {
+      const found: string[] = []
+      app.get('/names', async (request) => {
+        for (let each: object = request; each !== Object.prototype; each = Object.getPrototypeOf(each)) found.push(...Object.getOwnPropertyNames(each))
+        return ''
+      })
+      await app.inject('/names')
+      return new Set(found)
+    }
+    const before = await propertiesOf(plain)
+    t.same([...await propertiesOf(app)].filter((name) => !before.has(name)).sort(), ['currentRoles', 'currentTokenId', 'currentUser'])
+  })
+
+  t.test('decorators of the host with names of our services collide with nothing, before or after', async (t) => {
+    for (const order of ['before', 'after']) {
+      const app = host(t)
+      const names = ['store', 'users', 'roles', 'tokens', 'audit', 'events', 'loginFailures', 'throttle', 'passwords', 'accessTokens', 'transfer', 'metrics']
+      const decorate = () => { for (const name of names) app.decorate(name, `the host's ${name}`) }
+      if (order === 'before') decorate()
+      await app.register(latchkey, options)
+      if (order === 'after') decorate()
+      app.get('/mine', { preHandler: [app.requireRole('admin')] }, async () => '')
+      const token = await tokenOf(app)
+      t.equal((await app.inject({ url: '/mine', headers: { authorization: token } })).statusCode, 403)
+      t.equal((await app.inject({ url: '/api/v1/me', headers: { authorization: token } })).json().username, 'bob')
+      for (const name of names) t.equal(Reflect.get(app, name), `the host's ${name}`)
+    }
+  })
+
+  t.test('request.currentUser, currentTokenId, currentRoles · read before a guard has run → an error that says so', async (t) => {
+    const app = host(t)
+    await app.register(latchkey, options)
+    for (const name of ['currentUser', 'currentTokenId', 'currentRoles'] as const) app.get(`/${name}`, async (request) => request[name])
+    for (const name of ['currentUser', 'currentTokenId', 'currentRoles']) {
+      t.match((await app.inject(`/${name}`)).json(), { statusCode: 500, message: /no guard has run.*preHandler: \[app\.authenticate\]/ }, name)
+    }
+  })
+
+  t.test('request.currentUser · what the host adds to it stays', async (t) => {
+    const app = host(t)
+    await app.register(latchkey, options)
+    app.get('/mine', { preHandler: [app.authenticate, async (request) => { request.currentUser = { ...request.currentUser, username: 'someone' } }] }, async ({ currentUser }) => currentUser)
+    t.match((await app.inject({ url: '/mine', headers: { authorization: await tokenOf(app) } })).json(), { id: 1, username: 'someone' })
+  })
+
+  t.test('a registration that is not awaited · preHandler: undefined is an open route, [undefined] is refused', async (t) => {
+    const app = host(t)
+    app.register(latchkey, options)
+    app.get('/open', { preHandler: app.authenticate }, async () => 'open to anyone')
+    t.throws(() => app.get('/guarded', { preHandler: [app.authenticate] }, async () => ''), { code: 'FST_ERR_HOOK_INVALID_HANDLER' })
+    t.equal((await app.inject('/open')).body, 'open to anyone')
+  })
+
+  t.test('an app without a Latchkey has no services', async (t) => {
+    t.throws(() => servicesOf(Object({ latchkey: {} })), /has no Latchkey/)
+  })
+})
+
+for (const database of databases) {
+  t.test(`app.latchkey · ${database.name}`, async (t) => {
+    const app = host(t)
+    await app.register(latchkey, { ...options, databaseUrl: await database.create(t) })
+    const { users, roles, tokens, audit, ping } = app.latchkey
+    const heard: string[] = []
+    audit.subscribe(({ kind }) => { heard.push(kind) })
+    await ping()
+
+    const user = await users.create({ ...bob, email: 'bob@example.com' })
+    t.match(user, { id: 1, username: 'bob', email: 'bob@example.com', createdAt: Date })
+    t.same(Object.keys(user), ['id', 'username', 'email', 'createdAt'], 'no hash')
+    t.match(await users.find('BOB'), user)
+    t.equal(await users.find('nobody'), undefined)
+    await t.rejects(users.create(bob), UsernameTaken)
+    await t.rejects(users.create({ ...bob, username: 'rob', email: 'BOB@example.com' }), EmailTaken)
+    await t.rejects(users.create({ username: '', email: 'x', password: 'short' }), {
+      statusCode: 422,
+      code: 'VALIDATION_FAILED',
+      errors: [{ field: 'username', message: 'username is empty' }, { field: 'email' }, { field: 'password', message: 'password must be at least 8 characters long' }]
+    })
+    await t.rejects(users.create({ username: 'carol.smith', password: 'Carol.Smith' }), { code: 'VALIDATION_FAILED', message: 'password must not be the username' })
+    await t.rejects(users.create({ username: '-x', password: bob.password }), { code: 'VALIDATION_FAILED' })
+    const dave = await users.create({ username: 'dave', password: bob.password })
+    t.equal(dave.email, null)
+    t.same((await users.list()).map(({ username }) => username), ['bob', 'dave'])
+
+    t.same(await roles.create({ name: 'editor', description: 'May edit.' }), { name: 'editor', description: 'May edit.' })
+    await t.rejects(roles.create({ name: 'editor', description: 'x' }), RoleExists)
+    await t.rejects(roles.create({ name: '', description: '' }), { code: 'VALIDATION_FAILED', errors: [{ message: 'name is empty' }, { message: 'description is empty' }] })
+    await roles.grant(user.id, 'editor')
+    await roles.grant(user.id, 'editor')
+    await roles.grant(user.id, 'admin')
+    t.same(await roles.ofUser(user.id), ['admin', 'editor'])
+    await t.rejects(roles.grant(user.id, 'nothing'), RoleNotFound)
+    await t.rejects(roles.grant(999, 'editor'), UserUnknown)
+    await t.rejects(roles.revoke(user.id, 'admin'), LastAdmin)
+    await roles.revoke(user.id, 'editor')
+    t.same((await roles.list()).map(({ name }) => name), ['admin', 'editor'])
+    t.equal(await roles.delete('editor'), true)
+    t.equal(await roles.delete('editor'), false)
+    await t.rejects(roles.delete('admin'), RoleProtected)
+
+    app.get('/mine', { preHandler: [app.authenticate] }, async ({ currentUser }) => currentUser.username)
+    const ask = async (authorization: string) => (await app.inject({ url: '/mine', headers: { authorization } })).body
+    const issued = await tokens.issue(user.id, { description: 'backup script', expiresInSeconds: 60 })
+    t.equal(await ask(issued.token), 'bob')
+    t.match(await tokens.list(user.id), [{ id: issued.id, description: 'backup script' }])
+    for (const expiresInSeconds of [0, 1.5, 31_536_001]) await t.rejects(tokens.issue(user.id, { description: 'x', expiresInSeconds }), { code: 'VALIDATION_FAILED' })
+    await t.rejects(tokens.issue(999, { description: 'x' }), UserUnknown)
+    await t.rejects(tokens.issue(NaN, { description: 'x' }), UserUnknown)
+    t.equal(await tokens.revoke(dave.id, issued.id), false, 'not of another user')
+    t.equal(await tokens.revoke(user.id, 'no id'), false)
+    t.equal(await tokens.revoke(user.id, issued.id), true)
+    t.match(await ask(issued.token), 'TOKEN_REVOKED')
+    for (let i = 0; i < 99; i++) await tokens.issue(user.id, { description: 'x' })
+    await t.rejects(tokens.issue(user.id, { description: 'x' }), TooManyTokens)
+    t.equal(await tokens.revokeAll(user.id), true)
+    t.equal(await tokens.revokeAll(user.id), false)
+
+    const { token } = (await logIn(app)).json()
+    await t.rejects(users.setPassword(user.id, 'bob@example.com'), { code: 'VALIDATION_FAILED', message: 'password must not be the email' })
+    await t.rejects(users.setPassword(999, bob.password), UserUnknown)
+    await users.setPassword(user.id, 'incorrect donkey charger clip')
+    t.match(await ask(token), 'TOKEN_REVOKED')
+    t.equal((await logIn(app)).statusCode, 401)
+    t.equal((await logIn(app, { ...bob, password: 'incorrect donkey charger clip' })).statusCode, 200)
+
+    await t.rejects(users.delete(user.id), LastAdmin)
+    t.equal(await users.delete(dave.id), true)
+    t.equal(await users.delete(dave.id), false)
+    const events = await audit.list({}, 200)
+    t.match(events.filter(({ source }) => source === 'http').map(({ kind }) => kind), ['login', 'login_failure', 'login'])
+    t.match(events.filter(({ source, kind }) => source === 'app' && kind !== 'token_creation').map(({ kind, detail }) => detail === null ? kind : `${kind} ${detail}`), [
+      'deletion', 'password_change', 'revocation all', /^revocation /, 'role_change deleted editor', 'role_change revoked editor',
+      'role_change granted admin', 'role_change granted editor', 'role_change granted editor', 'role_change created editor', 'signup', 'signup'
+    ])
+    t.equal(heard.length, events.length)
+  })
+}
+
+t.test('ErrorCode · every code, and no other', async (t) => {
+  // That this compiles is the test.
+  const codes: ErrorCode[] = ['USER_UNKNOWN', 'USER_NOT_FOUND', 'SIGNUP_CLOSED', 'LOGIN_TOO_OLD', 'ROLE_REQUIRED', 'SERVICE_UNAVAILABLE']
+  // @ts-expect-error -- no code of ours
+  codes.push('NONSENSE')
+  t.equal(new UserUnknown().code, codes[0])
 })

@@ -10,7 +10,8 @@ import { run } from '../src/commands/index.js'
 import latchkey from '../src/index.js'
 import { type EventKind, eventMessages } from '../src/plugins/audit/event.js'
 import { batchWriter } from '../src/lib/batch-writer.js'
-import type { AuditEvent } from '../src/plugins/audit/index.js'
+import type { AuditEvent } from '../src/plugins/audit/event.js'
+import { servicesOf } from '../src/services.js'
 import { asUser, testOptions } from '../src/testing.js'
 import { commandLine } from './command-line.js'
 import { databases } from './databases.js'
@@ -56,14 +57,14 @@ for (const database of databases) {
       await admin('DELETE', '/users/bob/roles/editor')
       await admin('DELETE', '/roles/editor')
       await ask('PUT', '/me/password', { current_password: 'wrong', new_password: next })
-      await app.loginFailures.reset('bob')
+      await servicesOf(app).loginFailures.reset('bob')
       await ask('PUT', '/me/password', { current_password: bob.password, new_password: next })
       await ask('DELETE', '/me', { password: 'wrong' })
       await ask('POST', '/logout')
       const again = as(app, (await logIn(app, { ...bob, password: next })).json().token)
       await again('DELETE', '/me', { password: next })
 
-      const events = await app.audit.list({}, 100)
+      const events = await servicesOf(app).audit.list({}, 100)
       t.same(summary(events), [
         'signup success admin', 'login success admin', 'signup success', 'login success',
         'login_failure username_unknown', 'login_failure password_incorrect',
@@ -88,9 +89,9 @@ for (const database of databases) {
       for (const [meanwhile, outcome] of [[`update users set password_hash = '${hash}'`, 'password_changed_concurrently'], ['delete from users', 'user_deleted_concurrently']] as const) {
         const app = await build(t)
         await signUp(app)
-        await database.addTrigger(app.store, 'before insert on tokens', meanwhile)
+        await database.addTrigger(servicesOf(app).store, 'before insert on tokens', meanwhile)
         await logIn(app)
-        t.same((await app.audit.list({}, 9)).map((event) => event.outcome), [outcome, 'success'])
+        t.same((await servicesOf(app).audit.list({}, 9)).map((event) => event.outcome), [outcome, 'success'])
       }
     })
 
@@ -170,16 +171,16 @@ for (const database of databases) {
       let now = Date.now()
       const app = await build(t, { DATABASE_URL: url }, { now: () => now })
       await signUp(app)
-      await app.audit.list({}, 1)
+      await servicesOf(app).audit.list({}, 1)
       now += 29 * 86_400_000
       await logIn(app)
-      await app.audit.list({}, 1)
+      await servicesOf(app).audit.list({}, 1)
       now += 1 * 86_400_000
       const count = async (env: object) => {
         const other = await build(t, { DATABASE_URL: url, ...env }, { now: () => now })
         await other.ready()
         await logIn(other)
-        const events = await other.audit.list({}, 9)
+        const events = await servicesOf(other).audit.list({}, 9)
         await other.close()
         return events.map(({ kind, time }) => [kind, time.getTime() === now])
       }
@@ -191,61 +192,61 @@ for (const database of databases) {
       const url = await database.create(t, { isShared: true })
       const app = await build(t, { DATABASE_URL: url })
       const old = { time: new Date(Date.now() - 31 * 86_400_000), kind: 'logout', outcome: 'success', source: 'http' as const }
-      for (let i = 0; i < 5; i++) await app.store.db.insert(app.store.tables.events).values(Array.from({ length: 500 }, () => old))
+      for (let i = 0; i < 5; i++) await servicesOf(app).store.db.insert(servicesOf(app).store.tables.events).values(Array.from({ length: 500 }, () => old))
       const sweeping = await build(t, { DATABASE_URL: url })
       const before = performance.now()
       await sweeping.ready()
       let turns = 0
-      while (await app.store.db.$count(app.store.tables.events) > 0 && performance.now() - before < 10_000) {
+      while (await servicesOf(app).store.db.$count(servicesOf(app).store.tables.events) > 0 && performance.now() - before < 10_000) {
         turns++
         await delay(1)
       }
-      t.equal(await app.store.db.$count(app.store.tables.events), 0)
+      t.equal(await servicesOf(app).store.db.$count(servicesOf(app).store.tables.events), 0)
       t.comment(`in ${turns} looks`)
     })
 
     t.test('of each user and kind the newest 1,000 are kept: whoever makes many evicts only their own, of that kind', async (t) => {
       const app = await build(t)
       await signUp(app)
-      for (const kind of ['login_failure', 'token_creation'] as const) app.audit.record({ kind, userId: 2 })
-      for (let i = 0; i < 3; i++) app.audit.record({ kind: 'login_failure', outcome: 'username_unknown' })
+      for (const kind of ['login_failure', 'token_creation'] as const) servicesOf(app).audit.record({ kind, userId: 2 })
+      for (let i = 0; i < 3; i++) servicesOf(app).audit.record({ kind: 'login_failure', outcome: 'username_unknown' })
       for (const kind of eventKinds) {
-        for (let i = 0; i < 1_250; i++) app.audit.record({ kind, userId: 1 })
-        await app.audit.list({}, 1)
+        for (let i = 0; i < 1_250; i++) servicesOf(app).audit.record({ kind, userId: 1 })
+        await servicesOf(app).audit.list({}, 1)
       }
-      const { events } = app.store.tables
-      const countOf = (userId: number, kind: string) => app.store.db.$count(events, and(eq(events.userId, userId), eq(events.kind, kind)))
+      const { events } = servicesOf(app).store.tables
+      const countOf = (userId: number, kind: string) => servicesOf(app).store.db.$count(events, and(eq(events.userId, userId), eq(events.kind, kind)))
       for (const kind of eventKinds) {
         const count = await countOf(1, kind)
         t.ok(count >= 1_000 && count < 1_100, `${kind}: ${count}`)
       }
       for (const kind of ['login_failure', 'token_creation']) t.equal(await countOf(2, kind), 1, 'those of others stay')
-      t.equal(await app.store.db.$count(events, isNull(events.userId)), 3)
-      t.equal((await app.audit.list({ userId: 1, kind: 'signup' }, 2_000)).at(0)?.kind, 'signup')
+      t.equal(await servicesOf(app).store.db.$count(events, isNull(events.userId)), 3)
+      t.equal((await servicesOf(app).audit.list({ userId: 1, kind: 'signup' }, 2_000)).at(0)?.kind, 'signup')
     })
 
     t.test('a trail that cannot be trimmed is written all the same', async (t) => {
       const lines: string[] = []
       const app = await build(t, { LOG_LEVEL: 'error' }, { logStream: { write: (line) => { lines.push(line) } } })
-      await database.addTrigger(app.store, 'before delete on events', database.fault('not today'))
-      await app.store.db.insert(app.store.tables.events).values(Array.from({ length: 1_000 }, () => ({ time: new Date(), kind: 'logout', outcome: 'success', source: 'http' as const, userId: 1 })))
-      for (let i = 0; i < 150; i++) app.audit.record({ kind: 'logout', userId: 1 })
-      await app.audit.list({}, 1)
-      t.equal(await app.store.db.$count(app.store.tables.events), 1_150)
+      await database.addTrigger(servicesOf(app).store, 'before delete on events', database.fault('not today'))
+      await servicesOf(app).store.db.insert(servicesOf(app).store.tables.events).values(Array.from({ length: 1_000 }, () => ({ time: new Date(), kind: 'logout', outcome: 'success', source: 'http' as const, userId: 1 })))
+      for (let i = 0; i < 150; i++) servicesOf(app).audit.record({ kind: 'logout', userId: 1 })
+      await servicesOf(app).audit.list({}, 1)
+      t.equal(await servicesOf(app).store.db.$count(servicesOf(app).store.tables.events), 1_150)
       t.match(lines.map((line) => JSON.parse(line).msg), ['events beyond what is kept could not be removed'])
     })
 
     t.test('every filter that can be asked for has an index', async (t) => {
       const app = await build(t)
-      const { events } = app.store.tables
+      const { events } = servicesOf(app).store.tables
       const kinds = eventKinds.slice(0, 8)
       for (let i = 0; i < 40; i++) {
-        await app.store.db.insert(events).values(Array.from({ length: 500 }, (_, j) => ({ time: new Date(), kind: String(kinds[j % 8]), outcome: 'success', source: 'http' as const, userId: j % 3 })))
+        await servicesOf(app).store.db.insert(events).values(Array.from({ length: 500 }, (_, j) => ({ time: new Date(), kind: String(kinds[j % 8]), outcome: 'success', source: 'http' as const, userId: j % 3 })))
       }
-      await database.execute(app.store, 'analyze')
+      await database.execute(servicesOf(app).store, 'analyze')
       const cases: Array<Record<string, number | string>> = [{}, { userId: 2 }, { kind: 'login' }, { userId: 2, kind: 'login' }]
       for (const filter of cases.flatMap((filter) => [filter, { ...filter, before: 10_000 }])) {
-        const plans = await database.explain(app.store, () => app.audit.list(filter, 51))
+        const plans = await database.explain(servicesOf(app).store, () => servicesOf(app).audit.list(filter, 51))
         t.ok(plans.length > 0)
         for (const plan of plans) t.notMatch(plan, database.scans, `${JSON.stringify(filter)}: ${plan}`)
         // Without a filter the newest are read, by the primary key.
@@ -273,7 +274,7 @@ for (const database of databases) {
       await latchkey(['user', 'unlock', 'bob'])
       await latchkey(['user', 'delete', 'bob'])
       await latchkey(['reset-db', '--yes'])
-      const events = (await app.audit.list({}, 100)).filter(({ source }) => source === 'cli')
+      const events = (await servicesOf(app).audit.list({}, 100)).filter(({ source }) => source === 'cli')
       t.same(summary(events), [
         'signup success', 'role_change success granted admin', 'signup success', 'password_change success', 'revocation success all',
         'role_change success created editor', 'role_change success granted editor', 'role_change success revoked editor', 'role_change success deleted editor',
@@ -292,7 +293,7 @@ for (const database of databases) {
       await tokenOf(app)
       await logIn(app, { ...bob, username: 'nobody' })
       await admin('PUT', '/users/bob/roles/admin')
-      await app.audit.list({}, 1)
+      await servicesOf(app).audit.list({}, 1)
       t.match((await latchkey(['events'])).out.split('\n'), [
         /^20\d\d-\S+Z {2}signup {11}success {13}admin {2}127\.0\.0\.1$/,
         /^\S+ {2}login {12}success/,
@@ -327,13 +328,13 @@ for (const database of databases) {
 
 t.test('events are written beside the answers, many at once', async (t) => {
   const app = await buildServer(t)
-  const { events } = app.store.tables
-  const written = () => app.store.db.$count(events)
+  const { events } = servicesOf(app).store.tables
+  const written = () => servicesOf(app).store.db.$count(events)
   await Promise.all(Array.from({ length: 20 }, (_, i) => signUp(app, { ...bob, username: `bob${i}` })))
-  t.same(app.audit.counts(), { waiting: 20, dropped: 0 })
+  t.same(servicesOf(app).audit.counts(), { waiting: 20, dropped: 0 })
   t.equal(await written(), 0)
   await delay(400)
-  t.same(app.audit.counts(), { waiting: 0, dropped: 0 })
+  t.same(servicesOf(app).audit.counts(), { waiting: 0, dropped: 0 })
   t.equal(await written(), 20)
 })
 
@@ -341,19 +342,19 @@ t.test('a database that does not take them · they wait, up to a number; the log
   const lines: string[] = []
   const app = await buildServer(t, { LOG_LEVEL: 'error' }, { logStream: { write: (line) => { lines.push(line) } } })
   await signUp(app)
-  await app.audit.list({}, 1)
-  await app.store.db.run("create trigger faults before insert on events begin select raise(abort, 'not today'); end")
+  await servicesOf(app).audit.list({}, 1)
+  await servicesOf(app).store.db.run("create trigger faults before insert on events begin select raise(abort, 'not today'); end")
   t.equal((await logIn(app)).statusCode, 200)
   await delay(1_500)
   t.equal(lines.length, 1)
   t.match(JSON.parse(lines[0] ?? ''), { level: 50, err: { message: 'not today' }, msg: 'events could not be written yet' })
-  for (let i = 0; i < 11_000; i++) app.audit.record({ kind: 'logout', userId: 1 })
-  t.same(app.audit.counts(), { waiting: 10_000, dropped: 1_001 })
+  for (let i = 0; i < 11_000; i++) servicesOf(app).audit.record({ kind: 'logout', userId: 1 })
+  t.same(servicesOf(app).audit.counts(), { waiting: 10_000, dropped: 1_001 })
   t.equal((await logIn(app)).statusCode, 200)
-  await app.store.db.run('drop trigger faults')
+  await servicesOf(app).store.db.run('drop trigger faults')
   await delay(1_500)
-  t.same(app.audit.counts(), { waiting: 0, dropped: 1_002 })
-  await app.store.db.run("create trigger faults before insert on events begin select raise(abort, 'never'); end")
+  t.same(servicesOf(app).audit.counts(), { waiting: 0, dropped: 1_002 })
+  await servicesOf(app).store.db.run("create trigger faults before insert on events begin select raise(abort, 'never'); end")
   await logIn(app)
   await app.close()
   t.match(JSON.parse(lines.at(-1) ?? ''), { events: 1, msg: 'events could not be written, and are lost' })
@@ -362,8 +363,8 @@ t.test('a database that does not take them · they wait, up to a number; the log
 t.test('reading does not depend on writing', async (t) => {
   const app = await buildServer(t)
   const token = await tokenOf(app)
-  await app.audit.list({}, 1)
-  await app.store.db.run("create trigger faults before insert on events begin select raise(abort, 'not today'); end")
+  await servicesOf(app).audit.list({}, 1)
+  await servicesOf(app).store.db.run("create trigger faults before insert on events begin select raise(abort, 'not today'); end")
   await logIn(app)
   t.match((await as(app, token)('GET', '/me/events')).json(), { events: [{ kind: 'login' }, { kind: 'signup' }], next_cursor: null })
 })
@@ -371,9 +372,9 @@ t.test('reading does not depend on writing', async (t) => {
 t.test('a listener that fails harms nobody', async (t) => {
   const lines: string[] = []
   const app = await buildServer(t, { LOG_LEVEL: 'error' }, { logStream: { write: (line) => { lines.push(line) } } })
-  app.audit.subscribe(() => { throw new Error('not today') })
+  servicesOf(app).audit.subscribe(() => { throw new Error('not today') })
   await tokenOf(app)
-  t.same((await app.audit.list({}, 9)).map(({ kind }) => kind), ['login', 'signup'])
+  t.same((await servicesOf(app).audit.list({}, 9)).map(({ kind }) => kind), ['login', 'signup'])
   t.match(lines.map((line) => JSON.parse(line)), [{ msg: 'a listener to events failed', err: { message: 'not today' } }, {}])
 })
 
@@ -381,36 +382,36 @@ t.test('nothing taken back is nothing to note', async (t) => {
   const app = await buildServer(t)
   const ask = as(app, await tokenOf(app))
   for (let i = 0; i < 5; i++) await ask('DELETE', '/tokens?scope=others')
-  t.same((await app.audit.list({}, 9)).map(({ kind }) => kind), ['login', 'signup'])
+  t.same((await servicesOf(app).audit.list({}, 9)).map(({ kind }) => kind), ['login', 'signup'])
 })
 
 t.test('on a disk that is nearly full only what matters is written', async (t) => {
   const app = await buildServer(t, { DATABASE_URL: `sqlite:///${temporaryFolder(t)}/latchkey.sqlite` })
   await signUp(app)
-  await app.audit.list({}, 1)
+  await servicesOf(app).audit.list({}, 1)
   fillDisks(t)
   await logIn(app, { ...bob, password: 'wrong' })
-  await app.audit.list({}, 1)
+  await servicesOf(app).audit.list({}, 1)
   await logIn(app, { ...bob, password: 'wrong' })
   const token = (await logIn(app)).json().token
   await as(app, token)('DELETE', '/me', { password: 'wrong' })
   await as(app, token)('PUT', '/me/password', { current_password: bob.password, new_password: next })
   await as(app, token)('POST', '/tokens', { description: 'x' })
-  app.audit.record({ kind: 'role_change', userId: 1 })
-  t.same((await app.audit.list({}, 9)).map(({ kind }) => kind), ['role_change', 'signup'], 'what a user can repeat is not')
+  servicesOf(app).audit.record({ kind: 'role_change', userId: 1 })
+  t.same((await servicesOf(app).audit.list({}, 9)).map(({ kind }) => kind), ['role_change', 'signup'], 'what a user can repeat is not')
 })
 
 t.test('of what concerns no user the newest 100,000 of a kind are kept', async (t) => {
   const app = await buildServer(t)
-  const { events } = app.store.tables
-  await app.store.db.run("insert into events (time, kind, outcome, source) with recursive n(i) as (select 1 union all select i + 1 from n where i < 101500) select 0, 'login_failure', 'username_unknown', 'http' from n")
+  const { events } = servicesOf(app).store.tables
+  await servicesOf(app).store.db.run("insert into events (time, kind, outcome, source) with recursive n(i) as (select 1 union all select i + 1 from n where i < 101500) select 0, 'login_failure', 'username_unknown', 'http' from n")
   for (let i = 0; i < 2; i++) {
-    for (let j = 0; j < 5_000; j++) app.audit.record({ kind: 'login_failure', outcome: 'username_unknown' })
-    await app.audit.list({}, 1)
-    while (app.audit.counts().waiting > 0) await delay(10)
+    for (let j = 0; j < 5_000; j++) servicesOf(app).audit.record({ kind: 'login_failure', outcome: 'username_unknown' })
+    await servicesOf(app).audit.list({}, 1)
+    while (servicesOf(app).audit.counts().waiting > 0) await delay(10)
   }
-  while (await app.store.db.$count(events) > 100_000) await delay(10)
-  t.equal(await app.store.db.$count(events), 100_000)
+  while (await servicesOf(app).store.db.$count(events) > 100_000) await delay(10)
+  t.equal(await servicesOf(app).store.db.$count(events), 100_000)
 })
 
 t.test('writeBehind · nothing happens after the end, which comes in time', async (t) => {
@@ -455,7 +456,7 @@ t.test('METRICS_PORT', async (t) => {
     for (let i = 0; i < 3; i++) await logIn(app, { ...bob, password: 'wrong' })
     await logIn(app, { ...bob, username: 'nobody' })
     await Promise.all(Array.from({ length: 6 }, (_, i) => signUp(app, { ...bob, username: `bob${i}` })))
-    await app.store.db.run("create trigger faults before insert on users begin select raise(abort, 'not today'); end")
+    await servicesOf(app).store.db.run("create trigger faults before insert on users begin select raise(abort, 'not today'); end")
     await signUp(app, { ...bob, username: 'carol' })
     const file = new Database(path)
     file.exec('begin immediate')
@@ -484,7 +485,7 @@ t.test('METRICS_PORT', async (t) => {
       latchkey_audit_events_dropped_total: 0
     }
     for (const [series, count] of Object.entries(expected)) t.equal(value(text, series), count, series)
-    t.equal(value(text, 'latchkey_audit_events_pending'), app.audit.counts().waiting)
+    t.equal(value(text, 'latchkey_audit_events_pending'), servicesOf(app).audit.counts().waiting)
     t.ok(value(text, 'nodejs_eventloop_lag_p99_seconds') >= 0)
     t.ok(value(text, 'process_resident_memory_bytes') > 1e6)
     t.notMatch(text, /bob|nobody|carol/)
@@ -531,10 +532,10 @@ t.test('an app that embeds Latchkey hears of every event, and has its own reques
   t.teardown(() => app.close())
   await app.register(latchkey, testOptions())
   const heard: string[] = []
-  app.audit.subscribe(({ kind, userId }) => { heard.push(`${kind} ${userId}`) })
+  servicesOf(app).audit.subscribe(({ kind, userId }) => { heard.push(`${kind} ${userId}`) })
   await tokenOf(app)
   t.same(heard, ['signup 1', 'login 1'])
-  t.match(await app.audit.list({}, 9), [{ requestId: 'the-id-of-the-host' }, {}])
+  t.match(await servicesOf(app).audit.list({}, 9), [{ requestId: 'the-id-of-the-host' }, {}])
 })
 
 for (const database of databases) {
@@ -546,7 +547,7 @@ for (const database of databases) {
     await signUp(app)
     const failedLogin = async (headers: Record<string, string>) => {
       await app.inject({ method: 'POST', url: '/api/v1/login', payload: { ...bob, password: 'wrong' }, headers })
-      const [event] = await app.audit.list({}, 1)
+      const [event] = await servicesOf(app).audit.list({}, 1)
       return { requestId: event?.requestId, userAgent: event?.userAgent, address: event?.address }
     }
     const long = 'x'.repeat(8_000)

@@ -5,6 +5,7 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import latchkey from '../src/index.js'
 import { guardErrors } from '../src/plugins/authenticate/guard.js'
+import { servicesOf } from '../src/services.js'
 import { asUser, testOptions } from '../src/testing.js'
 import { databases } from './databases.js'
 import { bob, buildOn, claimsOf, logIn, needLogin, signToken, tokenOf } from './helper.js'
@@ -46,8 +47,8 @@ for (const database of databases) {
         'all are revoked': [(app, token) => as(app, token)('DELETE', '/tokens'), 'TOKEN_REVOKED'],
         'the password is changed': [(app, token, other) => as(app, other)('PUT', '/me/password', { current_password: bob.password, new_password: 'another horse battery' }), 'TOKEN_REVOKED'],
         'the account is deleted': [(app, token, other) => as(app, other)('DELETE', '/me', { password: bob.password }), 'USER_NOT_FOUND'],
-        'its row goes': [async ({ store: { db, tables } }) => db.delete(tables.tokens), 'TOKEN_REVOKED'],
-        'its user goes': [async ({ store: { db, tables } }) => db.delete(tables.users), 'USER_NOT_FOUND']
+        'its row goes': [async (app) => servicesOf(app).store.db.delete(servicesOf(app).store.tables.tokens), 'TOKEN_REVOKED'],
+        'its user goes': [async (app) => servicesOf(app).store.db.delete(servicesOf(app).store.tables.users), 'USER_NOT_FOUND']
       }
       for (const [name, [way, code]] of Object.entries(ways)) {
         const app = await build(t)
@@ -88,20 +89,20 @@ for (const database of databases) {
 
     t.test('a name, a role and an email are those of now', async (t) => {
       const app = await build(t)
-      const { store: { db, tables } } = app
+      const { store: { db, tables } } = servicesOf(app)
       const token = await tokenOf(app)
       await warm(app, token)
       const me = async () => (await app.inject({ url: '/api/v1/me', headers: { authorization: token } })).json()
       t.match(await me(), { id: 1, username: 'bob', email: null, created_at: String, roles: [] })
       await db.update(tables.users).set({ username: 'Bob', email: 'bob@example.com' })
-      for (const name of ['reader', 'editor']) await app.roles.create({ name, description: 'x' })
-      for (const name of ['reader', 'admin', 'editor']) await app.roles.grant(1, name)
+      for (const name of ['reader', 'editor']) await servicesOf(app).roles.create({ name, description: 'x' })
+      for (const name of ['reader', 'admin', 'editor']) await servicesOf(app).roles.grant(1, name)
       t.match(await me(), { username: 'Bob', email: 'bob@example.com', roles: ['admin', 'editor', 'reader'] })
       t.equal((await app.inject({ url: '/admin', headers: { authorization: token } })).statusCode, 200)
-      await app.roles.create({ name: 'second', description: 'x' })
+      await servicesOf(app).roles.create({ name: 'second', description: 'x' })
       await tokenOf(app, { ...bob, username: 'alice' })
-      await app.roles.grant(2, 'admin')
-      await app.roles.revoke(1, 'admin')
+      await servicesOf(app).roles.grant(2, 'admin')
+      await servicesOf(app).roles.revoke(1, 'admin')
       t.equal((await app.inject({ url: '/admin', headers: { authorization: token } })).statusCode, 403)
       t.match(await me(), { roles: ['editor', 'reader'] })
     })
@@ -110,16 +111,17 @@ for (const database of databases) {
       const app = Fastify()
       t.teardown(() => app.close())
       await app.register(latchkey, { ...testOptions(), databaseUrl: await database.create(t) })
-      app.get('/mine', { preHandler: app.authenticateWithRoles }, async ({ currentUser, currentRoles }) => ({ currentUser, currentRoles }))
+      app.get('/mine', { preHandler: [app.authenticateWithRoles] }, async ({ currentUser, currentRoles }) => ({ currentUser, currentRoles }))
       app.get('/open', async ({ currentRoles }) => ({ currentRoles }))
-      app.get('/plain', { preHandler: app.authenticate }, async ({ currentRoles }) => ({ currentRoles }))
+      app.get('/plain', { preHandler: [app.authenticate] }, async ({ currentRoles }) => ({ currentRoles }))
       const { token: authorization } = await asUser(app, 'bob', { roles: ['editor', 'author'] })
       const headers = { authorization }
       t.match((await app.inject({ url: '/mine', headers })).json(), { currentUser: { id: 1, username: 'bob' }, currentRoles: ['author', 'editor'] })
-      for (const url of ['/open', '/plain']) t.same((await app.inject({ url, headers })).json(), { currentRoles: null })
+      t.match((await app.inject({ url: '/open', headers })).json(), { statusCode: 500, message: /no guard has run.*preHandler: \[app\.authenticate\]/ })
+      t.match((await app.inject({ url: '/plain', headers })).json(), { statusCode: 500, message: /Use app\.authenticateWithRoles or app\.requireRole/ })
       t.match((await app.inject('/mine')).json(), { code: 'AUTHORIZATION_MISSING' })
       t.match((await app.inject({ url: '/mine', headers: { authorization: 'x.y.z' } })).json(), { code: 'TOKEN_INVALID' })
-      t.same(guardErrors({ preHandler: app.authenticateWithRoles }), guardErrors({ preHandler: app.authenticate }))
+      t.same(guardErrors({ preHandler: [app.authenticateWithRoles] }), guardErrors({ preHandler: [app.authenticate] }))
     })
 
     t.test('roles come with the same query', async (t) => {
@@ -135,10 +137,10 @@ for (const database of databases) {
     t.test('the names of roles stay whole: nobody is an admin by half of a name', async (t) => {
       const app = await build(t)
       const token = await tokenOf(app)
-      for (const name of ['night admin', 'Admin', 'a\x1fadmin', '']) await t.rejects(app.roles.create({ name, description: 'x' }), TypeError, name)
+      for (const name of ['night admin', 'Admin', 'a\x1fadmin', '']) await t.rejects(servicesOf(app).roles.create({ name, description: 'x' }), TypeError, name)
       // Written by somebody who knows no rules.
-      await app.store.db.insert(app.store.tables.roles).values({ name: 'night admin', description: 'x' })
-      await app.roles.grant(1, 'night admin')
+      await servicesOf(app).store.db.insert(servicesOf(app).store.tables.roles).values({ name: 'night admin', description: 'x' })
+      await servicesOf(app).roles.grant(1, 'night admin')
       t.equal((await app.inject({ url: '/admin', headers: { authorization: token } })).statusCode, 403)
       t.same((await app.inject({ url: '/api/v1/me', headers: { authorization: token } })).json().roles, ['night admin'])
     })
@@ -146,9 +148,9 @@ for (const database of databases) {
     t.test('a snapshot that is being read holds nobody up', async (t) => {
       const app = await build(t)
       const token = await tokenOf(app)
-      const rows = app.store.snapshot(async function * (db) {
-        for (const row of await db.select({ id: app.store.tables.users.id }).from(app.store.tables.users)) yield row
-        for (const row of await db.select({ id: app.store.tables.users.id }).from(app.store.tables.users)) yield row
+      const rows = servicesOf(app).store.snapshot(async function * (db) {
+        for (const row of await db.select({ id: servicesOf(app).store.tables.users.id }).from(servicesOf(app).store.tables.users)) yield row
+        for (const row of await db.select({ id: servicesOf(app).store.tables.users.id }).from(servicesOf(app).store.tables.users)) yield row
       })
       await rows.next()
       t.same((await Promise.all([needLogin(app, token), needLogin(app, token)])).map(({ statusCode }) => statusCode), [200, 200])
@@ -172,22 +174,22 @@ for (const database of databases) {
       const app = await build(t)
       const token = await tokenOf(app)
       await warm(app, token)
-      await database.execute(app.store, 'alter table tokens rename to tokens_gone')
+      await database.execute(servicesOf(app).store, 'alter table tokens rename to tokens_gone')
       t.same((await Promise.all([needLogin(app, token), needLogin(app, token), needLogin(app, token)])).map(({ statusCode }) => statusCode), [500, 500, 500])
       t.equal((await app.inject('/health/live')).statusCode, 200)
-      await database.execute(app.store, 'alter table tokens_gone rename to tokens')
+      await database.execute(servicesOf(app).store, 'alter table tokens_gone rename to tokens')
       t.same((await Promise.all([needLogin(app, token), needLogin(app, token)])).map(({ statusCode }) => statusCode), [200, 200])
     })
 
     t.test('a store that is closed refuses what is asked of it', async (t) => {
       const app = await build(t)
       await tokenOf(app)
-      const asked = [1, 2].map((userId) => app.tokens.findOwner({ userId, tokenId: randomUUID() }))
-      const closing = app.store.close()
+      const asked = [1, 2].map((userId) => servicesOf(app).tokens.findOwner({ userId, tokenId: randomUUID() }))
+      const closing = servicesOf(app).store.close()
       await Promise.allSettled(asked)
       await closing
-      await t.rejects(app.tokens.findOwner({ userId: 1, tokenId: randomUUID() }))
-      await Promise.all([1, 2].map((userId) => t.rejects(app.tokens.findOwner({ userId, tokenId: randomUUID() }))))
+      await t.rejects(servicesOf(app).tokens.findOwner({ userId: 1, tokenId: randomUUID() }))
+      await Promise.all([1, 2].map((userId) => t.rejects(servicesOf(app).tokens.findOwner({ userId, tokenId: randomUUID() }))))
     })
   })
 }
@@ -250,11 +252,11 @@ t.test('a signature is verified once', async (t) => {
   t.test('while it is among the last that were used, and no longer than ours are', async (t) => {
     const app = await build(t)
     const signatures = countSignatures(t)
-    const verify = (claims: object) => app.accessTokens.verify(signToken({ ...times(), user_id: 1, jti: randomUUID(), ...claims }))
+    const verify = (claims: object) => servicesOf(app).accessTokens.verify(signToken({ ...times(), user_id: 1, jti: randomUUID(), ...claims }))
     const first = signToken({ ...times(), user_id: 1, jti: randomUUID() })
     const verifications = (token: string) => {
       const before = signatures()
-      app.accessTokens.verify(token)
+      servicesOf(app).accessTokens.verify(token)
       return signatures() - before
     }
     t.same([verifications(first), verifications(first)], [1, 0])
@@ -270,7 +272,7 @@ t.test('a signature is verified once', async (t) => {
 
 t.test('SQLite · what was committed before somebody asked is seen, and nothing of a turn is taken for another', async (t) => {
   const app = await buildOn(databases[0])(t)
-  const { store: { db, tables }, tokens } = app
+  const { store: { db, tables }, tokens } = servicesOf(app)
   const token = await tokenOf(app)
   const { jti: tokenId } = claimsOf(token)
   const find = () => tokens.findOwner({ userId: 1, tokenId })

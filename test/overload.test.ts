@@ -3,6 +3,7 @@ import { connect } from 'node:net'
 import { setImmediate, setTimeout as delay } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { hashLimiter, type HashJob } from '../src/plugins/passwords/hash-limiter.js'
+import { servicesOf } from '../src/services.js'
 import { bob, build, logIn, needLogin, signUp, tokenOf } from './helper.js'
 
 /** A hash that takes long enough to be seen. */
@@ -264,14 +265,14 @@ t.test('more than can be hashed · 503 OVERLOADED with Retry-After, and token ch
     t.same(response.json(), overloaded)
     t.equal(response.headers['retry-after'], '1')
   }
-  t.match(app.passwords.load(), { running: 0, queued: 0, queue_full: refused.length })
+  t.match(servicesOf(app).passwords.load(), { running: 0, queued: 0, queue_full: refused.length })
   t.equal((await logIn(app)).statusCode, 200)
 })
 
 t.test('a full gate decides before the body is parsed', async (t) => {
   const { app, token } = await shut(t)
   const busy = Array.from({ length: 3 }, () => logIn(app))
-  while (app.passwords.load().queued < 2) await delay(1)
+  while (servicesOf(app).passwords.load().queued < 2) await delay(1)
   const malformed = { headers: { 'content-type': 'application/json', authorization: token }, payload: '{' }
   for (const [method, url] of [['POST', '/signup'], ['POST', '/login'], ['PUT', '/me/password'], ['DELETE', '/me']] as const) {
     t.same((await app.inject({ method, url: `/api/v1${url}`, ...malformed })).json(), overloaded, url)
@@ -284,7 +285,7 @@ t.test('a full gate decides before the body is parsed', async (t) => {
 t.test('signups hold at most half of the queue', async (t) => {
   const { app } = await shut(t, { HASH_QUEUE: '6' })
   const signups = Array.from({ length: 12 }, (_, i) => signUp(app, { ...bob, username: `bob${i}` }))
-  while (app.passwords.load().queued < 3) await delay(1)
+  while (servicesOf(app).passwords.load().queued < 3) await delay(1)
   const login = await logIn(app)
   t.equal(login.statusCode, 200, 'a login finds a place')
   const statuses = (await Promise.all(signups)).map(({ statusCode }) => statusCode)
@@ -296,7 +297,7 @@ t.test('a login that waits too long is 503', async (t) => {
   const { app } = await shut(t, { HASH_QUEUE: '20', HASH_DEADLINE_MS: '100' })
   const statuses = (await Promise.all(Array.from({ length: 12 }, () => logIn(app)))).map(({ statusCode }) => statusCode)
   t.ok(statuses.includes(200) && statuses.includes(503))
-  t.match(app.passwords.load(), { queue_full: 0, timed_out: statuses.filter((status) => status === 503).length })
+  t.match(servicesOf(app).passwords.load(), { queue_full: 0, timed_out: statuses.filter((status) => status === 503).length })
 })
 
 t.test('clients that leave take no place', async (t) => {
@@ -309,18 +310,18 @@ t.test('clients that leave take no place', async (t) => {
     socket.write(`POST /api/v1/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`)
     return socket
   }))
-  while (app.passwords.load().queued < 5) await delay(1)
+  while (servicesOf(app).passwords.load().queued < 5) await delay(1)
   for (const socket of sockets) socket.destroy()
-  while (app.passwords.load().queued > 0) await delay(1)
-  t.ok(app.passwords.load().rejected.aborted >= 4, `${app.passwords.load().rejected.aborted} left`)
+  while (servicesOf(app).passwords.load().queued > 0) await delay(1)
+  t.ok(servicesOf(app).passwords.load().rejected.aborted >= 4, `${servicesOf(app).passwords.load().rejected.aborted} left`)
   t.equal((await logIn(app)).statusCode, 200)
 })
 
 for (const networks of [2, 8]) {
   t.test(`${networks} networks with 200 connections each, which know their passwords, leave the logins of others through`, async (t) => {
     const app = await build(t, { TRUST_PROXY: '127.0.0.1', HASH_CONCURRENCY: '1', HASH_QUEUE: '32' }, { hashParameters: { memoryCost: 8_192, timeCost: 1, parallelism: 1 } })
-    const passwordHash = await app.passwords.hash(bob.password)
-    for (const username of [...Array.from({ length: networks }, (_, i) => `hostile${i}`), 'legitimate']) await app.users.create({ username, email: null, passwordHash })
+    const passwordHash = await servicesOf(app).passwords.hash(bob.password)
+    for (const username of [...Array.from({ length: networks }, (_, i) => `hostile${i}`), 'legitimate']) await servicesOf(app).users.create({ username, email: null, passwordHash })
     const logInFrom = async (username: string, address: string) =>
       (await app.inject({ method: 'POST', url: '/api/v1/login', payload: { ...bob, username }, headers: { 'x-forwarded-for': address } })).statusCode
 
@@ -340,7 +341,7 @@ for (const networks of [2, 8]) {
     }
     const askAgain = () => refused.splice(0, networks * 10).forEach(ask)
     for (let connection = 0; connection < networks * 200; connection++) ask(connection)
-    while (app.passwords.load().rejected.queue_full < networks * 100) await delay(1)
+    while (servicesOf(app).passwords.load().rejected.queue_full < networks * 100) await delay(1)
 
     const oneByOne: number[] = []
     while (oneByOne.length < 40) {
@@ -351,10 +352,10 @@ for (const networks of [2, 8]) {
 
     // At a fixed rate, of one for each three hashes that the server does.
     const spread: Array<Promise<number>> = []
-    for (let at = app.passwords.load().passed; spread.length < 40; at += 3) {
+    for (let at = servicesOf(app).passwords.load().passed; spread.length < 40; at += 3) {
       askAgain()
       spread.push(logInFrom('legitimate', `203.0.113.${100 + spread.length}`))
-      while (app.passwords.load().passed < at) await delay(1)
+      while (servicesOf(app).passwords.load().passed < at) await delay(1)
     }
     const statuses = await Promise.all(spread)
     t.ok(statuses.filter((status) => status === 200).length >= 35, `from 40 networks: ${statuses}`)

@@ -10,15 +10,15 @@ import type { FastifyInstance } from 'fastify'
 import { generate } from 'selfsigned'
 import t, { type Test } from 'tap'
 import { isForeignKeyViolation, isUnavailable } from '../src/database/errors.js'
-import { openStore } from '../src/database/open.js'
 import * as postgresTables from '../src/database/postgres/schema.js'
 import * as sqliteTables from '../src/database/sqlite/schema.js'
 import type { Store, StoreOptions } from '../src/database/store.js'
-import { createPostgres, startPostgres, withClient } from './databases.js'
+import { servicesOf } from '../src/services.js'
+import { createPostgres, openStore, startPostgres, withClient } from './databases.js'
 import { bob, build, logIn, needLogin, signUp, startServer, temporaryFolder, tokenOf } from './helper.js'
 
 /** A store on a database, closed when the test ends. */
-async function open (t: Test, url: string, options: StoreOptions = {}): Promise<Store> {
+async function open (t: Test, url: string, options: Partial<StoreOptions> = {}): Promise<Store> {
   const store = await openStore(url, options)
   t.teardown(() => store.close())
   return store
@@ -114,7 +114,7 @@ t.test('openStore', async (t) => {
     await withClient(url, (client) => client.query('create table users (name text); create schema drizzle; create table drizzle.__drizzle_migrations (id serial primary key, hash text, created_at bigint); insert into drizzle.__drizzle_migrations (created_at) values (9999999999999)'))
     const app = await build(t, { DATABASE_URL: url })
     t.equal((await needLogin(app, await tokenOf(app))).statusCode, 200)
-    t.same(await rowsOf(app.store, 'select * from public.users'), [])
+    t.same(await rowsOf(servicesOf(app).store, 'select * from public.users'), [])
   })
 
   t.test('what is wrong is one line, without the credentials', async (t) => {
@@ -165,7 +165,7 @@ t.test('openStore', async (t) => {
     }
     const app = await build(t, { DATABASE_URL: url.replace('postgres:', 'postgresql:'), DATABASE_POOL_SIZE: '1' })
     for (const token of [await tokenOf(app), (await logIn(app)).json().token]) t.equal((await needLogin(app, token)).statusCode, 200)
-    const prepared = await rowsOf(app.store, 'select name, (generic_plans + custom_plans)::int as times from pg_prepared_statements order by name')
+    const prepared = await rowsOf(servicesOf(app).store, 'select name, (generic_plans + custom_plans)::int as times from pg_prepared_statements order by name')
     t.same(prepared, ['credentials', 'login_token', 'make_room', 'password_hash', 'token_owner'].map((name) => ({ name, times: 2 })))
   })
 
@@ -174,7 +174,7 @@ t.test('openStore', async (t) => {
     await withClient(url, (client) => client.query(`alter database ${new URL(url).pathname.slice(1)} set datestyle = 'SQL, DMY'; alter database ${new URL(url).pathname.slice(1)} set timezone = 'Asia/Kathmandu'`))
     const app = await build(t, { DATABASE_URL: url }, { now: () => Date.UTC(2026, 1, 3, 20, 44, 0, 7) })
     t.equal((await signUp(app)).json().user.created_at, '2026-02-03T20:44:00.007Z')
-    t.equal((await app.users.find('bob'))?.createdAt.toISOString(), '2026-02-03T20:44:00.007Z')
+    t.equal((await servicesOf(app).users.find('bob'))?.createdAt.toISOString(), '2026-02-03T20:44:00.007Z')
   })
 
   t.test('two in one process, on two databases, know nothing of each other', async (t) => {
@@ -456,18 +456,18 @@ t.test('a pool of 2 serves 50 clients, and takes no third connection', async (t)
     needLogin(app, token), needLogin(app, token), logIn(app), signUp(app, { ...bob, username: `bob${i}` })
   ]).flat())
   for (const { statusCode } of responses) t.equal(statusCode, 200)
-  t.same(await rowsOf(app.store, "select count(*)::int as connections from pg_stat_activity where application_name = 'small-pool'"), [{ connections: 2 }])
+  t.same(await rowsOf(servicesOf(app).store, "select count(*)::int as connections from pg_stat_activity where application_name = 'small-pool'"), [{ connections: 2 }])
 
   const hung = await build(t, { DATABASE_URL: url, DATABASE_POOL_SIZE: '2', DATABASE_CONNECT_TIMEOUT_MS: '1000', DATABASE_STATEMENT_TIMEOUT_MS: '30000' })
   await hung.ready()
-  const sleeping = [1, 2].map(() => rowsOf(hung.store, 'select pg_sleep(20)').catch(() => {}))
-  const asleep = async () => (await rowsOf(app.store, "select pid from pg_stat_activity where state = 'active' and query = 'select pg_sleep(20)'")).length
+  const sleeping = [1, 2].map(() => rowsOf(servicesOf(hung).store, 'select pg_sleep(20)').catch(() => {}))
+  const asleep = async () => (await rowsOf(servicesOf(app).store, "select pid from pg_stat_activity where state = 'active' and query = 'select pg_sleep(20)'")).length
   while (await asleep() < 2) await delay(20)
   const before = performance.now()
   const waiting = await Promise.all(Array.from({ length: 50 }, () => needLogin(hung, token)))
   for (const { statusCode, headers } of waiting) t.match({ statusCode, headers }, { statusCode: 503, headers: { 'retry-after': '1' } })
   t.ok(performance.now() - before < 8_000, `after ${Math.round(performance.now() - before)} ms, and not when the others have slept`)
-  await rowsOf(app.store, "select pg_cancel_backend(pid) from pg_stat_activity where query = 'select pg_sleep(20)'")
+  await rowsOf(servicesOf(app).store, "select pg_cancel_backend(pid) from pg_stat_activity where query = 'select pg_sleep(20)'")
   await Promise.all(sleeping)
   t.equal((await needLogin(hung, token)).statusCode, 200)
 })

@@ -12,6 +12,7 @@ import t, { type Test } from 'tap'
 import latchkey from '../src/index.js'
 import errors from '../src/plugins/errors/index.js'
 import validation from '../src/plugins/validation/index.js'
+import { servicesOf } from '../src/services.js'
 import { asUser, testOptions } from '../src/testing.js'
 import { databases } from './databases.js'
 import { bob, buildOn, isLongDrill, logIn, open, signUp, tokenOf } from './helper.js'
@@ -54,9 +55,9 @@ for (const database of databases) {
       const app = Fastify()
       t.teardown(() => app.close())
       await app.register(latchkey, testOptions({ databaseUrl: await database.create(t) }))
-      app.post('/editors', { onRequest: app.requireRole('editor') }, async ({ currentUser }) => currentUser.username)
+      app.post('/editors', { onRequest: [app.requireRole('editor')] }, async ({ currentUser }) => currentUser.username)
       app.post('/both', { onRequest: [app.authenticate, app.requireRole('editor')] }, async ({ currentRoles }) => currentRoles)
-      app.route({ method: ['GET', 'PATCH'], url: '/mine', onRequest: app.authenticateWithRoles, handler: async ({ currentRoles }) => currentRoles })
+      app.route({ method: ['GET', 'PATCH'], url: '/mine', onRequest: [app.authenticateWithRoles], handler: async ({ currentRoles }) => currentRoles })
       await app.register(async (scope) => {
         scope.addHook('onRequest', scope.authenticate)
         scope.post('/scope', async ({ currentUser }) => currentUser.username)
@@ -66,8 +67,8 @@ for (const database of databases) {
 
       for (const [name, refused, happens] of [
         ['nothing happens', /^HTTP\/1\.1 200/, async () => {}],
-        ['the token is revoked', /"code":"TOKEN_REVOKED"/, async (id: number) => app.tokens.revokeAll(id)],
-        ['the user is deleted', /"code":"USER_NOT_FOUND"/, async (id: number) => app.users.delete(id)]
+        ['the token is revoked', /"code":"TOKEN_REVOKED"/, async (id: number) => servicesOf(app).tokens.revokeAll(id)],
+        ['the user is deleted', /"code":"USER_NOT_FOUND"/, async (id: number) => servicesOf(app).users.delete(id)]
       ] as const) {
         for (const [method, path] of paths) {
           const { user, token } = await asUser(app, 'carol', { roles: ['editor'] })
@@ -81,16 +82,16 @@ for (const database of databases) {
         const { user, token } = await asUser(app, 'dave', { roles: ['editor'] })
         const release = await parked(url, 'POST', path, token)
         await delay(50)
-        await app.roles.revoke(user.id, 'editor')
+        await servicesOf(app).roles.revoke(user.id, 'editor')
         t.match(await release(), /"code":"ROLE_REQUIRED"/, `${path} · the role is taken`)
       }
       const { user, token } = await asUser(app, 'dave', { roles: ['editor'] })
       const release = await parked(url, 'PATCH', '/mine', token)
-      await app.roles.grant(user.id, 'admin')
+      await servicesOf(app).roles.grant(user.id, 'admin')
       t.match(await release(), /\["admin","editor"\]$/, 'what the handler sees is what holds now')
       const again = await parked(url, 'PATCH', '/mine', token)
       await delay(50)
-      await app.roles.revoke(user.id, 'editor')
+      await servicesOf(app).roles.revoke(user.id, 'editor')
       t.match(await again(), /"code":"ROLE_REQUIRED"/, 'what a host may have decided by a role that is gone does not hold')
     })
 
@@ -101,7 +102,7 @@ for (const database of databases) {
         app.post('/before', { onRequest: async (request) => await app.authenticate(request) }, async () => 'acted')
         app.addHttpMethod('GET', { hasBody: true, overrideExisting: true })
         await app.register(latchkey, testOptions({ databaseUrl: await database.create(t) }))
-        app.get('/get', { onRequest: app.authenticate }, async () => 'acted')
+        app.get('/get', { onRequest: [app.authenticate] }, async () => 'acted')
         app.post('/host', {
           onRequest: async (request) => {
             await app.authenticate(request)
@@ -123,7 +124,7 @@ for (const database of databases) {
         const { user, token } = await asUser(app, 'carol')
         const release = await parked(url, method, path, token, '{"password":"correct horse battery staple"}')
         await delay(50)
-        await app.tokens.revokeAll(user.id)
+        await servicesOf(app).tokens.revokeAll(user.id)
         t.match(await release(), /^HTTP\/1\.1 401[^]*TOKEN_REVOKED/, `${method} ${path}`)
       }
       t.same(seen, [], 'hooks of the host come after')
@@ -151,10 +152,10 @@ for (const database of databases) {
         const head = `PUT /api/v1/users/evil/roles/admin HTTP/1.1\r\nHost: localhost\r\nAuthorization: ${evil.token}\r\nConnection: close\r\n`
         const { socket, ended } = await open(url, body === '' ? `${head}Transfer-Encoding: chunked\r\n\r\n` : `${head}Content-Type: application/json\r\nContent-Length: 2\r\n\r\n`)
         await delay(50)
-        await app.roles.revoke(evil.user.id, 'admin')
+        await servicesOf(app).roles.revoke(evil.user.id, 'admin')
         socket.write(body === '' ? '0\r\n\r\n' : body)
         t.match(await ended, body === '' ? /^HTTP\/1\.1 403[^]*ROLE_REQUIRED/ : /^HTTP\/1\.1 400[^]*BODY_UNEXPECTED/)
-        t.same(await app.roles.ofUser(evil.user.id), [])
+        t.same(await servicesOf(app).roles.ofUser(evil.user.id), [])
       }
     })
 
@@ -168,33 +169,33 @@ for (const database of databases) {
       }
       for (const [method, path, roles] of [['PUT', '/users/bob/roles/admin', ['editor']], ['DELETE', '/users/bob/roles/editor', ['editor']], ['DELETE', '/users/admin/roles/admin', undefined]] as const) {
         const { bob, evil, ask } = await setUp()
-        interruptWith(() => app.roles.revoke(evil.user.id, 'admin'))
+        interruptWith(() => servicesOf(app).roles.revoke(evil.user.id, 'admin'))
         t.match((await ask(method, path)).json(), { statusCode: 403, code: 'ROLE_REQUIRED' }, `${method} ${path} · the role is taken`)
-        if (roles !== undefined) t.same(await app.roles.ofUser(bob.user.id), roles)
+        if (roles !== undefined) t.same(await servicesOf(app).roles.ofUser(bob.user.id), roles)
         const again = await setUp()
-        interruptWith(() => app.tokens.revokeAll(again.evil.user.id))
+        interruptWith(() => servicesOf(app).tokens.revokeAll(again.evil.user.id))
         t.match((await again.ask(method, path)).json(), { statusCode: 401, code: 'TOKEN_REVOKED' }, `${method} ${path} · the token is revoked`)
       }
-      t.same(await app.roles.ofUser(Number((await app.users.find('admin'))?.id)), ['admin'])
+      t.same(await servicesOf(app).roles.ofUser(Number((await servicesOf(app).users.find('admin'))?.id)), ['admin'])
 
       const personal = { description: 'to come back' }
       for (const [happens, answer] of [
-        [async (id: number) => app.tokens.revokeAll(id), { statusCode: 401, code: 'TOKEN_REVOKED' }],
-        [async (id: number) => app.users.delete(id), { statusCode: 400, code: 'USER_NOT_FOUND' }]
+        [async (id: number) => servicesOf(app).tokens.revokeAll(id), { statusCode: 401, code: 'TOKEN_REVOKED' }],
+        [async (id: number) => servicesOf(app).users.delete(id), { statusCode: 400, code: 'USER_NOT_FOUND' }]
       ] as const) {
         const thief = await asUser(app, 'thief')
         interruptWith(() => happens(thief.user.id))
         t.match((await as(app, thief.token)('POST', '/tokens', personal)).json(), answer)
-        t.equal(await app.store.db.$count(app.store.tables.tokens, eq(app.store.tables.tokens.userId, thief.user.id)), 0)
+        t.equal(await servicesOf(app).store.db.$count(servicesOf(app).store.tables.tokens, eq(servicesOf(app).store.tables.tokens.userId, thief.user.id)), 0)
       }
       for (const [method, path, body] of [['DELETE', '/me', { password: bob.password }], ['PUT', '/me/password', { current_password: bob.password, new_password: next }]] as const) {
         const { user, token } = await asUser(app, 'owner')
-        const { verify } = app.passwords
+        const { verify } = servicesOf(app).passwords
         // While the password waits to be hashed.
-        Object.assign(app.passwords, {
+        Object.assign(servicesOf(app).passwords, {
           async verify (...args: Parameters<typeof verify>) {
-            Object.assign(app.passwords, { verify })
-            await app.tokens.revokeAll(user.id)
+            Object.assign(servicesOf(app).passwords, { verify })
+            await servicesOf(app).tokens.revokeAll(user.id)
             return await verify(...args)
           }
         })
@@ -203,9 +204,9 @@ for (const database of databases) {
       }
 
       const { user, token } = await asUser(app, 'thief')
-      t.equal(await app.accessTokens.issue({ userId: user.id, kind: 'personal', description: 'x', askingId: '4e808214-e320-4173-bb6c-b75fbdd51003' }), undefined)
+      t.equal(await servicesOf(app).accessTokens.issue({ userId: user.id, kind: 'personal', description: 'x', askingId: '4e808214-e320-4173-bb6c-b75fbdd51003' }), undefined)
       const made = (await as(app, token)('POST', '/tokens', personal)).json()
-      t.equal(await app.accessTokens.issue({ userId: user.id, kind: 'personal', description: 'x', askingId: made.id }), undefined, 'a personal token makes none')
+      t.equal(await servicesOf(app).accessTokens.issue({ userId: user.id, kind: 'personal', description: 'x', askingId: made.id }), undefined, 'a personal token makes none')
     })
 
     t.test('giving and taking a role at once are both done', async (t) => {
@@ -230,7 +231,7 @@ for (const database of databases) {
       ] as const
       for (const [method, path, status] of routes) {
         const request = async (headers: Record<string, string>, payload?: string | Buffer) => {
-          const issued = await app.accessTokens.issue({ userId: user.id, kind: 'login', description: 'x' })
+          const issued = await servicesOf(app).accessTokens.issue({ userId: user.id, kind: 'login', description: 'x' })
           return app.inject({ method, url: `/api/v1${path}`, headers: { authorization: String(issued?.token), ...headers }, payload })
         }
         for (const type of ['application/json', 'text/plain', 'application/x-www-form-urlencoded', 'nonsense', 'multipart/form-data; boundary=x', ';']) {
@@ -241,7 +242,7 @@ for (const database of databases) {
       }
       const url = await app.listen({ port: 0 })
       for (const [chunks, answer] of [['0\r\n\r\n', /^HTTP\/1\.1 200/], ['1\r\nx\r\n0\r\n\r\n', /BODY_UNEXPECTED/], [`${(50_000).toString(16)}\r\n${'x'.repeat(50_000)}\r\n0\r\n\r\n`, /BODY_UNEXPECTED/]] as const) {
-        const issued = await app.accessTokens.issue({ userId: user.id, kind: 'login', description: 'x' })
+        const issued = await servicesOf(app).accessTokens.issue({ userId: user.id, kind: 'login', description: 'x' })
         const { ended } = await open(url, `POST /api/v1/logout HTTP/1.1\r\nHost: a\r\nAuthorization: ${issued?.token}\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n${chunks}`)
         t.match(await ended, answer)
       }
@@ -251,7 +252,7 @@ for (const database of databases) {
       const url = await database.create(t, { isShared: true })
       const [here, there] = [await build(t, { DATABASE_URL: url }), await build(t, { DATABASE_URL: url })]
       const { user } = await asUser(here, 'bob')
-      const { tokens } = here.store.tables
+      const { tokens } = servicesOf(here).store.tables
       let survived = 0
       const rounds = isLongDrill ? 1_000 : 40
       for (let i = 0; i < rounds; i++) {
@@ -262,11 +263,11 @@ for (const database of databases) {
         }
         const stealing = Array.from({ length: 12 }, steal)
         await delay(5 + Math.random() * 20)
-        const response = i % 2 === 0 ? await as(there, owner.token)('DELETE', '/tokens') : await there.tokens.revokeAll(user.id)
+        const response = i % 2 === 0 ? await as(there, owner.token)('DELETE', '/tokens') : await servicesOf(there).tokens.revokeAll(user.id)
         if (typeof response === 'object') t.equal(response.statusCode, 200)
         await Promise.all(stealing)
         t.notOk(statuses.find((status) => status >= 500), 'none fails')
-        survived += await here.store.db.$count(tokens, eq(tokens.userId, user.id))
+        survived += await servicesOf(here).store.db.$count(tokens, eq(tokens.userId, user.id))
       }
       t.equal(survived, 0)
     })
@@ -292,11 +293,11 @@ for (const database of databases) {
       t.test('several at once at the limit: just as many are made as there is room for', async (t) => {
         const app = await build(t)
         const { user, token } = await asUser(app, 'bob')
-        const { tokens } = app.store.tables
-        for (let i = 0; i < 94; i++) await app.accessTokens.issue({ userId: user.id, kind: 'personal', description: 'x' })
+        const { tokens } = servicesOf(app).store.tables
+        for (let i = 0; i < 94; i++) await servicesOf(app).accessTokens.issue({ userId: user.id, kind: 'personal', description: 'x' })
         const statuses = (await Promise.all(Array.from({ length: 10 }, () => as(app, token)('POST', '/tokens', { description: 'x' })))).map(({ statusCode }) => statusCode)
         t.same(statuses.sort(), [201, 201, 201, 201, 201, 409, 409, 409, 409, 409])
-        t.equal(await app.store.db.$count(tokens, and(eq(tokens.userId, user.id), eq(tokens.kind, 'personal'))), 99)
+        t.equal(await servicesOf(app).store.db.$count(tokens, and(eq(tokens.userId, user.id), eq(tokens.kind, 'personal'))), 99)
       })
 
       t.test('so many an hour are made by one account; those that are not made do not count', async (t) => {
@@ -314,10 +315,10 @@ for (const database of databases) {
         const refused = await make(bob.token)
         t.match(refused.json(), { statusCode: 429, code: 'TOO_MANY_ATTEMPTS' })
         t.equal(refused.headers['retry-after'], '3600')
-        t.match(app.throttle.counts, { account_tokens: 1 })
+        t.match(servicesOf(app).throttle.counts, { account_tokens: 1 })
         now += 3_600_000
         const later = await asUser(app, 'bob')
-        await database.addTrigger(app.store, 'before insert on tokens', database.fault('not today'))
+        await database.addTrigger(servicesOf(app).store, 'before insert on tokens', database.fault('not today'))
         for (let i = 0; i < 5; i++) t.equal((await make(later.token)).statusCode, 500)
       })
 
@@ -342,7 +343,7 @@ for (const database of databases) {
         }
         for (let i = 0; i < 2; i++) t.match((await as(app, login)('POST', '/tokens', { ...wish, password: 'wrong' })).json(), { statusCode: 401, code: 'PASSWORD_INCORRECT' })
         t.match((await as(app, login)('POST', '/tokens', { ...wish, password: bob.password })).json(), { statusCode: 429, code: 'TOO_MANY_ATTEMPTS' }, 'guessing is limited as at the login')
-        t.match(await app.audit.list({ kind: 'token_creation' }, 1), [{ outcome: 'password_incorrect', userId: 1 }])
+        t.match(await servicesOf(app).audit.list({ kind: 'token_creation' }, 1), [{ outcome: 'password_incorrect', userId: 1 }])
       })
     })
 
@@ -354,13 +355,13 @@ for (const database of databases) {
       const used = new Date(now).toISOString()
       t.equal(await lastUse(), used)
       now += 5_000
-      const [, seen] = await Promise.all([app.tokens.flushLastUsed(), lastUse()])
+      const [, seen] = await Promise.all([servicesOf(app).tokens.flushLastUsed(), lastUse()])
       t.equal(seen, used, 'while it is written')
-      t.equal((await app.store.db.select().from(app.store.tables.tokens))[0]?.lastUsedAt?.toISOString(), used, 'the time of the use, not of the write')
+      t.equal((await servicesOf(app).store.db.select().from(servicesOf(app).store.tables.tokens))[0]?.lastUsedAt?.toISOString(), used, 'the time of the use, not of the write')
       now += 300_000
-      await database.addTrigger(app.store, 'before update on tokens', database.fault('not today'))
+      await database.addTrigger(servicesOf(app).store, 'before update on tokens', database.fault('not today'))
       t.equal(await lastUse(), new Date(now).toISOString())
-      await t.rejects(app.tokens.flushLastUsed())
+      await t.rejects(servicesOf(app).tokens.flushLastUsed())
       t.equal(await lastUse(), new Date(now).toISOString(), 'what could not be written is still noted')
     })
 
@@ -388,15 +389,15 @@ t.test('PostgreSQL · a token that is made while all are being revoked is refuse
   const url = await postgres.create(t)
   const [here, there] = [await buildOn(postgres)(t, { DATABASE_URL: url }), await buildOn(postgres)(t, { DATABASE_URL: url })]
   // Long enough for the thief to look and to write before the revocation is committed.
-  await postgres.addTrigger(here.store, 'before delete on tokens', 'perform pg_sleep(0.2)')
-  for (const revoke of [(id: number) => there.tokens.revokeAll(id), (id: number) => there.users.replacePassword(id, 'x')]) {
+  await postgres.addTrigger(servicesOf(here).store, 'before delete on tokens', 'perform pg_sleep(0.2)')
+  for (const revoke of [(id: number) => servicesOf(there).tokens.revokeAll(id), (id: number) => servicesOf(there).users.replacePassword(id, 'x')]) {
     const { user, token } = await asUser(here, 'bob')
     const revoking = revoke(user.id)
     await delay(50)
     const stolen = await Promise.all(Array.from({ length: 4 }, () => as(here, token)('POST', '/tokens', { description: 'to come back' })))
     await revoking
     for (const response of stolen) t.match(response.json(), { statusCode: 401, code: 'TOKEN_REVOKED' })
-    t.equal(await here.store.db.$count(here.store.tables.tokens), 0)
+    t.equal(await servicesOf(here).store.db.$count(servicesOf(here).store.tables.tokens), 0)
   }
 })
 
@@ -404,14 +405,14 @@ t.test('PostgreSQL · a revocation that is rolled back because of others is trie
   const [, postgres] = databases
   const app = await buildOn(postgres)(t)
   const { user } = await asUser(app, 'bob')
-  await postgres.execute(app.store, 'create sequence tries')
+  await postgres.execute(servicesOf(app).store, 'create sequence tries')
   // Outside of transactions, as sequences are: it counts on where all else is rolled back.
-  await postgres.addTrigger(app.store, 'before delete on tokens', "if nextval('tries') <= 2 then raise exception 'deadlock detected' using errcode = '40P01'; end if")
-  t.equal(await app.tokens.revokeAll(user.id), true)
-  t.same(await app.tokens.list(user.id), [])
+  await postgres.addTrigger(servicesOf(app).store, 'before delete on tokens', "if nextval('tries') <= 2 then raise exception 'deadlock detected' using errcode = '40P01'; end if")
+  t.equal(await servicesOf(app).tokens.revokeAll(user.id), true)
+  t.same(await servicesOf(app).tokens.list(user.id), [])
   await asUser(app, 'bob')
-  await postgres.addTrigger(app.store, 'before delete on tokens', postgres.fault('another fault'))
-  await t.rejects(app.tokens.revokeAll(user.id))
+  await postgres.addTrigger(servicesOf(app).store, 'before delete on tokens', postgres.fault('another fault'))
+  await t.rejects(servicesOf(app).tokens.revokeAll(user.id))
 })
 
 t.test('SQLite · a role that somebody takes, or gives, at this moment is no reason to refuse', async (t) => {
@@ -420,8 +421,8 @@ t.test('SQLite · a role that somebody takes, or gives, at this moment is no rea
   const admin = await asUser(app, 'admin', { roles: ['admin', 'editor'] })
   await asUser(app, 'bob', { roles: ['admin', 'author'] })
   // To whoever looks afterwards the write has done nothing, as where another one has undone it.
-  await sqlite.addTrigger(app.store, 'before insert on user_roles', 'select raise(ignore)')
-  await sqlite.addTrigger(app.store, 'before delete on user_roles', 'select raise(ignore)')
+  await sqlite.addTrigger(servicesOf(app).store, 'before insert on user_roles', 'select raise(ignore)')
+  await sqlite.addTrigger(servicesOf(app).store, 'before delete on user_roles', 'select raise(ignore)')
   t.equal((await as(app, admin.token)('PUT', '/users/bob/roles/editor')).statusCode, 204)
   for (const role of ['author', 'admin']) t.equal((await as(app, admin.token)('DELETE', `/users/bob/roles/${role}`)).statusCode, 204)
 })
@@ -434,7 +435,7 @@ t.test('SQLite · a revocation waits for a lock that is held for longer than a w
   const other = new Database(url.replace('sqlite:///', ''))
   t.teardown(() => other.close())
   other.exec('begin immediate')
-  const revoking = app.tokens.revokeAll(user.id)
+  const revoking = servicesOf(app).tokens.revokeAll(user.id)
   t.equal((await as(app, token)('GET', '/me')).statusCode, 200)
   other.exec('commit')
   t.equal(await revoking, true)
@@ -462,21 +463,21 @@ t.test('SQLite · who revokes does not lose against another process that writes 
   const fails: string[] = []
   const attempt = async (name: string, work: () => Promise<unknown>) => work().catch((error) => { fails.push(`${name}: ${error.cause ?? error}`) })
   for (let i = 0; i < 4; i++) {
-    await attempt('revokeAll', () => app.tokens.revokeAll(user.id))
-    await attempt('revoke', () => app.tokens.revoke(user.id, '4e808214-e320-4173-bb6c-b75fbdd51003'))
-    await attempt('role', () => app.roles.revoke(user.id, 'editor'))
-    await attempt('password', () => app.users.replacePassword(user.id, 'x'))
+    await attempt('revokeAll', () => servicesOf(app).tokens.revokeAll(user.id))
+    await attempt('revoke', () => servicesOf(app).tokens.revoke(user.id, '4e808214-e320-4173-bb6c-b75fbdd51003'))
+    await attempt('role', () => servicesOf(app).roles.revoke(user.id, 'editor'))
+    await attempt('password', () => servicesOf(app).users.replacePassword(user.id, 'x'))
   }
-  await attempt('delete', () => app.users.delete(user.id))
+  await attempt('delete', () => servicesOf(app).users.delete(user.id))
   t.same(fails, [])
-  t.equal(await app.users.find('bob'), undefined)
+  t.equal(await servicesOf(app).users.find('bob'), undefined)
 })
 
 t.test('a route without a body and without a guard refuses one as well', async (t) => {
   const app = Fastify()
   t.teardown(() => app.close())
   await app.register(errors)
-  await app.register(validation)
+  await app.register(validation, { passwordPolicy: { minLength: 8, blocklist: true } })
   app.post('/open', async () => 'open')
   t.equal((await app.inject({ method: 'POST', url: '/open', headers: { 'content-type': 'text/plain' } })).body, 'open')
   t.match((await app.inject({ method: 'POST', url: '/open', payload: {} })).json(), { statusCode: 400, code: 'BODY_UNEXPECTED' })

@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { slidingWindowLog } from '../src/plugins/login-throttle/sliding-window.js'
 import { clientNetwork, printableAddress } from '../src/lib/client-network.js'
+import { servicesOf } from '../src/services.js'
 import { commandLine } from './command-line.js'
 import { databases, type TestDatabase } from './databases.js'
 import { bob, buildOn, logIn, needLogin, signUp, tokenOf } from './helper.js'
@@ -96,15 +97,15 @@ for (const database of databases) {
           t.ok(answered >= 10 && answered <= 12, `${username}: ${JSON.stringify(statuses)}`)
           t.equal(answered + Number(statuses[429]), 60)
         }
-        t.equal(here.throttle.counts.account + there.throttle.counts.account >= 96, true)
+        t.equal(servicesOf(here).throttle.counts.account + servicesOf(there).throttle.counts.account >= 96, true)
       })
 
       t.test('who knows the password is not held up by others who do, however many at once', async (t) => {
         const app = await build(t, { ...defaults, LOGINS_PER_ACCOUNT_MINUTE: '0', HASH_QUEUE: '100' })
         await signUp(app)
         t.same(await tally(times(60).map(() => logIn(app))), { 200: 60 })
-        t.same(Object.values(app.throttle.counts), [0, 0, 0, 0, 0, 0])
-        t.same(await app.store.db.select().from(app.store.tables.loginFailures), [])
+        t.same(Object.values(servicesOf(app).throttle.counts), [0, 0, 0, 0, 0, 0])
+        t.same(await servicesOf(app).store.db.select().from(servicesOf(app).store.tables.loginFailures), [])
         const statuses = await tally(times(60).map((i) => logIn(app, i % 4 === 0 ? bob : wrong)))
         t.ok(Number(statuses[401]) <= 40, JSON.stringify(statuses))
       })
@@ -168,8 +169,8 @@ for (const database of databases) {
           await from(app, `203.0.113.${i}`)('login', bob)
           move(1)
         }
-        const { knownNetworks, loginFailures } = app.store.tables
-        const known = async () => (await app.store.db.select().from(knownNetworks)).map(({ network }) => network).sort()
+        const { knownNetworks, loginFailures } = servicesOf(app).store.tables
+        const known = async () => (await servicesOf(app).store.db.select().from(knownNetworks)).map(({ network }) => network).sort()
         t.same(await known(), times(20).map((i) => `203.0.113.${i + 5}`).sort())
         move(60 * 86_400)
         await from(app, '203.0.113.7')('login', bob)
@@ -179,18 +180,18 @@ for (const database of databases) {
         await from(app, '203.0.113.98')('login', wrong)
         await (await build(t, env, { now })).ready()
         t.same(await known(), ['203.0.113.7'])
-        t.match(await app.store.db.select().from(loginFailures), [{ usernameKey: 'bob', network: '', failures: 1 }])
+        t.match(await servicesOf(app).store.db.select().from(loginFailures), [{ usernameKey: 'bob', network: '', failures: 1 }])
       })
 
       t.test('what was not checked is taken back: a full gate, a hash that cannot be verified', async (t) => {
         const app = await build(t, { LOGIN_FAILURES_PER_ADDRESS_MINUTE: '100', LOGIN_FAILURES_PER_ACCOUNT: '5', HASH_CONCURRENCY: '1', HASH_QUEUE: '0' }, { hashParameters: { memoryCost: 65_536, timeCost: 3, parallelism: 1 } })
         await signUp(app)
-        const { loginFailures, users } = app.store.tables
-        const failures = async () => (await app.store.db.select().from(loginFailures))[0] ?? { failures: 0 }
+        const { loginFailures, users } = servicesOf(app).store.tables
+        const failures = async () => (await servicesOf(app).store.db.select().from(loginFailures))[0] ?? { failures: 0 }
         const statuses = await tally(times(4).map(() => logIn(app, wrong)))
         t.same(statuses, { 401: 1, 503: 3 })
         t.match(await failures(), { failures: 1, blockedUntilMs: 0 })
-        await app.store.db.update(users).set({ passwordHash: 'poison' })
+        await servicesOf(app).store.db.update(users).set({ passwordHash: 'poison' })
         for (let i = 0; i < 10; i++) t.equal((await logIn(app)).statusCode, 500)
         t.match(await failures(), { failures: 1, blockedUntilMs: 0 }, 'also when it would have begun a wait')
       })
@@ -199,8 +200,8 @@ for (const database of databases) {
         const lines: string[] = []
         const app = await build(t, { LOGIN_FAILURES_PER_ACCOUNT: '5', LOG_LEVEL: 'error' }, { logStream: { write: (line) => { lines.push(line) } } })
         await signUp(app)
-        await app.store.db.update(app.store.tables.users).set({ passwordHash: 'poison' })
-        await database.addTrigger(app.store, 'before update on login_failures', database.fault('not today'), 'new.failures < old.failures')
+        await servicesOf(app).store.db.update(servicesOf(app).store.tables.users).set({ passwordHash: 'poison' })
+        await database.addTrigger(servicesOf(app).store, 'before update on login_failures', database.fault('not today'), 'new.failures < old.failures')
         t.equal((await logIn(app)).statusCode, 500)
         t.match(lines.join(''), /an attempt could not be taken back/)
       })
@@ -208,15 +209,15 @@ for (const database of databases) {
       t.test('a user who is deleted while logging in is remembered nowhere', async (t) => {
         const app = await build(t, { LOGIN_FAILURES_PER_ACCOUNT: '5' })
         await signUp(app)
-        await database.addTrigger(app.store, 'after insert on login_failures', 'delete from users')
+        await database.addTrigger(servicesOf(app).store, 'after insert on login_failures', 'delete from users')
         t.match((await logIn(app)).json(), { statusCode: 404, code: 'USERNAME_UNKNOWN' })
-        t.same(await app.store.db.select().from(app.store.tables.knownNetworks), [])
+        t.same(await servicesOf(app).store.db.select().from(servicesOf(app).store.tables.knownNetworks), [])
       })
 
       t.test('what cannot be noted refuses nobody who knows the password', async (t) => {
         const lines: string[] = []
         const app = await build(t, { LOGIN_FAILURES_PER_ACCOUNT: '5', LOG_LEVEL: 'error' }, { logStream: { write: (line) => { lines.push(line) } } })
-        await database.addTrigger(app.store, 'before insert on known_networks', database.fault('not today'))
+        await database.addTrigger(servicesOf(app).store, 'before insert on known_networks', database.fault('not today'))
         t.equal((await signUp(app)).statusCode, 200)
         t.equal((await logIn(app)).statusCode, 200)
         t.match(lines.map((line) => JSON.parse(line).msg), ['where a new user is could not be remembered', 'the failures of an account could not be forgotten'])
@@ -255,13 +256,13 @@ for (const database of databases) {
       }
       t.equal((await needLogin(app, token)).statusCode, 200, 'a token check never meets a limit')
       t.equal((await owner('PUT', { current_password: bob.password, new_password: next })).statusCode, 204)
-      t.same((await app.store.db.select().from(app.store.tables.knownNetworks)).map(({ network }) => network), ['203.0.113.1'], 'who knew the old password is known no more')
+      t.same((await servicesOf(app).store.db.select().from(servicesOf(app).store.tables.knownNetworks)).map(({ network }) => network), ['203.0.113.1'], 'who knew the old password is known no more')
       move(1)
       t.equal((await thief('DELETE', { password: next })).statusCode, 204)
     })
 
     t.test('POST /api/v1/login · logins that succeed', async (t) => {
-      const hashes = (app: FastifyInstance) => app.passwords.load().passed
+      const hashes = (app: FastifyInstance) => servicesOf(app).passwords.load().passed
 
       t.test('of an account · so many in any minute, whoever asks from wherever; decided before the hash', async (t) => {
         const { now, move } = clock()
@@ -275,7 +276,7 @@ for (const database of databases) {
         t.equal(refused.headers['retry-after'], '40')
         t.equal(hashes(app), before)
         t.equal((await from(app, '203.0.113.1')('login', { ...bob, username: 'alice' })).statusCode, 200, 'others are not held up')
-        t.match(app.throttle.counts, { account: 0, account_logins: 1, address_logins: 0 })
+        t.match(servicesOf(app).throttle.counts, { account: 0, account_logins: 1, address_logins: 0 })
         move(40)
         t.equal((await logIn(app)).statusCode, 200)
       })
@@ -293,7 +294,7 @@ for (const database of databases) {
         const unread = await app.inject({ method: 'POST', url: '/api/v1/login', payload: '{', headers: { 'content-type': 'application/json', 'x-forwarded-for': '2001:db8::1' } })
         t.same(unread.json(), tooMany)
         t.equal(hashes(app), before)
-        t.match(app.throttle.counts, { address: 0, address_logins: 3, account_logins: 0 })
+        t.match(servicesOf(app).throttle.counts, { address: 0, address_logins: 3, account_logins: 0 })
         const change = await app.inject({ method: 'PUT', url: '/api/v1/me/password', payload: { current_password: bob.password, new_password: 'another password' }, headers: { authorization: token, 'x-forwarded-for': '2001:db8::1' } })
         t.equal(change.statusCode, 204, 'a password change is no login')
         t.equal((await here('signup', { ...bob, username: 'alice' })).statusCode, 200)
@@ -305,12 +306,12 @@ for (const database of databases) {
         const app = await build(t, { LOGINS_PER_ACCOUNT_MINUTE: '5' })
         await signUp(app)
         t.same(await tally(times(30).map(() => logIn(app))), { 200: 5, 429: 25 })
-        t.equal((await app.store.db.select().from(app.store.tables.tokens)).length, 5)
+        t.equal((await servicesOf(app).store.db.select().from(servicesOf(app).store.tables.tokens)).length, 5)
         await signUp(app, { ...bob, username: 'alice' })
-        const { issue } = app.accessTokens
-        app.accessTokens.issue = async () => { throw new Error('a fault') }
+        const { issue } = servicesOf(app).accessTokens
+        servicesOf(app).accessTokens.issue = async () => { throw new Error('a fault') }
         for (let i = 0; i < 6; i++) t.equal((await logIn(app, { ...bob, username: 'alice' })).statusCode, 500)
-        app.accessTokens.issue = issue
+        servicesOf(app).accessTokens.issue = issue
         t.equal((await logIn(app, { ...bob, username: 'alice' })).statusCode, 200)
         const without = await build(t, { ...defaults, LOGIN_FAILURES_PER_ACCOUNT: '0', LOGINS_PER_ADDRESS_MINUTE: '0', LOGINS_PER_ACCOUNT_MINUTE: '0' })
         await signUp(without)
@@ -342,14 +343,14 @@ for (const database of databases) {
         t.equal((await guess(1)).headers['retry-after'], String(3_600 - 10 * 60), 'the hour counts from the first one')
         move(3_000)
         t.match(await tally(times(31).map(guess)), { 429: 1 })
-        t.match(app.throttle.counts, { account: 0, signup: 0 })
+        t.match(servicesOf(app).throttle.counts, { account: 0, signup: 0 })
       })
 
       t.test('whoever knocks while an account has to wait has failed as well', async (t) => {
         const app = await build(t, { LOGIN_FAILURES_PER_ADDRESS_MINUTE: '5', LOGIN_FAILURES_PER_ACCOUNT: '1' })
         await signUp(app)
         for (const status of [401, 429, 429, 429, 429, 429]) t.equal((await logIn(app, wrong)).statusCode, status)
-        t.match(app.throttle.counts, { account: 4, address: 1 })
+        t.match(servicesOf(app).throttle.counts, { account: 4, address: 1 })
       })
 
       t.test('an attempt that cannot be read or is not valid counts like one that fails', async (t) => {
@@ -451,8 +452,8 @@ for (const database of databases) {
 t.test('a wait that ends between the two looks at it is over', async (t) => {
   const app = await buildOn(databases[0] as TestDatabase)(t, { LOGIN_FAILURES_PER_ACCOUNT: '1' })
   const attempt = { usernameKey: 'bob', network: '', lastLoginAt: null }
-  t.match(await app.loginFailures.count(attempt, 1), { isRefused: false, failures: 1 })
-  const [refused] = await Promise.all([app.loginFailures.count(attempt, 1), app.loginFailures.reset('bob')])
+  t.match(await servicesOf(app).loginFailures.count(attempt, 1), { isRefused: false, failures: 1 })
+  const [refused] = await Promise.all([servicesOf(app).loginFailures.count(attempt, 1), servicesOf(app).loginFailures.reset('bob')])
   t.same(refused, { isRefused: true, waitMs: 1 })
 })
 

@@ -8,6 +8,7 @@ import { isConflict } from '../src/database/errors.js'
 import { bcryptPasswordBytes } from '../src/plugins/passwords/stored-hash.js'
 import type { UserRecord } from '../src/commands/transfer/format.js'
 import archive from '../src/commands/transfer/repository.js'
+import { servicesOf } from '../src/services.js'
 import { commandLine, refused } from './command-line.js'
 import { databases, type TestDatabase } from './databases.js'
 import { bob, build, logIn, needLogin, secretKey, signUp, tokenOf } from './helper.js'
@@ -41,12 +42,12 @@ for (const from of databases) {
       const loggedOut = (await logIn(before)).json().token
       await before.inject({ method: 'POST', url: '/api/v1/logout', headers: { authorization: loggedOut } })
       const carols = await tokenOf(before, { ...bob, username: 'carol' })
-      await before.roles.create({ name: 'editor', description: 'May change articles.' })
-      await before.roles.create({ name: 'author', description: 'x' })
-      for (const [id, role] of [[1, 'editor'], [2, 'editor'], [2, 'admin']] as const) await before.roles.grant(id, role)
-      await before.users.delete(3)
-      const { tokens } = before.store.tables
-      await before.store.db.insert(tokens).values({ ...token(), userId: 1, kind: 'login', createdAt: new Date(1), expiresAt: new Date(2) })
+      await servicesOf(before).roles.create({ name: 'editor', description: 'May change articles.' })
+      await servicesOf(before).roles.create({ name: 'author', description: 'x' })
+      for (const [id, role] of [[1, 'editor'], [2, 'editor'], [2, 'admin']] as const) await servicesOf(before).roles.grant(id, role)
+      await servicesOf(before).users.delete(3)
+      const { tokens } = servicesOf(before).store.tables
+      await servicesOf(before).store.db.insert(tokens).values({ ...token(), userId: 1, kind: 'login', createdAt: new Date(1), expiresAt: new Date(2) })
       const me = async (app: typeof before) => (await app.inject({ url: '/api/v1/me', headers: { authorization: alices } })).json()
       const account = await me(before)
       await before.close()
@@ -84,7 +85,7 @@ for (const database of databases) {
       const input = lines(...cases.map(([, hash], i) => user({ username: `user${i}`, password_hash: hash })))
       t.match(await latchkey(['import', '--json'], input), { code: 0, out: '{"users":6,"roles":0,"tokens":0}\n' })
       const app = await build(t, settings)
-      const hashOf = async (username: string) => (await app.users.findCredentials(username))?.passwordHash
+      const hashOf = async (username: string) => (await servicesOf(app).users.findCredentials(username))?.passwordHash
       for (const [i, [password, before]] of cases.entries()) {
         const username = `user${i}`
         t.match((await logIn(app, { username, password: `${password.slice(0, -1)}?` })).json(), { code: 'PASSWORD_INCORRECT' })
@@ -94,7 +95,7 @@ for (const database of databases) {
         t.equal((await logIn(app, { username, password })).statusCode, 200)
         t.equal((await logIn(app, { username, password: `${password}!` })).statusCode, 401)
       }
-      t.match((await app.users.find('user0'))?.createdAt, Date)
+      t.match((await servicesOf(app).users.find('user0'))?.createdAt, Date)
     })
 
     t.test('what bcrypt did not look at does not become the password', async (t) => {
@@ -104,11 +105,11 @@ for (const database of databases) {
       await latchkey(['import'], lines(user({ password_hash: await hash(long, 4) })))
       const app = await build(t, settings)
       for (const password of [`${long}mistyped`, long]) t.equal((await logIn(app, { ...bob, password })).statusCode, 200)
-      t.match((await app.users.findCredentials('bob'))?.passwordHash, /^\$2b\$04/)
+      t.match((await servicesOf(app).users.findCredentials('bob'))?.passwordHash, /^\$2b\$04/)
       const { token } = (await logIn(app, { ...bob, password: long })).json()
       const change = await app.inject({ method: 'PUT', url: '/api/v1/me/password', headers: { authorization: token }, payload: { current_password: long, new_password: bob.password } })
       t.equal(change.statusCode, 204)
-      t.match((await app.users.findCredentials('bob'))?.passwordHash, /^\$argon2id/)
+      t.match((await servicesOf(app).users.findCredentials('bob'))?.passwordHash, /^\$argon2id/)
     })
 
     t.test('a password with NUL in it does not match the bcrypt hash of a shorter one', async (t) => {
@@ -118,10 +119,10 @@ for (const database of databases) {
       t.ok(await verify('P\0P', stored), 'to the algorithm they are one')
       await latchkey(['import'], lines(user({ password_hash: stored }), user({ username: 'nothing', password_hash: await hash('', 4) })))
       const app = await build(t, settings)
-      t.equal(await app.passwords.verify(stored, 'P\0P'), false, 'nor to an app that embeds us')
+      t.equal(await servicesOf(app).passwords.verify(stored, 'P\0P'), false, 'nor to an app that embeds us')
       for (const password of ['P\0P', 'P\0', 'P\0P\0P']) t.match((await logIn(app, { ...bob, password })).json(), { statusCode: 422, message: 'password must not contain NUL' })
       for (const password of ['\0', '\0\0']) t.equal((await logIn(app, { username: 'nothing', password })).statusCode, 422)
-      t.equal((await app.users.findCredentials('bob'))?.passwordHash, stored, 'and none of them becomes the password')
+      t.equal((await servicesOf(app).users.findCredentials('bob'))?.passwordHash, stored, 'and none of them becomes the password')
       t.equal((await logIn(app, { ...bob, password: 'P' })).statusCode, 200)
       t.equal((await logIn(app, { ...bob, password: 'P' })).statusCode, 200)
     })
@@ -131,7 +132,7 @@ for (const database of databases) {
       const app = await build(t, settings)
       await tokenOf(app, { ...bob, username: 'taken', email: 'taken@example.com' })
       const before = await latchkey(['export'])
-      const [present] = await app.tokens.list(1)
+      const [present] = await servicesOf(app).tokens.list(1)
       const good = user({ id: 1_000, username: 'good', email: 'good@example.com', tokens: [token()] })
       for (const [line, problem] of [
         ['{', 'it is not JSON'],
@@ -198,7 +199,7 @@ for (const database of databases) {
       }
       t.equal((await latchkey(['export'])).out, before.out)
       t.match(await latchkey(['import'], `\ufeff${lines(good, '', user()).replaceAll('\n', '\r\n')}\r\n\r\n`), { code: 0, out: 'imported 2 users, 0 roles and 1 tokens\n' }, 'spaces, a byte order mark and the line ends of Windows break nothing')
-      t.same((await app.users.list()).map(({ id, username }) => `${id} ${username}`), ['1 taken', '1000 good', '1001 bob'])
+      t.same((await servicesOf(app).users.list()).map(({ id, username }) => `${id} ${username}`), ['1 taken', '1000 good', '1001 bob'])
       t.equal((await signUp(app, { ...bob, username: 'next' })).json().user.id, 1_002)
     })
 
@@ -210,7 +211,7 @@ for (const database of databases) {
         const authorization = await tokenOf(app, account)
         t.equal((await app.inject({ method: 'DELETE', url: '/api/v1/me', headers: { authorization }, payload: { password: account.password } })).statusCode, 204)
       }
-      const passwordHash = await app.passwords.hash(bob.password)
+      const passwordHash = await servicesOf(app).passwords.hash(bob.password)
       const newcomer = (more: object = {}) => user({ username: 'dave', password_hash: passwordHash, ...more })
       const refuse = async () => {
         const before = (await latchkey(['export'])).out
@@ -224,12 +225,12 @@ for (const database of databases) {
       await refuse()
 
       t.match(await latchkey(['import'], lines(newcomer())), { code: 0 })
-      t.equal((await app.users.find('dave'))?.id, 3)
+      t.equal((await servicesOf(app).users.find('dave'))?.id, 3)
       const { token: authorization } = (await logIn(app, dave)).json()
       const { events } = (await app.inject({ url: '/api/v1/me/events', headers: { authorization } })).json()
       t.same(events.map(({ kind }: { kind: string }) => kind), ['login'], 'nothing of those who were here before')
       t.match(await latchkey(['import'], lines(newcomer({ id: 4, username: 'erin' }), newcomer({ id: 9, username: 'frank' }), newcomer({ username: 'grace' }))), { code: 0 })
-      t.same((await app.users.list()).map(({ id, username }) => `${id} ${username}`), ['3 dave', '4 erin', '9 frank', '10 grace'])
+      t.same((await servicesOf(app).users.list()).map(({ id, username }) => `${id} ${username}`), ['3 dave', '4 erin', '9 frank', '10 grace'])
       refused(t, await latchkey(['import'], lines(newcomer({ id: 8, username: 'heidi' }))), 'the id 8 was given before')
     })
 
@@ -241,12 +242,12 @@ for (const database of databases) {
       const { lastUserId } = await importing.transfer.findConflicts([record])
       t.equal(lastUserId, 0)
       await signUp(app)
-      await app.users.delete(1)
+      await servicesOf(app).users.delete(1)
       const failure = await importing.transfer.write([], [record], 0).catch((error) => error)
       t.ok(isConflict(failure))
-      t.equal(await app.users.count(), 0)
+      t.equal(await servicesOf(app).users.count(), 0)
       await importing.transfer.write([], [{ ...record, id: undefined }], 0)
-      t.match(await app.users.list(), [{ id: 2, username: 'dave' }])
+      t.match(await servicesOf(app).users.list(), [{ id: 2, username: 'dave' }])
     })
 
     t.test('all of it or nothing, also when the database fails in the middle', async (t) => {
@@ -254,20 +255,20 @@ for (const database of databases) {
       const app = await build(t, settings)
       const input = lines({ type: 'export', version: 1, last_user_id: 50 }, { type: 'role', name: 'editor', description: 'x' }, user({ id: 9, tokens: [token()], roles: ['admin', 'editor'] }), { type: 'end', users: 1, roles: 1 })
       const before = (await latchkey(['export'])).out
-      await database.addTrigger(app.store, 'before insert on tokens', database.fault('a fault'))
+      await database.addTrigger(servicesOf(app).store, 'before insert on tokens', database.fault('a fault'))
       t.match(await latchkey(['import'], input), { code: 1, out: '', err: /a fault/ })
       t.equal((await latchkey(['export'])).out, before, 'no id counts as given either')
-      await database.removeTriggers(app.store, 'tokens')
+      await database.removeTriggers(servicesOf(app).store, 'tokens')
       t.match(await latchkey(['import'], input), { code: 0, out: 'imported 1 users, 1 roles and 1 tokens\n' }, 'so that it can be tried again')
       t.match(await latchkey(['export']), { out: /"last_user_id":50/ })
       await app.close()
 
       const racing = await on(t, database)
       const other = await build(t, racing.settings)
-      await database.addTrigger(other.store, 'before insert on roles', "insert into users (id, username, username_key, password_hash, created_at, updated_at) values (9, 'Bob', 'bob', '', (select max(0) - 1), 0)".replace('(select max(0) - 1), 0', database.name === 'SQLite' ? '0, 0' : 'now(), now()'))
+      await database.addTrigger(servicesOf(other).store, 'before insert on roles', "insert into users (id, username, username_key, password_hash, created_at, updated_at) values (9, 'Bob', 'bob', '', (select max(0) - 1), 0)".replace('(select max(0) - 1), 0', database.name === 'SQLite' ? '0, 0' : 'now(), now()'))
       refused(t, await racing.latchkey(['import'], input), 'the database has changed meanwhile: nothing was imported, try again')
-      t.same((await other.roles.list()).map(({ name }) => name), ['admin'])
-      t.equal(await other.users.count(), 0)
+      t.same((await servicesOf(other).roles.list()).map(({ name }) => name), ['admin'])
+      t.equal(await servicesOf(other).users.count(), 0)
     })
 
     t.test('as many as a small town', async (t) => {
@@ -278,8 +279,8 @@ for (const database of databases) {
       t.equal(out.trimEnd().split('\n').length, 3_003)
       t.equal(JSON.parse((await latchkey(['user', 'list', '--json'])).out).length, 3_000)
       const app = await build(t, settings)
-      t.match(await app.users.list(), { length: 3_000, 2_999: { id: 3_000 } })
-      t.same(await app.roles.ofUser(2_999), ['admin'])
+      t.match(await servicesOf(app).users.list(), { length: 3_000, 2_999: { id: 3_000 } })
+      t.same(await servicesOf(app).roles.ofUser(2_999), ['admin'])
     })
 
     t.test('an export that was cut off is refused', async (t) => {
@@ -303,10 +304,10 @@ for (const database of databases) {
       for await (const record of exporting.transfer.read()) {
         if (record.type !== 'user') continue
         if (record.id === 1) {
-          await app.roles.create({ name: 'late', description: 'x' })
-          await app.roles.grant(1_200, 'late')
-          await app.users.delete(1)
-          await app.users.create({ username: 'user0', email: null, passwordHash: 'x' })
+          await servicesOf(app).roles.create({ name: 'late', description: 'x' })
+          await servicesOf(app).roles.grant(1_200, 'late')
+          await servicesOf(app).users.delete(1)
+          await servicesOf(app).users.create({ username: 'user0', email: null, passwordHash: 'x' })
         }
         names.push(record.username)
         t.same(record.roles, [])
@@ -385,7 +386,7 @@ t.test('files', async (t) => {
   t.match(await keyless.latchkey(['import', withoutTokens]), { code: 0, err: 'there was no SECRET_KEY: a new one was made and kept in .env\n' })
 
   refused(t, await commandLine(t).latchkey(['export']), /there is no database/)
-  await app.store.db.run('drop table roles')
+  await servicesOf(app).store.db.run('drop table roles')
   const partial = join(folder, 'partial.ndjson')
   t.match(await latchkey(['export', partial]), { code: 1 })
   t.notOk(existsSync(partial), 'of a file that cannot be finished nothing is left')

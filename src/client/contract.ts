@@ -732,11 +732,11 @@ export interface components {
              */
             outcome: "success" | "username_unknown" | "password_incorrect" | "password_changed_concurrently" | "user_deleted_concurrently";
             /**
-             * @description Whether it came over HTTP or from the command line.
+             * @description Where it came from: `http` (a request), `cli` (the command line) or `app` (the app that embeds Latchkey).
              * @example http
              * @enum {string}
              */
-            source: "http" | "cli";
+            source: "http" | "cli" | "app";
             /**
              * @description Whom it happened to; null where it was nobody.
              * @example 1
@@ -2296,7 +2296,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `USER_NOT_FOUND`: there is no such user; `ROLE_NOT_FOUND`: there is no such role */
+            /** @description `USER_UNKNOWN`: there is no such user; `ROLE_NOT_FOUND`: there is no such role */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -2304,7 +2304,7 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["ErrorResponse"] & {
                         /** @enum {string} */
-                        code: "USER_NOT_FOUND" | "ROLE_NOT_FOUND";
+                        code: "USER_UNKNOWN" | "ROLE_NOT_FOUND";
                     };
                 };
             };
@@ -2403,7 +2403,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `USER_NOT_FOUND`: there is no such user; `ROLE_NOT_FOUND`: there is no such role */
+            /** @description `USER_UNKNOWN`: there is no such user; `ROLE_NOT_FOUND`: there is no such role */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -2411,7 +2411,7 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["ErrorResponse"] & {
                         /** @enum {string} */
-                        code: "USER_NOT_FOUND" | "ROLE_NOT_FOUND";
+                        code: "USER_UNKNOWN" | "ROLE_NOT_FOUND";
                     };
                 };
             };

@@ -1,7 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { type Command, Option } from 'commander'
-import { eventKinds, eventRecord } from '../plugins/audit/event.js'
-import type { AuditEvent, EventFilter } from '../plugins/audit/index.js'
+import { type AuditEvent, type EventFilter, eventKinds, eventRecord } from '../plugins/audit/event.js'
 import { findUser, withServices } from './with-services.js'
 import { integerUpTo, say, type Terminal } from './terminal.js'
 

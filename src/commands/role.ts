@@ -35,7 +35,7 @@ export function roleCommands (program: Command, terminal: Terminal): void {
     .action(async (options: { json?: boolean }) => {
       await withServices(terminal, { database: true }, async (core) => {
         const roles = await core.roles.list()
-        print(terminal, options, roles, table(roles))
+        print(terminal, options, roles, table(roles.map((role) => ({ ...role }))))
       })
     })
 

@@ -5,7 +5,7 @@ import type { Config } from '../standalone/config.js'
 import { newPasswordProblem, personalPasswordProblem } from '../plugins/passwords/policy.js'
 import { adminRole } from '../plugins/roles/role-name.js'
 import { usernameProblem } from '../plugins/users/username.js'
-import type { User } from '../plugins/users/index.js'
+import type { User } from '../plugins/users/user.js'
 import { findUser, withServices } from './with-services.js'
 import { CommandError, newPassword, print, refuse, say, table, type Terminal } from './terminal.js'
 

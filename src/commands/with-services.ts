@@ -1,9 +1,10 @@
 import Fastify, { type FastifyInstance } from 'fastify'
 import services from '../services.js'
+import { recommendedParameters } from '../plugins/passwords/stored-hash.js'
 import type { Config } from '../standalone/config.js'
 import { loadEnvironment } from '../standalone/environment.js'
-import type { Role } from '../plugins/roles/index.js'
-import type { User } from '../plugins/users/index.js'
+import type { Role } from '../plugins/roles/role.js'
+import type { User } from '../plugins/users/user.js'
 import { CommandError, type Terminal } from './terminal.js'
 
 /** What a command needs to be there already; the rest is made, as the server makes it. */
@@ -29,7 +30,7 @@ export async function withServices (terminal: Terminal, { database = false, secr
   if (isSecretKeyNew) terminal.stderr.write('there was no SECRET_KEY: a new one was made and kept in .env\n')
   const core = Fastify({ pluginTimeout: 0 })
   try {
-    await core.register(services, { ...config, databaseMustExist: database, databaseKeepsReserve: false, databaseStatementTimeoutMs: statementTimeoutMs })
+    await core.register(services, { ...config, databaseMustExist: database, auditSource: 'cli', hashParameters: recommendedParameters, now: Date.now, databaseStatementTimeoutMs: statementTimeoutMs })
     await work(core, config)
   } finally {
     await core.close()

@@ -10,7 +10,7 @@ import { type Store, StoreError, type StoreOptions } from './store.js'
  * @throws {StoreError} one line that says what is wrong: an unknown scheme, a file
  * that is no database, a folder that cannot be written, a server that does not answer
  */
-export async function openStore (url: string, options: StoreOptions = {}): Promise<Store> {
+export async function openStore (url: string, options: StoreOptions): Promise<Store> {
   const scheme = url.split('://', 1)[0]
   if (scheme === 'sqlite') {
     const { openSqlite } = await import('./sqlite/open.js')

@@ -2,18 +2,18 @@ import type { Column, SQL } from 'drizzle-orm'
 import type { BaseSQLiteDatabase } from 'drizzle-orm/sqlite-core'
 import type * as tables from './sqlite/schema.js'
 
-/** What a store is told. */
+/** How a store is opened. */
 export interface StoreOptions {
-  /** Refuses a database that is not there, where it would be made otherwise. */
+  /** Refuses a database that is not there, where it would be created otherwise. */
   mustExist?: boolean
-  /** Sets space on the disk aside for those who are here already, where the database is a file of ours. */
-  keepsReserve?: boolean
-  /** The most connections to a database server, 10 by default. SQLite has one. */
-  poolSize?: number
-  /** How long a query waits for a connection to a database server, in milliseconds: 2,000 by default. */
-  connectTimeoutMs?: number
-  /** How long a database server may take for a statement, in milliseconds: 3,000 by default. */
-  statementTimeoutMs?: number
+  /** Keeps a ballast file beside a SQLite database, so that logins go on when the disk is full. */
+  keepsBallast?: boolean
+  /** The most connections to PostgreSQL. SQLite has one. */
+  poolSize: number
+  /** How long a query waits for a connection to PostgreSQL, in milliseconds. */
+  connectTimeoutMs: number
+  /** How long PostgreSQL may take for a statement, in milliseconds. */
+  statementTimeoutMs: number
 }
 
 /** A query as it was built, yet to be run. */

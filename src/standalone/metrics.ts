@@ -3,6 +3,7 @@ import fp from 'fastify-plugin'
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
 import { isDatabaseError, isUnavailable } from '../database/errors.js'
 import { failureOf } from '../plugins/errors/failures.js'
+import { servicesOf } from '../services.js'
 import { loggerOptions } from './log-serializers.js'
 
 /** What the plugin is told. */
@@ -70,23 +71,23 @@ const plugin: FastifyPluginAsync<MetricsOptions> = async (app, { host, port }) =
 
   const logins = new Counter({ name: 'latchkey_logins_total', help: 'Logins that were decided, by outcome.', labelNames: ['outcome'], registers })
   app.addHook('onReady', async () => {
-    app.audit.subscribe(({ kind, outcome = 'success' }) => {
+    servicesOf(app).audit.subscribe(({ kind, outcome = 'success' }) => {
       if (kind === 'login' || kind === 'login_failure') logins.labels(outcome).inc()
     })
-    app.passwords.onWait((waitedMs) => wait.observe(waitedMs / 1_000))
+    servicesOf(app).passwords.onWait((waitedMs) => wait.observe(waitedMs / 1_000))
   })
   counterOf(registry, 'latchkey_attempts_rejected_total', 'Requests that were refused with 429, by the limit that they met.', ['limit'], (counter) => {
-    for (const [limit, count] of Object.entries(app.throttle.counts)) counter.labels(limit).inc(count)
+    for (const [limit, count] of Object.entries(servicesOf(app).throttle.counts)) counter.labels(limit).inc(count)
   })
 
   const wait = new Histogram({ name: 'latchkey_hash_wait_seconds', help: 'How long passwords waited to be hashed.', buckets: durationBuckets, registers })
-  const running = new Gauge({ name: 'latchkey_hash_running', help: 'Passwords that are being hashed.', registers, collect: () => { running.set(app.passwords.load().running) } })
-  const queued = new Gauge({ name: 'latchkey_hash_queued', help: 'Passwords that wait to be hashed.', registers, collect: () => { queued.set(app.passwords.load().queued) } })
+  const running = new Gauge({ name: 'latchkey_hash_running', help: 'Passwords that are being hashed.', registers, collect: () => { running.set(servicesOf(app).passwords.load().running) } })
+  const queued = new Gauge({ name: 'latchkey_hash_queued', help: 'Passwords that wait to be hashed.', registers, collect: () => { queued.set(servicesOf(app).passwords.load().queued) } })
   counterOf(registry, 'latchkey_hash_rejected_total', 'Passwords that were not hashed, by reason: the queue was full, they waited too long, their client had left.', ['reason'], (counter) => {
-    for (const [reason, count] of Object.entries(app.passwords.load().rejected)) counter.labels(reason).inc(count)
+    for (const [reason, count] of Object.entries(servicesOf(app).passwords.load().rejected)) counter.labels(reason).inc(count)
   })
-  const unwritten = new Gauge({ name: 'latchkey_audit_events_pending', help: 'Audit events that are not written yet.', registers, collect: () => { unwritten.set(app.audit.counts().waiting) } })
-  counterOf(registry, 'latchkey_audit_events_dropped_total', 'Audit events that were dropped because the queue was full.', [], (counter) => counter.inc(app.audit.counts().dropped))
+  const unwritten = new Gauge({ name: 'latchkey_audit_events_pending', help: 'Audit events that are not written yet.', registers, collect: () => { unwritten.set(servicesOf(app).audit.counts().waiting) } })
+  counterOf(registry, 'latchkey_audit_events_dropped_total', 'Audit events that were dropped because the queue was full.', [], (counter) => counter.inc(servicesOf(app).audit.counts().dropped))
 
   const listener = Fastify({ logger: { ...loggerOptions, level: 'silent' }, requestTimeout: scrapeTimeoutMs, connectionTimeout: scrapeTimeoutMs, forceCloseConnections: true })
   listener.setNotFoundHandler((request, reply) => reply.code(404).type('text/plain').send('Not Found'))

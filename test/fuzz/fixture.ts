@@ -1,5 +1,6 @@
 import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from 'fastify'
 import type { Test } from 'tap'
+import { servicesOf } from '../../src/services.js'
 import { asUser, createTestClock, type TestClock } from '../../src/testing.js'
 import type { TestDatabase } from '../databases.js'
 import { buildOn } from '../helper.js'
@@ -54,7 +55,7 @@ export async function createFixture (t: Test, database: TestDatabase): Promise<F
       // Whoever reads events has those written that are still in the queue: none comes after the table was emptied.
       const { inject } = await asUser(app, 'reader', { roles: ['admin'] })
       await inject('/api/v1/events')
-      for (const statement of ['delete from users', "delete from roles where name <> 'admin'", 'delete from events']) await database.execute(app.store, statement)
+      for (const statement of ['delete from users', "delete from roles where name <> 'admin'", 'delete from events']) await database.execute(servicesOf(app).store, statement)
       clock.set(start)
     }
   }

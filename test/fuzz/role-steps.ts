@@ -84,7 +84,7 @@ export function assignRoleStep (asker: Asker, method: 'PUT' | 'DELETE', username
       const refused = refusedBy(guard(model, asker, onlyAdmins), bodyRefusal(body))
       if (refused !== undefined) return refused
       const account = accountNamed(model, username)
-      const notFound = refusedBy(account === undefined && '404 USER_UNKNOWN', account === undefined && '404 USER_NOT_FOUND', !(name in model.roles) && '404 ROLE_NOT_FOUND')
+      const notFound = refusedBy(account === undefined && '404 USER_UNKNOWN', !(name in model.roles) && '404 ROLE_NOT_FOUND')
       if (account === undefined || notFound !== undefined) return notFound ?? { answers: [] }
       const rest = account.roles.filter((role) => role !== name)
       if (method === 'DELETE' && name === 'admin' && !hasOtherAdmin(model, account.id)) return { answers: ['409 LAST_ADMIN'] }

@@ -99,7 +99,7 @@ async function retryWhenRolledBack<Result> (forMs: number, run: () => Promise<Re
  * @see https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING-URIS
  * @throws {StoreError} the server cannot be reached or refuses us, the database is not there or cannot be migrated
  */
-export async function openPostgres (url: string, { mustExist = false, poolSize = 10, connectTimeoutMs = 2_000, statementTimeoutMs = 3_000 }: StoreOptions): Promise<Store> {
+export async function openPostgres (url: string, { mustExist = false, poolSize, connectTimeoutMs, statementTimeoutMs }: StoreOptions): Promise<Store> {
   const config: pg.ClientConfig = {
     connectionString: connectionString(url),
     connectionTimeoutMillis: connectTimeoutMs,

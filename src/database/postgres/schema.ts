@@ -77,7 +77,7 @@ export const events = latchkey.table('events', {
   time: time('time').notNull(),
   kind: bytewise('kind').notNull(),
   outcome: text('outcome').notNull(),
-  source: text('source', { enum: ['http', 'cli'] }).notNull(),
+  source: text('source', { enum: ['http', 'cli', 'app'] }).notNull(),
   userId: id('user_id'),
   actorId: id('actor_id'),
   detail: text('detail'),

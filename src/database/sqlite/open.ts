@@ -132,7 +132,7 @@ const userSequence = "from sqlite_sequence where name = 'users'"
  *
  * @throws {StoreError} the file cannot be opened, is no SQLite database, or cannot be migrated
  */
-export async function openSqlite (url: string, { mustExist = false, keepsReserve = false }: StoreOptions): Promise<Store> {
+export async function openSqlite (url: string, { mustExist = false, keepsBallast = false }: StoreOptions): Promise<Store> {
   const file = fileOf(url)
   const inMemory = file === ':memory:'
   if (mustExist && !inMemory && !existsSync(file)) throw new StoreError(`there is no database ${file}`)
@@ -141,7 +141,7 @@ export async function openSqlite (url: string, { mustExist = false, keepsReserve
   try {
     const real = inMemory ? file : prepareFile(file)
     client = new Database(real, { timeout: migrationRetryMs, fileMustExist: !inMemory })
-    if (keepsReserve && !inMemory) reserve = keepBallast(real)
+    if (keepsBallast && !inMemory) reserve = keepBallast(real)
     await prepare(client, reserve)
     // Only now is the file known to be ours to restrict. SQLite gives -wal and -shm its mode,
     // but they may be older than that.

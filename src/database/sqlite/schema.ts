@@ -85,7 +85,7 @@ export const events = sqliteTable('events', {
   time: integer('time', { mode: 'timestamp_ms' }).notNull(),
   kind: text('kind').notNull(),
   outcome: text('outcome').notNull(),
-  source: text('source', { enum: ['http', 'cli'] }).notNull(),
+  source: text('source', { enum: ['http', 'cli', 'app'] }).notNull(),
   userId: integer('user_id'),
   actorId: integer('actor_id'),
   detail: text('detail'),

@@ -1,5 +1,3 @@
-import type { AuditEvent } from './index.js'
-
 /** What can happen, with the words that the log has for it. */
 export const eventMessages = {
   signup: 'signed up',
@@ -30,8 +28,51 @@ export const eventOutcomes = ['success', 'username_unknown', 'password_incorrect
 /** How it ended. */
 export type EventOutcome = typeof eventOutcomes[number]
 
-/** For how many days events are kept where nothing else is said. */
-export const defaultAuditRetentionDays = 30
+/** Where an event came from: a request, the command line, or the app that embeds Latchkey. */
+export const eventSources = ['http', 'cli', 'app'] as const
+
+/** Where an event came from. */
+export type EventSource = typeof eventSources[number]
+
+/** Something that happened. */
+export interface NewEvent {
+  kind: EventKind
+  /** How it ended: `success` by default. */
+  outcome?: EventOutcome
+  /** Whom it happened to. */
+  userId?: number
+  /** Who did it, where that is somebody else. */
+  actorId?: number
+  /** What else there is to say: the name of a role, the id of a token. Never a secret, never what a stranger wrote. */
+  detail?: string
+}
+
+/** An event of the audit log, as it was written. */
+export interface AuditEvent {
+  /** Later events have higher ones. */
+  id: number
+  time: Date
+  kind: string
+  outcome: string
+  source: EventSource
+  userId: number | null
+  /** Null when the user is gone. */
+  username: string | null
+  actorId: number | null
+  detail: string | null
+  address: string | null
+  /** The start of the User-Agent header. */
+  userAgent: string | null
+  requestId: string | null
+}
+
+/** Which events are asked for. */
+export interface EventFilter {
+  userId?: number
+  kind?: string
+  /** Only those before this id. */
+  before?: number
+}
 
 /** An event as it is shown. */
 export function eventRecord ({ id, time, kind, outcome, source, userId, username, actorId, detail, address, userAgent, requestId }: AuditEvent) {

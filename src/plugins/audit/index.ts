@@ -1,13 +1,12 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { and, asc, desc, eq, gt, lt, type SQL } from 'drizzle-orm'
 import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import type { Store } from '../../database/store.js'
+import { eventsRepository, type NewEventRow } from './repository.js'
 import { auditRetention } from './retention.js'
 import { unwrapDatabaseError } from '../../lib/unwrap-error.js'
 import { bestEffort, scheduleCleanup } from '../../lib/background.js'
 import { describeRequestId, describeUserAgent } from '../../lib/single-line.js'
-import { defaultAuditRetentionDays, type EventKind, eventMessages, type EventOutcome } from './event.js'
+import { type AuditEvent, type EventFilter, eventMessages, type EventSource, type NewEvent } from './event.js'
 import { printableAddress } from '../../lib/client-network.js'
 import { batchWriter } from '../../lib/batch-writer.js'
 
@@ -15,33 +14,6 @@ import { batchWriter } from '../../lib/batch-writer.js'
 const essentialKinds: string[] = ['role_change', 'deletion', 'unlock', 'export', 'import', 'reset']
 /** How long a reader waits for what was just noted to be written, in milliseconds. */
 const readerPatienceMs = 500
-
-type EventRow = Store['tables']['events']['$inferSelect']
-type NewEventRow = Omit<EventRow, 'id'>
-
-/** Something that happened. */
-export interface NewEvent {
-  kind: EventKind
-  /** How it ended: `success` by default. */
-  outcome?: EventOutcome
-  /** Whom it happened to. */
-  userId?: number
-  /** Who did it, where that is somebody else. */
-  actorId?: number
-  /** What else there is to say: the name of a role, the id of a token. Never a secret, never what a stranger wrote. */
-  detail?: string
-}
-
-/** Something that happened, as it was written down; `username` is null when the user is gone. */
-export type AuditEvent = EventRow & { username: string | null }
-
-/** Which events are asked for. */
-export interface EventFilter {
-  userId?: number
-  kind?: string
-  /** Only those before this id. */
-  before?: number
-}
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -52,7 +24,7 @@ declare module 'fastify' {
 
 /** The audit trail: what happened to whom, when, and from where. */
 export interface AuditLog {
-  /** Notes an event down, in the log and in the trail; it is written later, and holds nobody up. Without a request it comes from the command line. */
+  /** Notes an event down, in the log and in the trail; it is written later, and holds nobody up. */
   record: (event: NewEvent, request?: FastifyRequest) => void
   /** Has a function called with each event that is noted. What it throws is logged, and changes nothing. */
   subscribe: (listener: (event: NewEvent) => void) => void
@@ -64,35 +36,17 @@ export interface AuditLog {
   counts: () => { waiting: number, dropped: number }
 }
 
-/** What the plugin is told. */
+/** The plugin's options. */
 export interface AuditOptions {
-  /** For how many days events are kept: 30 by default; 0: none is written. */
-  auditRetentionDays?: number
+  /** For how many days events are kept; 0: none is written. */
+  auditRetentionDays: number
+  /** Where events come from that no request caused. */
+  source: Exclude<EventSource, 'http'>
+  now: () => number
 }
 
-const plugin: FastifyPluginAsync<AuditOptions & { now: () => number }> = async (app, { auditRetentionDays = defaultAuditRetentionDays, now }) => {
-  const { db, tables: { events, users } } = app.store
-  const columns = {
-    id: events.id,
-    time: events.time,
-    kind: events.kind,
-    outcome: events.outcome,
-    source: events.source,
-    userId: events.userId,
-    username: users.username,
-    actorId: events.actorId,
-    detail: events.detail,
-    address: events.address,
-    userAgent: events.userAgent,
-    requestId: events.requestId
-  }
-  const matches = ({ userId, kind, before }: EventFilter) => and(
-    userId === undefined ? undefined : eq(events.userId, userId),
-    kind === undefined ? undefined : eq(events.kind, kind),
-    before === undefined ? undefined : lt(events.id, before)
-  )
-  const select = (condition: SQL | undefined) => db.select(columns).from(events).leftJoin(users, eq(users.id, events.userId)).where(condition)
-
+const plugin: FastifyPluginAsync<AuditOptions> = async (app, { auditRetentionDays, source, now }) => {
+  const repository = eventsRepository(app.store)
   const listeners: Array<(event: NewEvent) => void> = []
   const retention = auditRetention(app.store, { retentionDays: auditRetentionDays, now })
   const queue = batchWriter<NewEventRow>({
@@ -100,7 +54,7 @@ const plugin: FastifyPluginAsync<AuditOptions & { now: () => number }> = async (
       // What space is left on the disk is for logins.
       const kept = app.store.isNearlyFull() ? rows.filter(({ kind, outcome }) => essentialKinds.includes(kind) && outcome === 'success') : rows
       if (kept.length === 0) return
-      await db.insert(events).values(kept)
+      await repository.insert(kept)
       await bestEffort(app, { work: () => retention.trimAfter(kept), failure: 'events beyond what is kept could not be removed' })()
     },
     onFailure: (error) => app.log.error({ err: unwrapDatabaseError(error) }, 'events could not be written yet'),
@@ -130,7 +84,7 @@ const plugin: FastifyPluginAsync<AuditOptions & { now: () => number }> = async (
         time: new Date(now()),
         kind,
         outcome,
-        source: request === undefined ? 'cli' : 'http',
+        source: request === undefined ? source : 'http',
         userId: userId ?? null,
         actorId: actorId ?? null,
         detail: detail ?? null,
@@ -147,12 +101,10 @@ const plugin: FastifyPluginAsync<AuditOptions & { now: () => number }> = async (
     async list (filter, limit) {
       // Reading must not depend on writing.
       await Promise.race([queue.flush().catch(() => {}), delay(readerPatienceMs, undefined, { ref: false })])
-      return await select(matches(filter)).orderBy(desc(events.id)).limit(limit)
+      return await repository.list(filter, limit)
     },
 
-    async listAfter (id, filter, limit) {
-      return await select(and(gt(events.id, id), matches(filter))).orderBy(asc(events.id)).limit(limit)
-    },
+    listAfter: repository.listAfter,
 
     counts: queue.counts
   }

@@ -1,6 +1,7 @@
 import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import type { ErrorClass } from '../errors/responses.js'
 import { RoleRequired } from '../../errors.js'
+import { identityKey, requireIdentity } from './identity.js'
 import { awaitsBody } from '../../lib/request-body.js'
 
 /** A hook that lets only some requests through; usable as preHandler and as onRequest. */
@@ -26,17 +27,18 @@ export function defineGuard (hook: Guard, errors: ErrorClass[]): Guard {
 }
 
 /**
- * Asks guards once more, whatever they have found out about this request before.
+ * Runs guards again, whatever they found out about this request before.
  *
- * @throws {RoleRequired} a role is gone that somebody may have looked at before
+ * @throws {RoleRequired} a role is gone that a handler may have relied on
  */
 export async function runGuardsAgain (request: FastifyRequest, guards: Guard[]): Promise<void> {
-  const { currentUser, currentRoles } = request
-  Object.assign(request, { currentTokenId: '', currentRoles: null })
+  const before = requireIdentity(request)
+  request[identityKey] = null
   for (const guard of guards) await guard(request)
+  const identity = requireIdentity(request)
   // What the host has added to the user stays.
-  request.currentUser = Object.assign(currentUser, request.currentUser)
-  if (currentRoles !== null && !currentRoles.every((role) => request.currentRoles.includes(role))) throw new RoleRequired()
+  identity.user = Object.assign(before.user, identity.user)
+  if (before.roles?.every((role) => identity.roles?.includes(role)) === false) throw new RoleRequired()
 }
 
 /**

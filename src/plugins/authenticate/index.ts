@@ -1,40 +1,11 @@
 import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { toHttpError } from '../../database/errors.js'
-import { defineGuard, recheckGuards, type Guard, guardErrors } from './guard.js'
+import { defineGuard } from './guard.js'
+import { identityKey, requireIdentity } from './identity.js'
 import { AuthorizationMissing, ServiceUnavailable, TokenClaimsInvalid, TokenExpired, TokenInvalid, TokenRevoked, UserNotFound } from '../../errors.js'
 import type { VerifiedToken } from '../tokens/jwt.js'
-import type { TokenOwner } from '../tokens/index.js'
-import type { User } from '../users/index.js'
-
-declare module 'fastify' {
-  interface FastifyInstance {
-    /**
-     * The guard: a preHandler (or onRequest) hook that lets a request through when its
-     * `Authorization` header carries a living token of ours, and sets `request.currentUser`.
-     *
-     * @throws {AuthorizationMissing} 400: no Authorization header
-     * @throws {TokenInvalid} 401: not a token of ours
-     * @throws {TokenExpired} 401: its time has passed
-     * @throws {TokenClaimsInvalid} 400: ours, but it names no user
-     * @throws {UserNotFound} 400: its user is gone
-     * @throws {TokenRevoked} 401: it was taken back
-     * @throws {ServiceUnavailable} 503: the database cannot serve now
-     * @throws {InternalServerError} 500: it failed otherwise
-     */
-    authenticate: Guard
-    /** The same, and it sets `request.currentRoles` as well, with no second query. */
-    authenticateWithRoles: Guard
-  }
-  interface FastifyRequest {
-    /** Who is asking. Set by `authenticate`; null before it has run and on routes without it. */
-    currentUser: User
-    /** The id (`jti`) of the token that the request came with. Set by `authenticate`. */
-    currentTokenId: string
-    /** The names of the user's roles, sorted. Set by `authenticateWithRoles`, and by `requireRole`; null where neither has run. */
-    currentRoles: string[]
-  }
-}
+import type { TokenOwner } from '../tokens/repository.js'
 
 const authenticateErrors = [AuthorizationMissing, TokenClaimsInvalid, UserNotFound, TokenInvalid, TokenExpired, TokenRevoked, ServiceUnavailable]
 
@@ -57,13 +28,9 @@ function hasOneAuthorization (rawHeaders: string[]): boolean {
   return count < 2
 }
 
-const plugin: FastifyPluginAsync<{ securityScheme?: string }> = async (app, { securityScheme }) => {
-  app.decorateRequest('currentUser', null, [])
-  app.decorateRequest('currentTokenId', '')
-  app.decorateRequest('currentRoles', null, [])
-
-  /** Finds out who is asking, where their token lives. */
-  async function identify<Owner extends TokenOwner> (request: FastifyRequest, find: (ids: VerifiedToken) => Promise<Owner | undefined>, note?: (owner: Owner) => void): Promise<void> {
+const plugin: FastifyPluginAsync = async (app) => {
+  /** Finds out who sent a request, where their token lives. */
+  async function authenticate<Owner extends TokenOwner> (request: FastifyRequest, find: (ids: VerifiedToken) => Promise<Owner | undefined>): Promise<Owner> {
     const { authorization } = request.headers
     if (authorization === undefined) throw new AuthorizationMissing()
     if (!hasOneAuthorization(request.raw.rawHeaders)) throw new TokenInvalid()
@@ -79,27 +46,17 @@ const plugin: FastifyPluginAsync<{ securityScheme?: string }> = async (app, { se
     if (owner === undefined) throw new UserNotFound()
     if (owner.tokenUserId === null) throw new TokenRevoked()
     const { username, email, createdAt, lastUsedAt } = owner
-    app.tokens.markUsed(token.tokenId, lastUsedAt)
-    request.currentUser = { id: token.userId, username, email, createdAt }
-    request.currentTokenId = token.tokenId
-    note?.(owner)
+    app.tokens.touch(token.tokenId, lastUsedAt)
+    request[identityKey] = { user: { id: token.userId, username, email, createdAt }, tokenId: token.tokenId }
+    return owner
   }
 
   const { findOwner, findOwnerWithRoles } = app.tokens
-  app.decorate('authenticate', defineGuard((request) => identify(request, findOwner), authenticateErrors))
-  app.decorate('authenticateWithRoles', defineGuard((request) => identify(request, findOwnerWithRoles, ({ roles }) => {
-    request.currentRoles = roles
-  }), authenticateErrors))
-
-  app.addHook('preValidation', recheckGuards)
-
-  // A guarded route cannot be undocumented: what is enforced is what is written down.
-  app.addHook('onRoute', (route) => {
-    const refusals = guardErrors(route)
-    if (refusals.length === 0) return
-    if (securityScheme !== undefined) route.schema = { security: [{ [securityScheme]: [] }], ...route.schema }
-    route.config = { ...route.config, errors: [...refusals, ...route.config?.errors ?? []] }
-  })
+  app.decorate('authenticate', defineGuard(async (request) => { await authenticate(request, findOwner) }, authenticateErrors))
+  app.decorate('authenticateWithRoles', defineGuard(async (request) => {
+    const { roles } = await authenticate(request, findOwnerWithRoles)
+    requireIdentity(request).roles = roles
+  }, authenticateErrors))
 }
 
 export default fp(plugin, { name: 'latchkey-authenticate', dependencies: ['latchkey-jwt', 'latchkey-tokens'] })

@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Attempt } from './repository.js'
 import { hourMs, minuteMs } from './address-limits.js'
-import { type AttemptLimits, defaultAttemptLimits } from './limits.js'
+import type { AttemptLimits } from './limits.js'
 import { slidingWindowLog } from './sliding-window.js'
 import { bestEffort } from '../../lib/background.js'
 import { keyedMutex } from '../../lib/keyed-mutex.js'
@@ -20,9 +20,9 @@ export interface AccountLimitsOptions {
 /** Holds each account to its limits. Its failures are in the database, its logins in memory, in a sliding window. */
 export function accountLimits (app: FastifyInstance, { limits, now, deadlineMs, reject }: AccountLimitsOptions) {
   const {
-    loginFailuresPerAccount = defaultAttemptLimits.loginFailuresPerAccount,
-    loginsPerAccountMinute = defaultAttemptLimits.loginsPerAccountMinute,
-    tokensPerAccountHour = defaultAttemptLimits.tokensPerAccountHour
+    loginFailuresPerAccount,
+    loginsPerAccountMinute,
+    tokensPerAccountHour
   } = limits
   const logins = slidingWindowLog([{ attempts: loginsPerAccountMinute, windowMs: minuteMs }])
   const tokens = slidingWindowLog([{ attempts: tokensPerAccountHour, windowMs: hourMs }])

@@ -1,5 +1,5 @@
 import type { FastifyRequest } from 'fastify'
-import { type AttemptLimits, defaultAttemptLimits } from './limits.js'
+import type { AttemptLimits } from './limits.js'
 import { slidingWindowLog } from './sliding-window.js'
 import { clientNetwork } from '../../lib/client-network.js'
 import { waitForOthers, worksUnderWay } from './in-flight.js'
@@ -35,10 +35,10 @@ export interface AddressLimitsOptions {
 /** Holds each address to its limits. What it did is in memory, in sliding windows. */
 export function addressLimits ({ limits, now, deadlineMs, reject }: AddressLimitsOptions) {
   const {
-    loginFailuresPerAddressMinute = defaultAttemptLimits.loginFailuresPerAddressMinute,
-    loginFailuresPerAddressHour = defaultAttemptLimits.loginFailuresPerAddressHour,
-    loginsPerAddressMinute = defaultAttemptLimits.loginsPerAddressMinute,
-    signupsPerAddressHour = defaultAttemptLimits.signupsPerAddressHour
+    loginFailuresPerAddressMinute,
+    loginFailuresPerAddressHour,
+    loginsPerAddressMinute,
+    signupsPerAddressHour
   } = limits
   const logs = {
     login: slidingWindowLog([{ attempts: loginFailuresPerAddressMinute, windowMs: minuteMs }, { attempts: loginFailuresPerAddressHour, windowMs: hourMs }]),

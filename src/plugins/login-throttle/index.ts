@@ -3,13 +3,14 @@ import fp from 'fastify-plugin'
 import { accountLimits } from './account-limits.js'
 import { addressLimits } from './address-limits.js'
 import type { AttemptLimits } from './limits.js'
-import { bestEffort } from '../../lib/background.js'
+import { bestEffort, scheduleCleanup } from '../../lib/background.js'
+import { type LoginFailures, loginFailuresRepository } from './repository.js'
 import { TooManyAttempts } from '../../errors.js'
 import { isMalformed } from '../errors/failures.js'
-import { defaultHashDeadlineMs } from '../passwords/hash-limiter.js'
+import type { ResolvedOptions } from '../../options.js'
 import { clientNetwork, printableAddress } from '../../lib/client-network.js'
 import { canonicalUsername } from '../users/username.js'
-import type { User } from '../users/index.js'
+import type { User } from '../users/user.js'
 
 /** Whose password is being guessed, or is the one who knows it. */
 export interface GuessedAccount {
@@ -91,6 +92,7 @@ export interface Throttle {
 declare module 'fastify' {
   interface FastifyInstance {
     throttle: Throttle
+    loginFailures: LoginFailures
   }
 }
 
@@ -100,14 +102,15 @@ const limitNames = { login: 'address', success: 'address_logins', signup: 'signu
 /** Whether something could not be made because it is taken. */
 const isTaken = (error: unknown) => Object(error).statusCode === 409
 
-/** What the plugin is told. */
-export interface ThrottleOptions extends AttemptLimits {
-  /** How long an attempt waits for others, in milliseconds: as long as for its hash. */
-  hashDeadlineMs?: number
-  now: () => number
-}
+/** The plugin's options. */
+export type ThrottleOptions = AttemptLimits & Pick<ResolvedOptions, 'hashDeadlineMs' | 'now'>
 
-const plugin: FastifyPluginAsync<ThrottleOptions> = async (app, { now, hashDeadlineMs = defaultHashDeadlineMs, ...limits }) => {
+const plugin: FastifyPluginAsync<ThrottleOptions> = async (app, { now, hashDeadlineMs, ...limits }) => {
+  const loginFailures = loginFailuresRepository(app.store, now)
+  app.decorate('loginFailures', loginFailures)
+  scheduleCleanup(app, { deleteBatch: loginFailures.deleteOldFailures, failure: 'old login failures could not be deleted' })
+  scheduleCleanup(app, { deleteBatch: loginFailures.deleteOldNetworks, failure: 'old known networks could not be deleted' })
+
   const counts: ThrottleCounts = { address: 0, account: 0, signup: 0, address_logins: 0, account_logins: 0, account_tokens: 0 }
   const addresses = addressLimits({
     limits,
@@ -188,4 +191,4 @@ const plugin: FastifyPluginAsync<ThrottleOptions> = async (app, { now, hashDeadl
   app.decorate('throttle', throttle)
 }
 
-export default fp(plugin, { name: 'latchkey-throttle', dependencies: ['latchkey-login-failures', 'latchkey-audit'] })
+export default fp(plugin, { name: 'latchkey-login-throttle', dependencies: ['latchkey-database', 'latchkey-audit'] })

@@ -1,12 +1,10 @@
 import { and, desc, eq, gt, inArray, lte, ne, notInArray, type SQL, sql } from 'drizzle-orm'
-import type { FastifyPluginAsync } from 'fastify'
-import fp from 'fastify-plugin'
 import { isForeignKeyViolation } from '../../database/errors.js'
 import type { Store } from '../../database/store.js'
 import { longestWaitSeconds } from './limits.js'
-import { rowsPerCleanup, scheduleCleanup } from '../../lib/background.js'
+import { rowsPerCleanup } from '../../lib/background.js'
 import { canonicalUsername } from '../users/username.js'
-import type { User } from '../users/index.js'
+import type { User } from '../users/user.js'
 
 /** Failures are forgotten when there was none for a day: less than a guesser gets by waiting. */
 const failuresLifetimeMs = 86_400_000
@@ -32,12 +30,8 @@ export type CountedAttempt =
   | { isRefused: false, failures: number }
   | { isRefused: true, waitMs: number }
 
-declare module 'fastify' {
-  interface FastifyInstance {
-    /** Every query on failed logins, and on where users have logged in from. */
-    loginFailures: ReturnType<typeof loginFailuresRepository>
-  }
-}
+/** Every query on failed logins, and on where users have logged in from. */
+export type LoginFailures = ReturnType<typeof loginFailuresRepository>
 
 /** A number that is given later. What it is for must be said: of a sum of parameters PostgreSQL does not know the type. */
 const bigintParam = (name: string) => sql`cast(${sql.placeholder(name)} as bigint)`
@@ -50,7 +44,7 @@ function blockedUntil (failures: SQL): SQL {
   return sql`case when ${doublings} < 0 then 0 when ${doublings} >= ${sql.raw(String(longestDoublings))} then ${bigintParam('now')} + ${sql.raw(String(1_000 * longestWaitSeconds))} else ${bigintParam('now')} + 1000 * (1 << ${doublings}) end`
 }
 
-function loginFailuresRepository (store: Store, now: () => number) {
+export function loginFailuresRepository (store: Store, now: () => number) {
   const { db, tables: { loginFailures, knownNetworks } } = store
   const scopeOf = ({ usernameKey, network, lastLoginAt }: Attempt) => ({ usernameKey, network: lastLoginAt === null ? ANY_NETWORK : network })
   const matchesAttempt = (attempt: Attempt) => {
@@ -177,12 +171,3 @@ function loginFailuresRepository (store: Store, now: () => number) {
     }
   }
 }
-
-const plugin: FastifyPluginAsync<{ now: () => number }> = async (app, { now }) => {
-  const loginFailures = loginFailuresRepository(app.store, now)
-  app.decorate('loginFailures', loginFailures)
-  scheduleCleanup(app, { deleteBatch: loginFailures.deleteOldFailures, failure: 'old failures could not be removed' })
-  scheduleCleanup(app, { deleteBatch: loginFailures.deleteOldNetworks, failure: 'old networks could not be removed' })
-}
-
-export default fp(plugin, { name: 'latchkey-login-failures', dependencies: ['latchkey-database'] })

@@ -1,17 +1,5 @@
-import { availableParallelism } from 'node:os'
 import { ClientDisconnected, Overloaded } from '../../errors.js'
 import { fairQueue } from './fair-queue.js'
-
-/**
- * Hashes at once where nothing else is said. They run on the 4 threads of libuv's pool, of
- * which files and name look-ups need one as well; more than there are processors make
- * none faster.
- */
-export const defaultHashConcurrency = Math.min(availableParallelism(), 3)
-/** Hashes that wait, where nothing else is said: at the end of the queue some two thirds of a second on two processors. */
-export const defaultHashQueue = 32
-/** How long one waits where nothing else is said, in milliseconds. */
-export const defaultHashDeadlineMs = 3_000
 
 /** What may pass at once, and what may wait. */
 export interface HashLimiterOptions {

@@ -2,9 +2,10 @@ import { randomBytes } from 'node:crypto'
 import { hash, verify } from '@node-rs/argon2'
 import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { defaultHashConcurrency, defaultHashDeadlineMs, defaultHashQueue, type HashLimiterCounts, hashLimiter, type HashJob } from './hash-limiter.js'
+import { type HashJob, hashLimiter, type HashLimiterCounts } from './hash-limiter.js'
 import { clientSite } from '../../lib/client-network.js'
-import { bcryptPasswordBytes, type HashParameters, parseHash, recommendedParameters } from './stored-hash.js'
+import type { ResolvedOptions } from '../../options.js'
+import { bcryptPasswordBytes, type HashParameters, parseHash } from './stored-hash.js'
 import { canonicalPassword, passwordMaxUnits } from './policy.js'
 
 /** Hashing and verifying passwords. Every hash of the process passes through here, a few at once. */
@@ -38,16 +39,8 @@ export interface Passwords {
   load: () => HashLimiterCounts & { running: number, queued: number }
 }
 
-/** What the plugin is told. */
-export interface PasswordsOptions {
-  hashParameters?: HashParameters
-  /** How many hashes are under way at once: by default as many as there are processors, and at most 3. */
-  hashConcurrency?: number
-  /** How many wait, at most: 32 by default. */
-  hashQueue?: number
-  /** How long one waits, in milliseconds: 3,000 by default. */
-  hashDeadlineMs?: number
-}
+/** The plugin's options. */
+export type PasswordsOptions = Pick<ResolvedOptions, 'hashParameters' | 'hashConcurrency' | 'hashQueue' | 'hashDeadlineMs'>
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -63,7 +56,7 @@ function decoyHash ({ memoryCost, timeCost, parallelism }: HashParameters): stri
   return `$argon2id$v=19$m=${memoryCost},t=${timeCost},p=${parallelism}$${salt}$${digest}`
 }
 
-const plugin: FastifyPluginAsync<PasswordsOptions> = async (app, { hashParameters = recommendedParameters, hashConcurrency = defaultHashConcurrency, hashQueue = defaultHashQueue, hashDeadlineMs = defaultHashDeadlineMs }) => {
+const plugin: FastifyPluginAsync<PasswordsOptions> = async (app, { hashParameters, hashConcurrency, hashQueue, hashDeadlineMs }) => {
   let listener = (_waitedMs: number) => {}
   const limiter = hashLimiter({ concurrency: hashConcurrency, queueLength: hashQueue, deadlineMs: hashDeadlineMs, onPass: (waitedMs) => listener(waitedMs) })
   const options = { algorithm: argon2id, ...hashParameters }

@@ -23,9 +23,6 @@ export interface PasswordPolicy {
   blocklist: boolean
 }
 
-/** The policy where nothing else is said (NIST SP 800-63B, section 3.1.1.2). */
-export const defaultPasswordPolicy: PasswordPolicy = { minLength: 8, blocklist: true }
-
 /**
  * The form of a password that is counted and hashed: Unicode NFC, so that the same
  * characters typed on another keyboard are the same password (NIST SP 800-63B, section

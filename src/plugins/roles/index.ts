@@ -1,131 +1,14 @@
-import { and, asc, eq, exists, ne, sql } from 'drizzle-orm'
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
-import { toHttpError, isForeignKeyViolation } from '../../database/errors.js'
-import { lockAdmins, revocationRetryMs } from './lock-admins.js'
-import type { Query, Store } from '../../database/store.js'
+import { toHttpError } from '../../database/errors.js'
 import { RoleRequired } from '../../errors.js'
 import { defineGuard, type Guard, guardErrors } from '../authenticate/guard.js'
-import { adminRole, roleNameProblem } from './role-name.js'
-
-/** What somebody can be. */
-export type Role = Store['tables']['roles']['$inferSelect']
-
-/** An admin who does something, and the token that it was asked with. */
-export interface Actor {
-  userId: number
-  tokenId: string
-}
+import { identityKey, requireIdentity } from '../authenticate/identity.js'
+import { type Roles, rolesRepository } from './repository.js'
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** Every query on roles. */
-    roles: ReturnType<typeof rolesRepository>
-    /**
-     * Makes a guard (preHandler or onRequest) that lets a request through when its user has
-     * at least one of these roles. It includes `authenticate`, and does not repeat it where
-     * it ran before.
-     *
-     * @throws {TypeError} no role is named
-     */
-    requireRole: (...names: string[]) => Guard
-  }
-}
-
-function rolesRepository (store: Store) {
-  const { db, tables: { roles, tokens, users, userRoles } } = store
-  const roleOfUser = (userId: number, roleName: string) => and(eq(userRoles.userId, userId), eq(userRoles.roleName, roleName))
-  /** For the start of a batch: what an actor may do, and how many admins there are, changes before it or after it. */
-  const locks = (actor: Actor | undefined): Query[] => [lockAdmins(store), ...actor === undefined ? [] : store.lockUser(actor.userId)]
-  /** Whether an actor is an admin still, and the token active. Where the operator acts there is none. */
-  const isStillAdmin = (actor: Actor | undefined) => actor && and(
-    exists(db.select({ id: tokens.id }).from(tokens).where(and(eq(tokens.id, actor.tokenId), eq(tokens.userId, actor.userId)))),
-    exists(db.select({ userId: userRoles.userId }).from(userRoles).where(roleOfUser(actor.userId, adminRole)))
-  )
-  const isGranted = async (userId: number, roleName: string) => (await db.select().from(userRoles).where(roleOfUser(userId, roleName))).length > 0
-
-  return {
-    /** All roles, by name. */
-    async list (): Promise<Role[]> {
-      return await db.select().from(roles).orderBy(asc(roles.name))
-    },
-
-    /**
-     * Makes a role; `undefined` when the name is taken.
-     *
-     * @throws {TypeError} it is no name of a role
-     */
-    async create (role: Role): Promise<Role | undefined> {
-      if (roleNameProblem(role.name) !== undefined) throw new TypeError('not the name of a role')
-      const [created] = await db.insert(roles).values(role).onConflictDoNothing().returning()
-      return created
-    },
-
-    /** Deletes a role, and takes it from everybody; false when there is none. */
-    async delete (name: string): Promise<boolean> {
-      const rows = await db.delete(roles).where(eq(roles.name, name)).returning({ name: roles.name })
-      return rows.length > 0
-    },
-
-    /** Deletes every role but `admin`. */
-    async deleteAll (): Promise<void> {
-      await db.delete(roles).where(ne(roles.name, adminRole))
-    },
-
-    /** Whether there is such a role. */
-    async has (name: string): Promise<boolean> {
-      const rows = await db.select({ name: roles.name }).from(roles).where(eq(roles.name, name))
-      return rows.length > 0
-    },
-
-    /** The names of a user's roles, sorted. */
-    async ofUser (userId: number): Promise<string[]> {
-      const rows = await db.select({ name: userRoles.roleName }).from(userRoles).where(eq(userRoles.userId, userId)).orderBy(asc(userRoles.roleName))
-      return rows.map(({ name }) => name)
-    },
-
-    /** The names of everybody's roles, sorted, by user id. */
-    async ofAll (): Promise<Map<number, string[]>> {
-      const all = new Map<number, string[]>()
-      for (const { userId, roleName } of await db.select().from(userRoles).orderBy(asc(userRoles.roleName))) {
-        all.set(userId, [...all.get(userId) ?? [], roleName])
-      }
-      return all
-    },
-
-    /**
-     * Gives a role to a user, who may have it already; false, and nothing happens, when there is
-     * no such user or role, or the actor is no admin any more.
-     */
-    async grant (userId: number, roleName: string, actor?: Actor): Promise<boolean> {
-      const row = db.select({ userId: users.id, roleName: sql<string>`${sql.param(roleName, userRoles.roleName)}`.as('role_name') }).from(users).where(and(eq(users.id, userId), isStillAdmin(actor)))
-      try {
-        const written = await store.batch([...locks(actor), db.insert(userRoles).select(row).onConflictDoNothing()])
-        if (written.at(-1) !== 0) return true
-      } catch (error) {
-        if (isForeignKeyViolation(error)) return false
-        throw error
-      }
-      return await isGranted(userId, roleName)
-    },
-
-    /**
-     * Takes a role from a user, who may not have it; false, and nothing happens, when that would
-     * leave nobody with `admin`, or the actor is no admin any more.
-     */
-    async revoke (userId: number, roleName: string, actor?: Actor): Promise<boolean> {
-      const others = db.select({ userId: userRoles.userId }).from(userRoles)
-        .where(and(eq(userRoles.roleName, adminRole), ne(userRoles.userId, userId)))
-      const isAllowed = and(roleName === adminRole ? exists(others) : undefined, isStillAdmin(actor))
-      const written = await store.batch([...locks(actor), db.delete(userRoles).where(and(roleOfUser(userId, roleName), isAllowed))], { retryBusyMs: revocationRetryMs })
-      return written.at(-1) !== 0 || !(await isGranted(userId, roleName))
-    },
-
-    /** Whether a user is the only one with `admin`. */
-    async isLastAdmin (userId: number): Promise<boolean> {
-      const admins = await db.select({ userId: userRoles.userId }).from(userRoles).where(eq(userRoles.roleName, adminRole)).limit(2)
-      return admins.length === 1 && admins[0]?.userId === userId
-    }
+    roles: Roles
   }
 }
 
@@ -134,12 +17,13 @@ const plugin: FastifyPluginAsync = async (app) => {
 
   app.decorate('requireRole', (...names: string[]) => {
     if (names.length === 0) throw new TypeError('requireRole needs the name of at least one role')
-    const guard: Guard = async (request) => {
-      if (request.currentTokenId === '') await app.authenticateWithRoles(request)
-      request.currentRoles ??= await app.roles.ofUser(request.currentUser.id).catch((error) => { throw toHttpError(error) })
-      if (!request.currentRoles.some((role) => names.includes(role))) throw new RoleRequired()
+    const requireOneOf: Guard = async (request) => {
+      if (request[identityKey] === null) await app.authenticateWithRoles(request)
+      const identity = requireIdentity(request)
+      identity.roles ??= await app.roles.ofUser(identity.user.id).catch((error) => { throw toHttpError(error) })
+      if (!identity.roles.some((role) => names.includes(role))) throw new RoleRequired()
     }
-    return defineGuard(guard, [...guardErrors({ preHandler: app.authenticate }), RoleRequired])
+    return defineGuard(requireOneOf, [...guardErrors({ preHandler: [app.authenticate] }), RoleRequired])
   })
 }
 

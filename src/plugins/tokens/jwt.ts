@@ -5,7 +5,9 @@ import fp from 'fastify-plugin'
 import { LRUCache } from 'lru-cache'
 import { isTokenId, isUserId, validateTimeClaims, NIL_UUID, type TokenClaims } from './claims.js'
 import { TokenClaimsInvalid, TokenExpired, TokenInvalid } from '../../errors.js'
-import type { NewToken } from './index.js'
+import type { ResolvedOptions } from '../../options.js'
+import type { NewToken } from './repository.js'
+import type { IssuedToken } from './token.js'
 
 /** Issuing and verifying access tokens. */
 export interface AccessTokens {
@@ -35,23 +37,8 @@ export interface VerifiedToken {
   tokenId: string
 }
 
-/** A token as its owner gets it, once. */
-export interface IssuedToken {
-  id: string
-  token: string
-  lifetimeSeconds: number
-  createdAt: Date
-  expiresAt: Date
-}
-
-/** What the plugin is told. */
-export interface JwtOptions {
-  secretKey: string
-  /** Still verifies, never signs. */
-  secretKeyPrevious?: string
-  tokenTtlSeconds: number
-  now: () => number
-}
+/** The plugin's options. */
+export type JwtOptions = Pick<ResolvedOptions, 'secretKey' | 'secretKeyPrevious' | 'tokenTtlSeconds' | 'now'>
 
 declare module 'fastify' {
   interface FastifyInstance {

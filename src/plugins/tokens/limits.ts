@@ -4,9 +4,6 @@ export const tokensPerUser = 100
 /** The most of them that can be personal access tokens: a login always finds a place. */
 export const personalTokensPerUser = tokensPerUser - 1
 
-/** The life of a login's token where nothing else is said: the course's 48 hours, in seconds. */
-export const loginTokenLifetimeSeconds = 172_800
-
 /** The life of a personal access token that does not ask for another: 30 days, in seconds. */
 export const personalTokenLifetimeSeconds = 2_592_000
 

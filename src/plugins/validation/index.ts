@@ -6,7 +6,7 @@ import type { FastifyRouteSchemaDef } from 'fastify/types/schema.js'
 import { BodyMalformed, BodyUnexpected, type FieldProblem, MediaTypeUnsupported, ValidationFailed } from '../../errors.js'
 import { descriptionProblem } from '../../lib/single-line.js'
 import { emailProblem } from '../users/email.js'
-import { canonicalPassword, defaultPasswordPolicy, newPasswordProblem, passwordMaxUnits, passwordProblem, type PasswordPolicy } from '../passwords/policy.js'
+import { canonicalPassword, newPasswordProblem, passwordMaxUnits, passwordProblem, type PasswordPolicy } from '../passwords/policy.js'
 import { lazySerializers, lazyValidators, loadCompilersSoon, loadValidatorCompiler, type Validator } from './lazy-compilers.js'
 import { type QuerySchema, withIntegers } from './query-integers.js'
 import { asksForBody, canHaveBody, refuseBody } from '../../lib/request-body.js'
@@ -17,7 +17,7 @@ import { usernameProblem } from '../users/username.js'
  * Makes this scope strict about what it is sent: bodies are JSON in UTF-8, never
  * coerced, never stripped; the rules of our own string formats are in force.
  */
-const plugin: FastifyPluginAsync<{ passwordPolicy?: PasswordPolicy }> = async (app, { passwordPolicy = defaultPasswordPolicy }) => {
+const plugin: FastifyPluginAsync<{ passwordPolicy: PasswordPolicy }> = async (app, { passwordPolicy }) => {
   const problemOf: Record<string, (value: string) => string | undefined> = {
     username: usernameProblem,
     description: descriptionProblem,

@@ -20,7 +20,7 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
   }
 
   app.get('/me', {
-    onRequest: app.authenticateWithRoles,
+    onRequest: [app.authenticateWithRoles],
     schema: {
       operationId: 'getMe',
       tags: ['Accounts'],

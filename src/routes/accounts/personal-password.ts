@@ -1,6 +1,6 @@
 import { ValidationFailed } from '../../errors.js'
 import { personalPasswordProblem } from '../../plugins/passwords/policy.js'
-import type { User } from '../../plugins/users/index.js'
+import type { User } from '../../plugins/users/user.js'
 
 /**
  * Refuses a password that is its owner's username or email.

@@ -1,5 +1,5 @@
 import type { Static } from '@sinclair/typebox'
-import type { User } from '../../plugins/users/index.js'
+import type { User } from '../../plugins/users/user.js'
 import type { UserBody } from './schemas.js'
 
 /** An account as it is shown. */

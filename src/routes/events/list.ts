@@ -1,9 +1,8 @@
 import { type Static, Type } from '@sinclair/typebox'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { eventRecord } from '../../plugins/audit/event.js'
+import { type EventFilter, eventRecord } from '../../plugins/audit/event.js'
 import { ref } from '../../schema-ref.js'
 import { adminRole } from '../../plugins/roles/role-name.js'
-import type { EventFilter } from '../../plugins/audit/index.js'
 import { EventList, pageParameters } from './schemas.js'
 
 const list: FastifyPluginAsyncTypebox = async (app) => {
@@ -19,7 +18,7 @@ const list: FastifyPluginAsyncTypebox = async (app) => {
   }
 
   app.get('/events', {
-    onRequest: app.requireRole(adminRole),
+    onRequest: [app.requireRole(adminRole)],
     schema: {
       operationId: 'listEvents',
       tags: ['Events'],
@@ -41,7 +40,7 @@ const list: FastifyPluginAsyncTypebox = async (app) => {
   })
 
   app.get('/me/events', {
-    onRequest: app.authenticate,
+    onRequest: [app.authenticate],
     schema: {
       operationId: 'listMyEvents',
       tags: ['Events'],

@@ -1,5 +1,5 @@
 import { Type } from '@sinclair/typebox'
-import { eventKinds, eventOutcomes } from '../../plugins/audit/event.js'
+import { eventKinds, eventOutcomes, eventSources } from '../../plugins/audit/event.js'
 import { ref } from '../../schema-ref.js'
 
 const nullable = (type: string, options: object) => ({ type: [type, 'null'], ...options })
@@ -9,7 +9,7 @@ export const EventBody = Type.Object({
   time: Type.String({ format: 'date-time', description: 'When it happened (RFC 3339, UTC).', examples: ['2026-11-24T20:44:00.000Z'] }),
   kind: Type.String({ enum: eventKinds, description: 'What happened.', examples: ['login'] }),
   outcome: Type.String({ enum: [...eventOutcomes], description: 'How it ended: `success`, or what stood in the way.', examples: ['success'] }),
-  source: Type.String({ enum: ['http', 'cli'], description: 'Whether it came over HTTP or from the command line.', examples: ['http'] }),
+  source: Type.String({ enum: [...eventSources], description: 'Where it came from: `http` (a request), `cli` (the command line) or `app` (the app that embeds Latchkey).', examples: ['http'] }),
   user_id: Type.Unsafe<number | null>(nullable('integer', { description: 'Whom it happened to; null where it was nobody.', examples: [1] })),
   username: Type.Unsafe<string | null>(nullable('string', { description: 'The username of that user; null when the user is gone.', examples: ['bob'] })),
   actor_id: Type.Unsafe<number | null>(nullable('integer', { description: 'Who did it, where that is somebody else.', examples: [null] })),

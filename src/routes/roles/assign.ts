@@ -1,11 +1,10 @@
 import { Type } from '@sinclair/typebox'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { LastAdmin } from '../../errors.js'
+import { LastAdmin, RoleNotFound, UserUnknown } from '../../errors.js'
 import { runGuardsAgain } from '../../plugins/authenticate/guard.js'
 import { adminRole, roleNameProblem } from '../../plugins/roles/role-name.js'
-import type { User } from '../../plugins/users/index.js'
-import { RoleNotFound, UserNotFound } from './errors.js'
+import type { User } from '../../plugins/users/user.js'
 
 const url = '/users/:username/roles/:name'
 
@@ -17,12 +16,12 @@ const params = Type.Object({
 /**
  * The user and the role that a path names.
  *
- * @throws {UserNotFound}
+ * @throws {UserUnknown}
  * @throws {RoleNotFound}
  */
 async function lookUp (app: FastifyInstance, username: string, name: string): Promise<User> {
   const user = await app.users.find(username)
-  if (user === undefined) throw new UserNotFound()
+  if (user === undefined) throw new UserUnknown()
   if (roleNameProblem(name) !== undefined || !(await app.roles.has(name))) throw new RoleNotFound()
   return user
 }
@@ -33,8 +32,8 @@ const assign: FastifyPluginAsyncTypebox = async (app) => {
   const onlyAdmins = app.requireRole(adminRole)
 
   app.put(url, {
-    onRequest: onlyAdmins,
-    config: { errors: [UserNotFound, RoleNotFound] },
+    onRequest: [onlyAdmins],
+    config: { errors: [UserUnknown, RoleNotFound] },
     schema: {
       operationId: 'grantRole',
       tags: ['Roles'],
@@ -57,8 +56,8 @@ const assign: FastifyPluginAsyncTypebox = async (app) => {
   })
 
   app.delete(url, {
-    onRequest: onlyAdmins,
-    config: { errors: [UserNotFound, RoleNotFound, LastAdmin] },
+    onRequest: [onlyAdmins],
+    config: { errors: [UserUnknown, RoleNotFound, LastAdmin] },
     schema: {
       operationId: 'revokeRole',
       tags: ['Roles'],

@@ -1,15 +1,15 @@
 import { Type } from '@sinclair/typebox'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { RoleExists, RoleNotFound, RoleProtected } from '../../errors.js'
 import { ref } from '../../schema-ref.js'
 import { adminRole, roleNameProblem } from '../../plugins/roles/role-name.js'
-import { RoleExists, RoleNotFound, RoleProtected } from './errors.js'
 import { RoleBody, RoleList } from './schemas.js'
 
 const manage: FastifyPluginAsyncTypebox = async (app) => {
   const onlyAdmins = app.requireRole(adminRole)
 
   app.get('/roles', {
-    onRequest: onlyAdmins,
+    onRequest: [onlyAdmins],
     schema: {
       operationId: 'listRoles',
       tags: ['Roles'],
@@ -20,7 +20,7 @@ const manage: FastifyPluginAsyncTypebox = async (app) => {
   }, async () => ({ roles: await app.roles.list() }))
 
   app.post('/roles', {
-    onRequest: onlyAdmins,
+    onRequest: [onlyAdmins],
     config: { errors: [RoleExists] },
     schema: {
       operationId: 'createRole',
@@ -40,7 +40,7 @@ const manage: FastifyPluginAsyncTypebox = async (app) => {
   })
 
   app.delete('/roles/:name', {
-    onRequest: onlyAdmins,
+    onRequest: [onlyAdmins],
     config: { errors: [RoleNotFound, RoleProtected] },
     schema: {
       operationId: 'deleteRole',

@@ -7,8 +7,7 @@ export const CredentialsIncorrect = createError('CREDENTIALS_INCORRECT', 'userna
 /** Personal access tokens make no others: one that leaks must not outlive its expiry, or its revocation. */
 export const LoginRequired = createError('LOGIN_REQUIRED', 'this needs the token of a login', 403)
 /** Step-up authentication (RFC 9470, section 3): the login is too old for this, and no password came with it. */
-export class LoginTooOld extends createError<string, 401, []>('LOGIN_TOO_OLD', 'log in again, or send your password', 401) {
+export class LoginTooOld extends createError<'LOGIN_TOO_OLD', 401, []>('LOGIN_TOO_OLD', 'log in again, or send your password', 401) {
   readonly headers = { 'www-authenticate': `Bearer error="insufficient_user_authentication", max_age="${recentLoginSeconds}"` }
 }
 export const TokenNotFound = createError('TOKEN_NOT_FOUND', 'you have no such token', 404)
-export const TooManyTokens = createError('TOO_MANY_TOKENS', 'you have too many access tokens: delete one first', 409)

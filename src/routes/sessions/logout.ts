@@ -4,7 +4,7 @@ import { Message } from './schemas.js'
 
 const logout: FastifyPluginAsyncTypebox = async (app) => {
   app.post('/logout', {
-    onRequest: app.authenticate,
+    onRequest: [app.authenticate],
     schema: {
       operationId: 'logOut',
       tags: ['Sessions'],

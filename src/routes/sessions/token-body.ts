@@ -1,5 +1,5 @@
 import type { Static } from '@sinclair/typebox'
-import type { Token } from '../../plugins/tokens/index.js'
+import type { Token } from '../../plugins/tokens/token.js'
 import type { TokenBody } from './schemas.js'
 
 /** A token as its owner sees it. */

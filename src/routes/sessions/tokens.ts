@@ -2,19 +2,19 @@ import { Type } from '@sinclair/typebox'
 import type { FastifyRequest } from 'fastify'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { isTokenId } from '../../plugins/tokens/claims.js'
-import { Overloaded, PasswordIncorrect, TooManyAttempts } from '../../errors.js'
+import { Overloaded, PasswordIncorrect, TooManyAttempts, TooManyTokens } from '../../errors.js'
 import { runGuardsAgain } from '../../plugins/authenticate/guard.js'
 import type { HashJob } from '../../plugins/passwords/hash-limiter.js'
 import { isOwnPassword, turnOf } from '../../plugins/login-throttle/own-password.js'
 import { ref } from '../../schema-ref.js'
 import { personalTokenLifetimeSeconds, personalTokensPerUser, recentLoginSeconds } from '../../plugins/tokens/limits.js'
-import { LoginRequired, LoginTooOld, TokenNotFound, TooManyTokens } from './errors.js'
+import { LoginRequired, LoginTooOld, TokenNotFound } from './errors.js'
 import { Message, NewTokenBody, TokenList, TokenRequest } from './schemas.js'
 import { tokenBody } from './token-body.js'
 
 const tokens: FastifyPluginAsyncTypebox = async (app) => {
   app.get('/tokens', {
-    onRequest: app.authenticate,
+    onRequest: [app.authenticate],
     schema: {
       operationId: 'listTokens',
       tags: ['Sessions'],
@@ -46,7 +46,7 @@ const tokens: FastifyPluginAsyncTypebox = async (app) => {
   }
 
   app.post('/tokens', {
-    onRequest: app.authenticate,
+    onRequest: [app.authenticate],
     config: { errors: [PasswordIncorrect, LoginTooOld, LoginRequired, TooManyTokens, TooManyAttempts, Overloaded] },
     schema: {
       operationId: 'createToken',
@@ -71,7 +71,7 @@ const tokens: FastifyPluginAsyncTypebox = async (app) => {
   })
 
   app.delete('/tokens', {
-    onRequest: app.authenticate,
+    onRequest: [app.authenticate],
     schema: {
       operationId: 'revokeTokens',
       tags: ['Sessions'],
@@ -86,11 +86,11 @@ const tokens: FastifyPluginAsyncTypebox = async (app) => {
     const { currentUser: { id: userId }, currentTokenId, query: { scope } } = request
     const hasTaken = await app.tokens.revokeAll(userId, scope === 'others' ? currentTokenId : undefined)
     if (hasTaken) app.audit.record({ kind: 'revocation', userId, detail: scope }, request)
-    return { msg: 'you are now disconnected for every device' }
+    return { msg: scope === 'others' ? 'you are now disconnected on every other device' : 'you are now disconnected for every device' }
   })
 
   app.delete('/tokens/:id', {
-    onRequest: app.authenticate,
+    onRequest: [app.authenticate],
     config: { errors: [TokenNotFound] },
     schema: {
       operationId: 'revokeToken',

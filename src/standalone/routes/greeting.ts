@@ -27,7 +27,7 @@ const greeting: FastifyPluginAsyncTypebox = async (app) => {
     ['/api/v1/need_login', 'needLoginV1', 'The same as `GET /need_login`.']
   ] as const) {
     app.get(url, {
-      preHandler: app.authenticate,
+      preHandler: [app.authenticate],
       schema: {
         operationId,
         tags: ['Greeting'],
@@ -40,7 +40,7 @@ const greeting: FastifyPluginAsyncTypebox = async (app) => {
 
   const admin = 'if you see this, that means you are an admin'
   app.get('/admin', {
-    preHandler: app.requireRole(adminRole),
+    preHandler: [app.requireRole(adminRole)],
     schema: {
       operationId: 'needAdmin',
       tags: ['Greeting'],

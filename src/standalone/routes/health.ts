@@ -34,7 +34,7 @@ const health: FastifyPluginAsyncTypebox = async (app) => {
     }
   }, async (request) => {
     try {
-      await app.store.ping()
+      await app.latchkey.ping()
     } catch (error) {
       throw new ServiceUnavailable({ cause: error })
     }

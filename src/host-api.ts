@@ -1,0 +1,120 @@
+import type { FastifyInstance } from 'fastify'
+import { EmailTaken, type FieldProblem, LastAdmin, RoleExists, RoleNotFound, RoleProtected, TooManyTokens, UsernameTaken, UserUnknown, ValidationFailed } from './errors.js'
+import type { LatchkeyApi } from './host.js'
+import { descriptionProblem } from './lib/single-line.js'
+import { newPasswordProblem, type PasswordPolicy, personalPasswordProblem } from './plugins/passwords/policy.js'
+import { adminRole, roleNameProblem } from './plugins/roles/role-name.js'
+import { isTokenId, tokenMaxLifetimeSeconds } from './plugins/tokens/claims.js'
+import { personalTokenLifetimeSeconds } from './plugins/tokens/limits.js'
+import { emailProblem } from './plugins/users/email.js'
+import type { User } from './plugins/users/user.js'
+import { usernameProblem } from './plugins/users/username.js'
+
+/** @throws {ValidationFailed} with every problem */
+function validate (problems: Record<string, string | undefined>): void {
+  const found = Object.entries(problems).flatMap(([field, problem]): FieldProblem[] => problem === undefined ? [] : [{ field, message: `${field} ${problem}` }])
+  if (found.length > 0) throw new ValidationFailed(found)
+}
+
+/** Makes `app.latchkey` of the services. */
+export function createHostApi ({ accessTokens, audit, loginFailures, passwords, roles, store, tokens, users }: FastifyInstance, policy: PasswordPolicy): LatchkeyApi {
+  const passwordProblem = (password: string, owner: Pick<User, 'username' | 'email'>) =>
+    newPasswordProblem(password, policy) ?? personalPasswordProblem(password, owner)
+
+  return {
+    users: {
+      find: (username) => users.find(username),
+      list: () => users.list(),
+
+      async create ({ username, email = null, password }) {
+        validate({
+          username: username === '' ? 'is empty' : usernameProblem(username),
+          email: email === null ? undefined : emailProblem(email),
+          password: passwordProblem(password, { username, email })
+        })
+        const created = await users.create({ username, email, passwordHash: await passwords.hash(password) })
+        if (created === undefined) throw await users.find(username) === undefined ? new EmailTaken() : new UsernameTaken()
+        audit.record({ kind: 'signup', userId: created.id })
+        return created
+      },
+
+      async delete (userId) {
+        if (await users.findById(userId) === undefined) return false
+        if (!(await users.delete(userId))) throw new LastAdmin()
+        audit.record({ kind: 'deletion', userId })
+        return true
+      },
+
+      async setPassword (userId, password) {
+        const user = await users.findById(userId)
+        if (user === undefined) throw new UserUnknown()
+        validate({ password: passwordProblem(password, user) })
+        await users.replacePassword(userId, await passwords.hash(password))
+        await loginFailures.deleteNetworks(userId)
+        await loginFailures.reset(user.username)
+        audit.record({ kind: 'password_change', userId })
+      }
+    },
+
+    roles: {
+      list: () => roles.list(),
+
+      async create ({ name, description }) {
+        validate({ name: name === '' ? 'is empty' : roleNameProblem(name), description: descriptionProblem(description) })
+        const created = await roles.create({ name, description })
+        if (created === undefined) throw new RoleExists()
+        audit.record({ kind: 'role_change', detail: `created ${name}` })
+        return created
+      },
+
+      async delete (name) {
+        if (name === adminRole) throw new RoleProtected()
+        const isDeleted = await roles.delete(name)
+        if (isDeleted) audit.record({ kind: 'role_change', detail: `deleted ${name}` })
+        return isDeleted
+      },
+
+      ofUser: (userId) => roles.ofUser(userId),
+
+      async grant (userId, name) {
+        if (!(await roles.has(name))) throw new RoleNotFound()
+        if (!(await roles.grant(userId, name))) throw new UserUnknown()
+        audit.record({ kind: 'role_change', userId, detail: `granted ${name}` })
+      },
+
+      async revoke (userId, name) {
+        if (!(await roles.revoke(userId, name))) throw new LastAdmin()
+        audit.record({ kind: 'role_change', userId, detail: `revoked ${name}` })
+      }
+    },
+
+    tokens: {
+      async issue (userId, { description, expiresInSeconds: lifetimeSeconds = personalTokenLifetimeSeconds }) {
+        const isLifetime = Number.isInteger(lifetimeSeconds) && lifetimeSeconds >= 1 && lifetimeSeconds <= tokenMaxLifetimeSeconds
+        validate({ description: descriptionProblem(description), expiresInSeconds: isLifetime ? undefined : `must be an integer from 1 to ${tokenMaxLifetimeSeconds}` })
+        if (await users.findById(userId) === undefined) throw new UserUnknown()
+        const issued = await accessTokens.issue({ userId, kind: 'personal', description, lifetimeSeconds })
+        if (issued === undefined) throw new TooManyTokens()
+        audit.record({ kind: 'token_creation', userId, detail: issued.id })
+        return issued
+      },
+
+      list: (userId) => tokens.list(userId),
+
+      async revoke (userId, tokenId) {
+        const isRevoked = isTokenId(tokenId) && await tokens.revoke(userId, tokenId)
+        if (isRevoked) audit.record({ kind: 'revocation', userId, detail: tokenId })
+        return isRevoked
+      },
+
+      async revokeAll (userId) {
+        const isRevoked = await tokens.revokeAll(userId)
+        if (isRevoked) audit.record({ kind: 'revocation', userId, detail: 'all' })
+        return isRevoked
+      }
+    },
+
+    audit: { subscribe: audit.subscribe, list: audit.list },
+    ping: () => store.ping()
+  }
+}

@@ -1,0 +1,143 @@
+import type { AuditEvent, EventFilter, NewEvent } from './plugins/audit/event.js'
+import type { Guard } from './plugins/authenticate/guard.js'
+import type { Role } from './plugins/roles/role.js'
+import type { IssuedToken, Token } from './plugins/tokens/token.js'
+import type { User } from './plugins/users/user.js'
+
+// What an app sees that embeds Latchkey: this, and nothing else.
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /**
+     * A guard: a hook (preHandler or onRequest) that lets a request pass when its `Authorization`
+     * header carries an active token, and sets `request.currentUser`. Write it in an array:
+     * `{ preHandler: [app.authenticate] }`.
+     *
+     * @throws {AuthorizationMissing} 400: no Authorization header
+     * @throws {TokenInvalid} 401: not a token of ours
+     * @throws {TokenExpired} 401: its lifetime is over
+     * @throws {TokenClaimsInvalid} 400: it names no user
+     * @throws {UserNotFound} 400: its user was deleted
+     * @throws {TokenRevoked} 401: it was revoked
+     * @throws {ServiceUnavailable} 503: the database cannot serve now
+     * @throws {InternalServerError} 500: the query failed otherwise
+     */
+    authenticate: Guard
+    /** The same guard; it sets `request.currentRoles` as well, in the same query. */
+    authenticateWithRoles: Guard
+    /**
+     * Makes a guard that lets a request pass when its user has at least one of these roles. It
+     * includes `authenticate`, and does not repeat it where it ran before.
+     *
+     * @throws {TypeError} no role is named
+     * @throws {RoleRequired} 403, when a request is made: the user has none of the roles
+     */
+    requireRole: (...names: string[]) => Guard
+    /** Accounts, roles, tokens and the audit log, without HTTP. */
+    latchkey: LatchkeyApi
+  }
+  interface FastifyRequest {
+    /** The user who sent the request. Reading it throws an error before a guard has run. */
+    currentUser: User
+    /** The id (`jti`) of the token that the request came with. Reading it throws an error before a guard has run. */
+    readonly currentTokenId: string
+    /** The names of the user's roles, sorted. Reading it throws an error before `authenticateWithRoles` or `requireRole` has run. */
+    readonly currentRoles: string[]
+  }
+}
+
+/**
+ * `app.latchkey`: accounts, roles, tokens and the audit log, without HTTP. It takes passwords,
+ * never hashes, and gives neither a hash nor the database away. Its errors are those of the
+ * routes: a handler can let them pass.
+ */
+export interface LatchkeyApi {
+  users: {
+    /** An account by its username, in any case; undefined when there is none. */
+    find: (username: string) => Promise<User | undefined>
+    /** All accounts, oldest first. */
+    list: () => Promise<User[]>
+    /**
+     * Creates an account. The rules are those of the signup.
+     *
+     * @throws {ValidationFailed} 422: the username, the email or the password is not allowed
+     * @throws {UsernameTaken} 409
+     * @throws {EmailTaken} 409
+     */
+    create: (user: { username: string, email?: string | null, password: string }) => Promise<User>
+    /**
+     * Deletes an account and its data; false when there was none.
+     *
+     * @throws {LastAdmin} 409: nobody would have the role admin
+     */
+    delete: (userId: number) => Promise<boolean>
+    /**
+     * Sets another password, revokes every token of the account, and ends its wait after failed logins.
+     *
+     * @throws {ValidationFailed} 422: the password is not allowed
+     * @throws {UserUnknown} 404
+     */
+    setPassword: (userId: number, password: string) => Promise<void>
+  }
+  roles: {
+    /** All roles, by name. */
+    list: () => Promise<Role[]>
+    /**
+     * Creates a role.
+     *
+     * @throws {ValidationFailed} 422: the name or the description is not allowed
+     * @throws {RoleExists} 409
+     */
+    create: (role: Role) => Promise<Role>
+    /**
+     * Deletes a role, and revokes it from everybody; false when there was none.
+     *
+     * @throws {RoleProtected} 409: it is admin
+     */
+    delete: (name: string) => Promise<boolean>
+    /** The names of a user's roles, sorted. */
+    ofUser: (userId: number) => Promise<string[]>
+    /**
+     * Grants a role to a user, who may have it already.
+     *
+     * @throws {UserUnknown} 404
+     * @throws {RoleNotFound} 404
+     */
+    grant: (userId: number, name: string) => Promise<void>
+    /**
+     * Revokes a role from a user, who need not have it.
+     *
+     * @throws {LastAdmin} 409: nobody would have the role admin
+     */
+    revoke: (userId: number, name: string) => Promise<void>
+  }
+  tokens: {
+    /**
+     * Issues a personal access token: what is returned is the only time that it is shown.
+     *
+     * @param token.expiresInSeconds its lifetime: 30 days by default, at most a year
+     * @throws {ValidationFailed} 422: the description or the lifetime is not allowed
+     * @throws {UserUnknown} 404
+     * @throws {TooManyTokens} 409
+     */
+    issue: (userId: number, token: { description: string, expiresInSeconds?: number }) => Promise<IssuedToken>
+    /** The active tokens of a user, newest first. */
+    list: (userId: number) => Promise<Token[]>
+    /** Revokes a token of a user; false when there was none. */
+    revoke: (userId: number, tokenId: string) => Promise<boolean>
+    /** Revokes every token of a user; false when there was none. */
+    revokeAll: (userId: number) => Promise<boolean>
+  }
+  audit: {
+    /** Calls a function with each event from now on, such as `logout` or `revocation`. What it throws is logged. */
+    subscribe: (listener: (event: NewEvent) => void) => void
+    /** Events, newest first. */
+    list: (filter: EventFilter, limit: number) => Promise<AuditEvent[]>
+  }
+  /**
+   * Asks the database for an answer.
+   *
+   * @throws {Error} there is none
+   */
+  ping: () => Promise<void>
+}

@@ -1,0 +1,61 @@
+import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
+import fp from 'fastify-plugin'
+import { createHostApi } from './host-api.js'
+import type { ResolvedOptions } from './options.js'
+import guardedRoutes from './plugins/authenticate/guarded-routes.js'
+import errors from './plugins/errors/index.js'
+import type { PasswordPolicy } from './plugins/passwords/policy.js'
+import validation from './plugins/validation/index.js'
+import accounts from './routes/accounts/index.js'
+import events from './routes/events/index.js'
+import roles from './routes/roles/index.js'
+import sessions from './routes/sessions/index.js'
+import services, { exposeServices, type ServicesOptions } from './services.js'
+
+/** The largest body that is read, in bytes: every request is a few short strings. */
+const bodyLimitBytes = 16_384
+
+/** The routes, under their prefix. Error handler, validation and limits hold for them alone. */
+const routes: FastifyPluginAsync<Pick<ResolvedOptions, 'signup' | 'loginErrors'> & { passwordPolicy: PasswordPolicy }> = async (app, { signup, loginErrors, passwordPolicy }) => {
+  await app.register(errors)
+  await app.register(validation, { passwordPolicy })
+  app.addHook('onRoute', (route) => { route.bodyLimit = bodyLimitBytes })
+  // Answers carry tokens and users (RFC 9111, section 5.2.2.5).
+  app.addHook('onRequest', (request, reply, done) => {
+    reply.header('cache-control', 'no-store')
+    done()
+  })
+
+  await app.register(accounts, { signup })
+  await app.register(sessions, { loginErrors })
+  await app.register(roles)
+  await app.register(events)
+}
+
+/** What an app gets of the services: the guards and `app.latchkey`. */
+function decorateHost (app: FastifyInstance, services: FastifyInstance, policy: PasswordPolicy): void {
+  const { authenticate, authenticateWithRoles, requireRole } = services
+  const api = createHostApi(services, policy)
+  exposeServices(api, services)
+  app.decorate('authenticate', authenticate)
+  app.decorate('authenticateWithRoles', authenticateWithRoles)
+  app.decorate('requireRole', requireRole)
+  app.decorate('latchkey', api)
+}
+
+/**
+ * Latchkey on an app. Services and routes live in a scope of their own; the app gets the guards,
+ * `app.latchkey` and the request's properties, and nothing else.
+ */
+const plugin: FastifyPluginAsync<ResolvedOptions & ServicesOptions> = async (app, options) => {
+  const { prefix, signup, loginErrors, passwordMinLength, passwordBlocklist, securityScheme } = options
+  const passwordPolicy = { minLength: passwordMinLength, blocklist: passwordBlocklist === 'on' }
+  await app.register(guardedRoutes, { securityScheme })
+  await app.register(async (scope) => {
+    await scope.register(services, options)
+    await scope.register(routes, { prefix, signup, loginErrors, passwordPolicy })
+    decorateHost(app, scope, passwordPolicy)
+  })
+}
+
+export default fp(plugin, { name: 'latchkey-on-app', fastify: '5.x' })

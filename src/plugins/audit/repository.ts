@@ -1,0 +1,47 @@
+import { and, asc, desc, eq, gt, lt, type SQL } from 'drizzle-orm'
+import type { Store } from '../../database/store.js'
+import type { AuditEvent, EventFilter } from './event.js'
+
+/** A row that is yet to be written. */
+export type NewEventRow = Omit<Store['tables']['events']['$inferSelect'], 'id'>
+
+/** Every query on events, but for those that remove old ones. */
+export function eventsRepository ({ db, tables: { events, users } }: Store) {
+  const columns = {
+    id: events.id,
+    time: events.time,
+    kind: events.kind,
+    outcome: events.outcome,
+    source: events.source,
+    userId: events.userId,
+    username: users.username,
+    actorId: events.actorId,
+    detail: events.detail,
+    address: events.address,
+    userAgent: events.userAgent,
+    requestId: events.requestId
+  }
+  const matches = ({ userId, kind, before }: EventFilter) => and(
+    userId === undefined ? undefined : eq(events.userId, userId),
+    kind === undefined ? undefined : eq(events.kind, kind),
+    before === undefined ? undefined : lt(events.id, before)
+  )
+  const select = (condition: SQL | undefined) => db.select(columns).from(events).leftJoin(users, eq(users.id, events.userId)).where(condition)
+
+  return {
+    /** Writes rows, all of them or none. */
+    async insert (rows: NewEventRow[]): Promise<void> {
+      await db.insert(events).values(rows)
+    },
+
+    /** Newest first. */
+    async list (filter: EventFilter, limit: number): Promise<AuditEvent[]> {
+      return await select(matches(filter)).orderBy(desc(events.id)).limit(limit)
+    },
+
+    /** Those with ids above one, oldest first. */
+    async listAfter (id: number, filter: EventFilter, limit: number): Promise<AuditEvent[]> {
+      return await select(and(gt(events.id, id), matches(filter))).orderBy(asc(events.id)).limit(limit)
+    }
+  }
+}

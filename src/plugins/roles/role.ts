@@ -1,0 +1,6 @@
+/** What a user can be. */
+export interface Role {
+  name: string
+  /** What it allows: one line. */
+  description: string
+}
