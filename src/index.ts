@@ -1,6 +1,6 @@
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
-import plugin from './latchkey.js'
+import latchkeyOnApp from './latchkey.js'
 import { type LatchkeyOptions, resolveOptions } from './options.js'
 
 export type { LatchkeyApi } from './host.js'
@@ -10,7 +10,7 @@ export type { Guard } from './plugins/authenticate/guard.js'
 export type { Role } from './plugins/roles/role.js'
 export type { IssuedToken, Token } from './plugins/tokens/token.js'
 export type { User } from './plugins/users/user.js'
-export { StoreError } from './database/store.js'
+export { StoreError } from './database/store-error.js'
 export * from './errors.js'
 export * from './routes/accounts/errors.js'
 export * from './routes/sessions/errors.js'
@@ -37,7 +37,9 @@ export type ErrorCode =
  * app.get('/mine', { preHandler: [app.authenticate] }, async (request) => request.currentUser.username)
  */
 const latchkey: FastifyPluginAsync<LatchkeyOptions> = async (app, options) => {
-  await app.register(plugin, resolveOptions(options))
+  await app.register(latchkeyOnApp, resolveOptions(options))
 }
 
-export default fp(latchkey, { name: 'latchkey', fastify: '5.x' })
+const plugin: FastifyPluginAsync<LatchkeyOptions> = fp(latchkey, { name: 'latchkey', fastify: '5.x' })
+
+export default plugin

@@ -119,7 +119,7 @@ const EmbeddingOptions = Type.Object({
 const registerOptions = ['logLevel', 'logSerializers']
 
 /** The options of `app.register(latchkey, options)`. */
-export type LatchkeyOptions = Static<typeof EmbeddingOptions>
+export interface LatchkeyOptions extends Static<typeof EmbeddingOptions> {}
 
 /** The same with every default filled in. */
 export type ResolvedOptions = Required<Omit<LatchkeyOptions, 'secretKeyPrevious' | 'securityScheme'>> & Pick<LatchkeyOptions, 'secretKeyPrevious' | 'securityScheme'>

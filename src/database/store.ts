@@ -87,7 +87,4 @@ export interface Store {
   close: () => Promise<void>
 }
 
-/** The database could not be opened; `message` is one line for the operator. */
-export class StoreError extends Error {
-  override name = 'StoreError'
-}
+export { StoreError } from './store-error.js'
