@@ -55,5 +55,5 @@ export function recheckGuards (request: FastifyRequest, reply: FastifyReply, don
 
 /** What the guards of a route refuse with; empty for a route without a guard. */
 export function guardErrors ({ preHandler, onRequest }: Pick<RouteOptions, 'preHandler' | 'onRequest'>): ErrorClass[] {
-  return [preHandler, onRequest].flat().flatMap((hook) => errorsOfGuard.get(Object(hook)) ?? [])
+  return [preHandler, onRequest].flat().flatMap((hook) => hook === undefined ? [] : errorsOfGuard.get(hook) ?? [])
 }
