@@ -33,7 +33,7 @@ async function withProgram (args, env, use) {
 try {
   const [{ filename, files }] = JSON.parse(run('npm', ['pack', '--json', '--silent', '--pack-destination', folder]))
   const names = files.map(({ path }) => path)
-  const allowed = /^(?:dist\/.+\.(?:js|d\.ts)|dist\/database\/\w+\/migrations\/(?:\d+_\w+\.sql|meta\/_journal\.json)|dist\/data\/[\w-]+\.(?:txt|svg)|dist\/THIRD-PARTY-NOTICES\.txt|openapi\.yaml|package\.json|README\.md|CHANGELOG\.md|LICENSE)$/
+  const allowed = /^(?:dist\/.+\.(?:js|d\.ts)|dist\/database\/\w+\/migrations\/(?:\d+_\w+\.sql|meta\/_journal\.json)|dist\/data\/[\w-]+\.(?:txt|svg)|dist\/THIRD-PARTY-NOTICES\.txt|openapi\.yaml|package\.json|README\.md|CHANGELOG\.md|LICENSE|docs\/[\w-]+\.md)$/
   const odd = names.filter((name) => !allowed.test(name))
   check(odd.length === 0, `what nobody needs: ${odd.join(', ')}`)
   const built = names.filter((name) => /^dist\/(?!bundle-).*\.js$/.test(name)).map((name) => name.replace(/^dist/, 'src').replace(/js$/, 'ts'))

@@ -101,7 +101,7 @@ export const Settings = Type.Object({
 })
 
 /** Everything that an embedding app can set, and the two options that it must set. */
-const EmbeddingOptions = Type.Object({
+export const EmbeddingOptions = Type.Object({
   ...Type.Partial(Type.Object(shared)).properties,
   databaseUrl: shared.databaseUrl,
   secretKey: shared.secretKey,

@@ -14,7 +14,7 @@ export class ConfigError extends Error {
 export type Config = Readonly<Static<typeof Settings>>
 
 /** A setting as the environment spells it: `databaseUrl` is `DATABASE_URL`. */
-function environmentName (name: string): string {
+export function environmentName (name: string): string {
   return name.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()
 }
 
