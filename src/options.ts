@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os'
 import { isIP } from 'node:net'
 import { FormatRegistry, type Static, type TObject, Type } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
+import type { FastifyRequest } from 'fastify'
 import { parsePostgresUrl } from './database/urls.js'
 import { isSecretKey, secretKeyRule } from './lib/secret-key.js'
 import { recommendedParameters } from './plugins/passwords/stored-hash.js'
@@ -109,6 +110,11 @@ export const EmbeddingOptions = Type.Object({
   prefix: Type.Optional(Type.String({ default: '/api/v1', pattern: '^(?:/.*[^/])?$', description: 'must begin with a slash and end without one' })),
   /** The name of the bearer scheme in the app's OpenAPI document, for guarded routes to refer to. Without it they say nothing. */
   securityScheme: Type.Optional(Type.String({ description: 'must be the name of a security scheme' })),
+  /**
+   * Finds the token of a request: undefined where there is none. The `Authorization` header by
+   * default. For clients that cannot set headers, such as WebSockets in browsers.
+   */
+  tokenFrom: Type.Optional(Type.Unsafe<(request: FastifyRequest) => string | undefined>(Type.Function([], Type.Unknown(), { description: 'must be a function that returns the token of a request' }))),
   /** What a password hash costs: for tests. */
   hashParameters: Type.Optional(Type.Object({ memoryCost: Type.Integer({ minimum: 8 }), timeCost: Type.Integer({ minimum: 1 }), parallelism: Type.Integer({ minimum: 1 }) }, { default: recommendedParameters, description: 'must have memoryCost, timeCost and parallelism' })),
   /** The time in milliseconds since 1970: for tests. The system's clock by default. */
@@ -122,7 +128,7 @@ const registerOptions = ['logLevel', 'logSerializers']
 export interface LatchkeyOptions extends Static<typeof EmbeddingOptions> {}
 
 /** The same with every default filled in. */
-export type ResolvedOptions = Required<Omit<LatchkeyOptions, 'secretKeyPrevious' | 'securityScheme'>> & Pick<LatchkeyOptions, 'secretKeyPrevious' | 'securityScheme'>
+export type ResolvedOptions = Required<Omit<LatchkeyOptions, 'secretKeyPrevious' | 'securityScheme' | 'tokenFrom'>> & Pick<LatchkeyOptions, 'secretKeyPrevious' | 'securityScheme' | 'tokenFrom'>
 
 /** What is wrong with settings, one sentence each, in the order of the documentation. Values are not repeated. */
 export function problemsOf (schema: TObject, settings: object, nameOf = (name: string) => name): string[] {

@@ -36,7 +36,7 @@ const services: FastifyPluginAsync<ServicesOptions> = async (app, options) => {
   await app.register(loginThrottle, options)
   await app.register(passwords, options)
   await app.register(jwt, options)
-  await app.register(authenticate)
+  await app.register(authenticate, options)
   await app.register(roles)
 }
 

@@ -340,6 +340,21 @@ for (const database of databases) {
   })
 }
 
+t.test('tokenFrom · says where the token of a request is, for clients that cannot set headers', async (t) => {
+  const app = host(t)
+  await app.register(latchkey, { ...options, tokenFrom: (request) => Object(request.query).access_token })
+  app.get('/socket', { onRequest: [app.authenticate] }, async ({ currentUser }) => currentUser.username)
+  await signUp(app)
+  const { token } = (await logIn(app)).json()
+  t.equal((await app.inject(`/socket?access_token=${token}`)).body, 'bob')
+  t.match((await app.inject('/socket')).json(), { statusCode: 400, code: 'AUTHORIZATION_MISSING' })
+  t.match((await app.inject({ url: '/socket', headers: { authorization: `Bearer ${token}` } })).json(), { code: 'AUTHORIZATION_MISSING' }, 'nowhere else')
+  t.match((await app.inject('/socket?access_token=x')).json(), { statusCode: 401, code: 'TOKEN_INVALID' })
+  t.match((await app.inject(`/socket?access_token=${token}&access_token=${token}`)).json(), { statusCode: 401, code: 'TOKEN_INVALID' }, 'a list is no token')
+  t.equal((await app.inject(`/api/v1/me?access_token=${token}`)).json().username, 'bob', 'for our routes as well')
+  await t.rejects(async () => host(t).register(latchkey, { ...options, tokenFrom: Object('header') }), { message: /tokenFrom must be a function/ })
+})
+
 t.test('ErrorCode · every code, and no other', async (t) => {
   // That this compiles is the test.
   const codes: ErrorCode[] = ['USER_UNKNOWN', 'USER_NOT_FOUND', 'SIGNUP_CLOSED', 'LOGIN_TOO_OLD', 'ROLE_REQUIRED', 'SERVICE_UNAVAILABLE']

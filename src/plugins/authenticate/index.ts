@@ -4,6 +4,7 @@ import { toHttpError } from '../../database/errors.js'
 import { defineGuard } from './guard.js'
 import { identityKey, requireIdentity } from './identity.js'
 import { AuthorizationMissing, ServiceUnavailable, TokenClaimsInvalid, TokenExpired, TokenInvalid, TokenRevoked, UserNotFound } from '../../errors.js'
+import type { ResolvedOptions } from '../../options.js'
 import type { VerifiedToken } from '../tokens/jwt.js'
 import type { TokenOwner } from '../tokens/repository.js'
 
@@ -28,14 +29,25 @@ function hasOneAuthorization (rawHeaders: string[]): boolean {
   return count < 2
 }
 
-const plugin: FastifyPluginAsync = async (app) => {
+/**
+ * The token in the Authorization header; undefined where there is no header.
+ *
+ * @throws {TokenInvalid} there are two headers
+ */
+function tokenFromHeader ({ headers: { authorization }, raw }: FastifyRequest): string | undefined {
+  if (authorization === undefined) return undefined
+  if (!hasOneAuthorization(raw.rawHeaders)) throw new TokenInvalid()
+  return tokenIn(authorization)
+}
+
+const plugin: FastifyPluginAsync<Pick<ResolvedOptions, 'tokenFrom'>> = async (app, { tokenFrom = tokenFromHeader }) => {
   /** Finds out who sent a request, where their token lives. */
   async function authenticate<Owner extends TokenOwner> (request: FastifyRequest, find: (ids: VerifiedToken) => Promise<Owner | undefined>): Promise<Owner> {
-    const { authorization } = request.headers
-    if (authorization === undefined) throw new AuthorizationMissing()
-    if (!hasOneAuthorization(request.raw.rawHeaders)) throw new TokenInvalid()
-
-    const token = app.accessTokens.verify(tokenIn(authorization))
+    const found = tokenFrom(request)
+    // A host's own function is not held to its type.
+    if (found == null) throw new AuthorizationMissing()
+    if (typeof found !== 'string') throw new TokenInvalid()
+    const token = app.accessTokens.verify(found)
     let owner: Owner | undefined
     try {
       owner = await find(token)
