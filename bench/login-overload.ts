@@ -10,7 +10,9 @@ const logins: Array<{ headers: Record<string, string>, body: string }> = JSON.pa
 const client = clientOf(url, 512)
 await delay(Number(BEGIN_AT_MS) - Date.now())
 const answers = await openLoop(Number(PER_SECOND), Number(SECONDS), (i) => {
-  const { headers, body } = Object(logins[i % logins.length])
+  const login = logins[i % logins.length]
+  if (login === undefined) throw new Error('REQUESTS has no logins')
+  const { headers, body } = login
   return client.ask('/api/v1/login', { method: 'POST', headers: { ...headers, 'content-length': String(body.length), 'x-forwarded-for': `10.${(i >> 16) & 255}.${(i >> 8) & 255}.${i & 255}` } }, body)
 })
 client.close()

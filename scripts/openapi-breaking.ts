@@ -42,7 +42,7 @@ export function brokenOperations (before: string, after: string): string[] {
     // What a component breaks, it breaks wherever it is used.
     for (const [where, item] of Object.entries(old.paths)) {
       for (const [verb, operation] of Object.entries(item)) {
-        const isHit = url === 'securitySchemes' ? Object.keys(Object(operation.security)).length > 0 : type === 'breaking' && componentsOf(old, operation).has(method)
+        const isHit = url === 'securitySchemes' ? (operation.security ?? []).length > 0 : type === 'breaking' && componentsOf(old, operation).has(method)
         if (isHit) broken.add(`${verb.toUpperCase()} ${where}`)
       }
     }

@@ -18,7 +18,7 @@ const bob = "{ username: 'bob', password: 'correct horse battery staple' }"
 const generators = {
   'openapi-typescript': {
     command: [bin('openapi-typescript'), document, '-o', 'openapi-typescript/schema.ts'],
-    use: `const baseUrl: string = Object(globalThis).baseUrl
+    use: `const { baseUrl } = globalThis as typeof globalThis & { baseUrl: string }
 import createClient from 'openapi-fetch'
 import type { paths } from './openapi-typescript/schema.js'
 const client = createClient<paths>({ baseUrl })
@@ -28,7 +28,7 @@ const code = error?.code`
   },
   '@hey-api/openapi-ts': {
     command: [bin('openapi-ts'), '-i', document, '-o', 'hey-api', '-c', '@hey-api/client-fetch'],
-    use: `const baseUrl: string = Object(globalThis).baseUrl
+    use: `const { baseUrl } = globalThis as typeof globalThis & { baseUrl: string }
 import { client } from './hey-api/client.gen.js'
 import { logIn } from './hey-api/sdk.gen.js'
 client.setConfig({ baseUrl })
@@ -38,7 +38,7 @@ const code = error?.code`
   },
   orval: {
     command: [bin('orval'), '--input', document, '--output', 'orval/client.ts', '--client', 'fetch'],
-    use: `const baseUrl: string = Object(globalThis).baseUrl
+    use: `const { baseUrl } = globalThis as typeof globalThis & { baseUrl: string }
 import { logIn } from './orval/client.js'
 const { fetch } = globalThis
 globalThis.fetch = (url, init) => fetch(new URL(String(url), baseUrl), init)
@@ -48,7 +48,7 @@ const code = answer.status === 200 ? undefined : answer.data.code`
   },
   'swagger-typescript-api': {
     command: [bin('swagger-typescript-api'), 'generate', '-p', document, '-o', 'swagger-typescript-api', '-n', 'api.ts'],
-    use: `const baseUrl: string = Object(globalThis).baseUrl
+    use: `const { baseUrl } = globalThis as typeof globalThis & { baseUrl: string }
 import { Api } from './swagger-typescript-api/api.js'
 const { data, error } = await new Api({ baseUrl }).api.logIn(${bob})
 const token = data?.token

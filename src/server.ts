@@ -1,8 +1,7 @@
 import { buildApp } from './app.js'
-import { ConfigError } from './standalone/config.js'
-import { StoreError } from './database/store.js'
 import { loadEnvironment } from './standalone/environment.js'
 import { logDestination } from './standalone/log-destination.js'
+import { explainStartupError } from './standalone/startup-error.js'
 
 /** After this, connections that still have not finished are cut: the process is gone within 10 s of the signal. */
 const drainDeadlineMs = 6_000
@@ -62,15 +61,6 @@ async function serve (): Promise<void> {
 try {
   await serve()
 } catch (error) {
-  console.error(`latchkey: ${explain(error)}`)
+  console.error(`latchkey: ${explainStartupError(error)}`)
   process.exit(1)
-}
-
-/** One line for what an operator can mend; the stack for what only a developer can. */
-function explain (error: unknown): string {
-  if (error instanceof ConfigError || error instanceof StoreError) return error.message
-  const { code, syscall, address, port, message, stack }: Partial<Error & NodeJS.ErrnoException & { address: string, port: number }> = Object(error)
-  // Looking the host up is the first part of listening.
-  if (syscall !== 'listen' && syscall !== 'getaddrinfo') return String(stack)
-  return `cannot listen: ${code === 'EADDRINUSE' ? `port ${port} on ${address} is in use` : message}`
 }

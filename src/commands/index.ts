@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { Command, CommanderError } from 'commander'
 import { ConfigError } from '../standalone/config.js'
 import { isUnavailable } from '../database/errors.js'
+import { errorMessage, errorStack } from '../lib/error-code.js'
 import { unwrapDatabaseError } from '../lib/unwrap-error.js'
 import { StoreError } from '../database/store.js'
 import { eventCommands } from './events.js'
@@ -42,8 +43,8 @@ function buildProgram (terminal: Terminal): Command {
 /** One line for what the caller can mend; the stack for what only a developer can. */
 function explain (error: unknown): string {
   if (error instanceof CommandError || error instanceof ConfigError || error instanceof StoreError) return error.message
-  if (isUnavailable(error)) return `the database cannot serve now: ${Object(unwrapDatabaseError(error)).message}`
-  return String(Object(unwrapDatabaseError(error)).stack)
+  if (isUnavailable(error)) return `the database cannot serve now: ${errorMessage(unwrapDatabaseError(error))}`
+  return errorStack(unwrapDatabaseError(error))
 }
 
 /**

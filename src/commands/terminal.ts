@@ -44,7 +44,8 @@ export function print (terminal: Terminal, { json = false }: { json?: boolean },
 
 /** Rows under their names, in columns. */
 export function table (rows: Array<Record<string, unknown>>): string {
-  const names = Object.keys(Object(rows[0]))
+  const [first = {}] = rows
+  const names = Object.keys(first)
   const lines = [names, ...rows.map((row) => names.map((name) => String(row[name] ?? '')))]
   const width = (column: number) => Math.max(...lines.map((line) => String(line[column]).length))
   return lines.map((line) => line.map((cell, column) => cell.padEnd(width(column))).join('  ').trimEnd()).join('\n')

@@ -1,5 +1,6 @@
 import { existsSync, mkdirSync, openSync, realpathSync, type Stats, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
+import { errorCode } from './error-code.js'
 
 // Whoever can write to a folder can put a link, a pipe or a file of their own where we are
 // about to make one. So every file of ours is made exclusively, which follows no link at its
@@ -75,7 +76,7 @@ export function realFile (path: string): string {
   try {
     real = realpathSync(path)
   } catch (error) {
-    if (Object(error).code !== 'ENOENT') throw error
+    if (errorCode(error) !== 'ENOENT') throw error
     throw new Error('it is a symbolic link to a file that is not there', { cause: error })
   }
   if (!statSync(real).isFile()) throw new Error('it is no regular file')

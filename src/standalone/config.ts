@@ -38,7 +38,8 @@ export function loadConfig (env: Record<string, string | undefined>): Config {
     if (text === undefined || (text === '' && schema.format !== 'secret-key')) continue
     given[name] = parse(schema, text)
   }
-  const settings = Value.Default(Settings, given)
+  // Its type is unknown, but it is the object that was given, with defaults.
+  const settings = Value.Default(Settings, given) as object
   if (Value.Check(Settings, settings)) return Object.freeze(settings)
-  throw new ConfigError(problemsOf(Settings, Object(settings), environmentName))
+  throw new ConfigError(problemsOf(Settings, settings, environmentName))
 }

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import swagger from '@fastify/swagger'
+import swagger, { type StaticDocumentSpec } from '@fastify/swagger'
 import Fastify, { type FastifyInstance, type FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import { RouteNotFound } from '../errors.js'
@@ -27,7 +27,9 @@ async function buildPage (app: FastifyInstance): Promise<FastifyInstance> {
   const page = Fastify({ loggerInstance: app.log, logController: new Fastify.LogController({ disableRequestLogging: true }), return503OnClosing: false })
   page.setErrorHandler(app.errorHandler)
   page.setNotFoundHandler(() => { throw new RouteNotFound() })
-  await page.register(swagger, { mode: 'static', specification: { document: Object(app.swagger()) } })
+  // The types know no static document of OpenAPI 3.1, which is served as it is all the same.
+  const document = app.swagger() as StaticDocumentSpec['document']
+  await page.register(swagger, { mode: 'static', specification: { document } })
   await page.register(swaggerUi, {
     routePrefix: '/docs',
     staticCSP: docsPolicy,

@@ -3,6 +3,7 @@ import { accessSync, closeSync, constants, fchownSync, fstatSync, fsyncSync, lst
 import { parseEnv } from 'node:util'
 import { type Config, ConfigError, loadConfig } from './config.js'
 import { effectiveUser, linkProblem, openNewFile, realFile, refuse, replacementProblem } from '../lib/new-file.js'
+import { errorCode, errorMessage } from '../lib/error-code.js'
 import { sleepSync } from '../lib/sleep-sync.js'
 import { createSecretKey } from '../lib/secret-key.js'
 
@@ -23,8 +24,8 @@ function readFile (path: string): EnvFile | undefined {
       closeSync(fd)
     }
   } catch (error) {
-    if (Object(error).code === 'ENOENT') return undefined
-    throw new ConfigError([`${path} cannot be read: ${Object(error).message}`])
+    if (errorCode(error) === 'ENOENT') return undefined
+    throw new ConfigError([`${path} cannot be read: ${errorMessage(error)}`])
   }
 }
 
@@ -60,7 +61,7 @@ function lock (path: string): void {
       closeSync(openNewFile(path))
       return
     } catch (error) {
-      if (Object(error).code !== 'EEXIST' || Date.now() > giveUpAt) throw error
+      if (errorCode(error) !== 'EEXIST' || Date.now() > giveUpAt) throw error
       sleepSync(lockPollMs)
     }
   }
@@ -153,7 +154,7 @@ export function loadEnvironment (env: Environment, path = '.env', { keepsKey = t
   try {
     keepSecretKey(path, config.secretKey)
   } catch (error) {
-    throw new ConfigError([`SECRET_KEY is not set, and a new one cannot be kept in ${path} (${Object(error).message}): set SECRET_KEY in the environment, or let this folder be written to`])
+    throw new ConfigError([`SECRET_KEY is not set, and a new one cannot be kept in ${path} (${errorMessage(error)}): set SECRET_KEY in the environment, or let this folder be written to`])
   }
   // What the file says now counts: another process may have been faster.
   const kept = readFile(path)

@@ -1,4 +1,5 @@
 import { writeSync } from 'node:fs'
+import { errorCode } from '../lib/error-code.js'
 import { sleepSync } from '../lib/sleep-sync.js'
 
 /** How often a line is offered to a pipe that is full, and how long between, before it is dropped. */
@@ -33,7 +34,7 @@ export function logDestination (fd: number): LogDestination {
         isCutShort = written < rest.length
         rest = rest.subarray(written)
       } catch (error) {
-        if (Object(error).code !== 'EAGAIN') return
+        if (errorCode(error) !== 'EAGAIN') return
         sleepSync(pauseMs)
       }
     }

@@ -1,5 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import { unwrapDatabaseError } from '../lib/unwrap-error.js'
+import { errorMembers } from '../lib/error-code.js'
 import { printableAddress } from '../lib/client-network.js'
 
 /** The path of a request's target, which may be a whole URL (RFC 9112, section 3.2.2) with a user and a password in it. */
@@ -18,7 +19,7 @@ export const loggerOptions = {
     req: ({ method, url, ip }: FastifyRequest) => ({ method, path: pathOf(url), address: printableAddress(ip) }),
     res: ({ statusCode }: { statusCode: number }) => ({ statusCode }),
     err: (error: Error) => {
-      const { name, message, stack, code } = Object(unwrapDatabaseError(error))
+      const { name, message, stack, code } = errorMembers(unwrapDatabaseError(error))
       return { type: String(name), code: code === undefined ? undefined : String(code), message: String(message), stack: String(stack) }
     }
   }

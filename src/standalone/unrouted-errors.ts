@@ -34,10 +34,10 @@ export function expectationHandler (request: IncomingMessage, response: ServerRe
  * nothing that a route could answer. Fastify's `clientErrorHandler`.
  */
 export function clientErrorHandler (thrown: ConnectionError, socket: Socket): void {
-  // What Node is still to answer on this connection, if anything.
-  const { headersSent = false, req: { complete = false } = {} } = Object(Object(socket)._httpMessage)
+  // Node keeps the response that is due on a connection in this member, which its types do not have.
+  const { _httpMessage: pending } = socket as Socket & { _httpMessage?: ServerResponse | null }
   // Nobody is there any more, or an answer to an earlier request is due: this one would be taken for it.
-  if (thrown.code === 'ECONNRESET' || !socket.writable || headersSent || complete) {
+  if (thrown.code === 'ECONNRESET' || !socket.writable || pending?.headersSent === true || pending?.req.complete === true) {
     socket.destroy()
     return
   }

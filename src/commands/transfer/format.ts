@@ -140,7 +140,7 @@ export function parseRecord (line: string): LatchkeyRecord {
   } catch {
     throw new RecordError('it is not JSON')
   }
-  const { type, version }: { type?: unknown, version?: unknown } = Object(value)
+  const { type, version }: { type?: unknown, version?: unknown } = typeof value === 'object' && value !== null ? value : {}
   if (type === 'user') return checkUser(check(userSchema, value))
   if (type === 'role') {
     const role = check(roleSchema, value)

@@ -5,6 +5,7 @@ import type { Command } from 'commander'
 import type { FastifyInstance } from 'fastify'
 import { isConflict } from '../../database/errors.js'
 import { parseNdjson } from './ndjson.js'
+import { errorMessage, isNodeError } from '../../lib/error-code.js'
 import { openNewFile } from '../../lib/new-file.js'
 import { type LatchkeyRecord, parseRecord, RecordError, type RoleRecord, type UserRecord } from './format.js'
 import { usernameProblem } from '../../plugins/users/username.js'
@@ -46,7 +47,7 @@ async function readImport (stream: Readable): Promise<Import> {
         isCut = isExport = true
       }
     } catch (error) {
-      throw lineError(number, Object(error).message)
+      throw lineError(number, errorMessage(error))
     }
   }
   if (isCut) throw new CommandError('the export is not whole, its end is missing: nothing was imported')
@@ -112,7 +113,7 @@ function newFile (path: string): Writable {
   try {
     return createWriteStream(path, { fd: openNewFile(path) })
   } catch (error) {
-    throw new CommandError(`${path} cannot be made: ${Object(error).message}`)
+    throw new CommandError(`${path} cannot be made: ${errorMessage(error)}`)
   }
 }
 
@@ -125,7 +126,7 @@ async function exportFrom (core: FastifyInstance, path: string | undefined, { st
     core.audit.record({ kind: 'export' })
   } catch (error) {
     if (path !== undefined) rmSync(path)
-    if (Object(error).syscall === 'write') throw new CommandError(`the export could not be written: ${Object(error).message}`)
+    if (isNodeError(error) && error.syscall === 'write') throw new CommandError(`the export could not be written: ${errorMessage(error)}`)
     throw error
   }
 }
@@ -143,9 +144,9 @@ export function transferCommands (program: Command, terminal: Terminal): void {
     .description('add accounts, roles and tokens, all of them or none')
     .option('--json', 'print a record')
     .action(async (path: string | undefined, options: { json?: boolean }) => {
-      const found = await readImport(path === undefined ? terminal.stdin : createReadStream(path)).catch((error) => {
-        if (Object(error).syscall === undefined) throw error
-        throw new CommandError(`${path} cannot be read: ${Object(error).message}`)
+      const found = await readImport(path === undefined ? terminal.stdin : createReadStream(path)).catch((error: unknown) => {
+        if (!isNodeError(error) || error.syscall === undefined) throw error
+        throw new CommandError(`${path} cannot be read: ${errorMessage(error)}`)
       })
       rejectRepeated(found)
       const tokens = found.users.reduce((sum, { record }) => sum + (record.tokens ?? []).length, 0)

@@ -45,16 +45,16 @@ const plugin: FastifyPluginAsync<{ passwordPolicy: PasswordPolicy }> = async (ap
     if (canHaveBody(route.method) && !asksForBody(route)) route.onRequest = [route.onRequest ?? [], refuseBody].flat()
   })
 
-  const buildValidator = (schemas: Parameters<BuildCompilerFromPool>[0]) => {
+  const buildValidator = (schemas: SharedSchemas) => {
     const build = loadValidatorCompiler()
     // That the schemas are schemas is a test's to say.
     const shared = { removeAdditional: false, useDefaults: true, allErrors: true, verbose: true, allowUnionTypes: true, meta: false, validateSchema: false }
     // Last, because the compiler brings formats of the same names.
     const onCreate = (ajv: Ajv) => { for (const [name, format] of formats) ajv.addFormat(name, format) }
     const compile = build(schemas, { customOptions: { ...shared, coerceTypes: false }, onCreate })
-    return (route: unknown) => {
-      const { httpPart, schema }: Partial<FastifyRouteSchemaDef<QuerySchema>> = Object(route)
-      const validate: Validator = Object(compile(Object(route)))
+    return (route: FastifyRouteSchemaDef<QuerySchema>) => {
+      const { httpPart, schema } = route
+      const validate: Validator = compile(route)
       return httpPart === 'querystring' ? withIntegers(schema?.properties, validate) : validate
     }
   }
@@ -62,7 +62,8 @@ const plugin: FastifyPluginAsync<{ passwordPolicy: PasswordPolicy }> = async (ap
   // An app that embeds us may have compilers of its own, which scopes inherit: ours are set
   // on every scope of ours, each with the schemas that are visible there.
   const useOwnCompilers = (scope: FastifyInstance) => {
-    scope.setValidatorCompiler(lazyValidators(() => buildValidator(Object(scope.getSchemas()))))
+    // Fastify gives them as unknown, but it takes schemas only.
+    scope.setValidatorCompiler(lazyValidators(() => buildValidator(scope.getSchemas() as SharedSchemas)))
     const serializers = lazySerializers(() => scope.getSchemas())
     scope.setSerializerCompiler((route) => serializers({ ...route, httpStatus: String(route.httpStatus) }))
   }
@@ -100,8 +101,8 @@ const plugin: FastifyPluginAsync<{ passwordPolicy: PasswordPolicy }> = async (ap
       if (!byField.has(field)) byField.set(field, `${field === '' ? 'the body' : field} ${sentence(error)}`)
     }
     // Ajv goes through the properties in their order, but looks for missing ones first.
-    const missing = errors.find(({ keyword }) => keyword === 'required')
-    const order = missing === undefined ? errors.map(fieldOf) : Object.keys(Object(missing.parentSchema?.properties))
+    const properties = errors.find(({ keyword }) => keyword === 'required')?.parentSchema?.properties
+    const order = properties === undefined ? errors.map(fieldOf) : Object.keys(properties)
     return [...byField]
       .map(([field, message]) => ({ field, message }))
       .toSorted((a, b) => order.indexOf(a.field) - order.indexOf(b.field))
@@ -134,6 +135,9 @@ function normalizePasswords (body: unknown, fields: string[]): void {
     if (typeof value === 'string' && value.length <= passwordMaxUnits) body[field] = canonicalPassword(value)
   }
 }
+
+/** The schemas that others can refer to, by their `$id`. */
+type SharedSchemas = Parameters<BuildCompilerFromPool>[0]
 
 /** Ajv's error, with what its `verbose` option adds. */
 interface ValidationError extends FastifySchemaValidationError {

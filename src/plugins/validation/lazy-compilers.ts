@@ -44,14 +44,14 @@ function compiledBy<Compiled> (compile: () => Compiled): Compiled {
  *
  * @param build makes the compiler of all of them, once
  */
-export function lazyValidators<Route> (build: () => (route: Route) => unknown): (route: Route) => Validator {
+export function lazyValidators<Route> (build: () => (route: Route) => Validator): (route: Route) => Validator {
   let compile: ReturnType<typeof build> | undefined
   return (route) => {
     let compiled: Validator | undefined
     const validator: Validator = (value) => {
       compiled ??= compiledBy<Validator>(() => {
         compile ??= build()
-        return Object(compile(route))
+        return compile(route)
       })
       const result = compiled(value)
       validator.errors = compiled.errors
@@ -85,6 +85,7 @@ export function lazySerializers (schemas: () => unknown): SerializerCompiler {
 
 /** Both, where Fastify would load and compile at once: its `schemaController.compilersFactory`. */
 export const lazyCompilers: { buildValidator: BuildCompilerFromPool, buildSerializer: ReturnType<typeof SerializerSelector> } = {
-  buildValidator: (schemas, options) => Object(lazyValidators(() => loadValidatorCompiler()(schemas, options))),
+  // Fastify calls a validator and reads its `errors`, but types it as Ajv's own, with more members.
+  buildValidator: (schemas, options) => lazyValidators(() => loadValidatorCompiler()(schemas, options)) as ReturnType<BuildCompilerFromPool>,
   buildSerializer: (schemas) => lazySerializers(() => schemas)
 }
