@@ -35,13 +35,13 @@ export function eventCommands (program: Command, terminal: Terminal): void {
     .option('--follow', 'go on with what happens, until interrupted')
     .option('--json', 'print records, one a line')
     .action(async ({ user, kind, limit, follow = false, json = false }: EventOptions) => {
-      await withServices(terminal, { database: true }, async (core) => {
+      await withServices(terminal, { database: true }, async (services) => {
         const filter: EventFilter = {
-          userId: user === undefined ? undefined : (await findUser(core, user)).id,
+          userId: user === undefined ? undefined : (await findUser(services, user)).id,
           kind
         }
         const show = (event: AuditEvent) => say(terminal, json ? JSON.stringify(eventRecord(event)) : line(event))
-        const newest = (await core.audit.list(filter, limit)).reverse()
+        const newest = (await services.audit.list(filter, limit)).reverse()
         newest.forEach(show)
         if (!follow) return
 
@@ -53,7 +53,7 @@ export function eventCommands (program: Command, terminal: Terminal): void {
         const first = Math.min(highest, ...ids)
         let seen = new Set(ids)
         while (!isOver.signal.aborted) {
-          const page = await core.audit.listAfter(Math.max(highest - lookBack, first), filter, perPage)
+          const page = await services.audit.listAfter(Math.max(highest - lookBack, first), filter, perPage)
           for (const event of page.filter(({ id }) => !seen.has(id))) {
             show(event)
             seen.add(event.id)

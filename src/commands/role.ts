@@ -10,22 +10,22 @@ export function roleCommands (program: Command, terminal: Terminal): void {
 
   role.command('grant').argument('<user>', 'the username').argument('<role>', 'the name of the role').description('give a role to a user')
     .action(async (username: string, name: string) => {
-      await withServices(terminal, { database: true }, async (core) => {
-        const user = await findUser(core, username)
-        await requireRoleNamed(core, name)
-        await core.roles.grant(user.id, name)
-        core.audit.record({ kind: 'role_change', userId: user.id, detail: `granted ${name}` })
+      await withServices(terminal, { database: true }, async (services) => {
+        const user = await findUser(services, username)
+        await requireRoleNamed(services, name)
+        await services.roles.grant(user.id, name)
+        services.audit.record({ kind: 'role_change', userId: user.id, detail: `granted ${name}` })
         say(terminal, `user ${user.username} has the role ${name}`)
       })
     })
 
   role.command('revoke').argument('<user>', 'the username').argument('<role>', 'the name of the role').description('take a role from a user')
     .action(async (username: string, name: string) => {
-      await withServices(terminal, { database: true }, async (core) => {
-        const user = await findUser(core, username)
-        await requireRoleNamed(core, name)
-        if (!(await core.roles.revoke(user.id, name))) throw new CommandError(`user ${user.username} is the last admin: make another one first`)
-        core.audit.record({ kind: 'role_change', userId: user.id, detail: `revoked ${name}` })
+      await withServices(terminal, { database: true }, async (services) => {
+        const user = await findUser(services, username)
+        await requireRoleNamed(services, name)
+        if (!(await services.roles.revoke(user.id, name))) throw new CommandError(`user ${user.username} is the last admin: make another one first`)
+        services.audit.record({ kind: 'role_change', userId: user.id, detail: `revoked ${name}` })
         say(terminal, `user ${user.username} does not have the role ${name}`)
       })
     })
@@ -33,8 +33,8 @@ export function roleCommands (program: Command, terminal: Terminal): void {
   role.command('list').description('list all roles')
     .option('--json', 'print an array of records')
     .action(async (options: { json?: boolean }) => {
-      await withServices(terminal, { database: true }, async (core) => {
-        const roles = await core.roles.list()
+      await withServices(terminal, { database: true }, async (services) => {
+        const roles = await services.roles.list()
         print(terminal, options, roles, table(roles.map((role) => ({ ...role }))))
       })
     })
@@ -46,10 +46,10 @@ export function roleCommands (program: Command, terminal: Terminal): void {
       const { description } = options
       refuse('name of the role', name === '' ? 'is empty' : roleNameProblem(name))
       refuse('description', descriptionProblem(description))
-      await withServices(terminal, {}, async (core) => {
-        const created = await core.roles.create({ name, description })
+      await withServices(terminal, {}, async (services) => {
+        const created = await services.roles.create({ name, description })
         if (created === undefined) throw new CommandError(`there is a role ${name} already`)
-        core.audit.record({ kind: 'role_change', detail: `created ${name}` })
+        services.audit.record({ kind: 'role_change', detail: `created ${name}` })
         print(terminal, options, created, `role ${name} was made`)
       })
     })
@@ -57,9 +57,9 @@ export function roleCommands (program: Command, terminal: Terminal): void {
   role.command('delete').argument('<role>', 'the name of the role').description('delete a role, and take it from everybody')
     .action(async (name: string) => {
       if (name === adminRole) throw new CommandError('the role admin cannot be deleted')
-      await withServices(terminal, { database: true }, async (core) => {
-        if (!(await core.roles.delete(name))) throw new CommandError(`there is no role ${printable(name)}`)
-        core.audit.record({ kind: 'role_change', detail: `deleted ${name}` })
+      await withServices(terminal, { database: true }, async (services) => {
+        if (!(await services.roles.delete(name))) throw new CommandError(`there is no role ${printable(name)}`)
+        services.audit.record({ kind: 'role_change', detail: `deleted ${name}` })
         say(terminal, `role ${name} was deleted`)
       })
     })

@@ -18,15 +18,15 @@ export function serverCommands (program: Command, terminal: Terminal): void {
   program.command('reset-db').description('delete every account, token and role; the audit trail stays')
     .option('--yes', 'do not ask')
     .action(async ({ yes = false }: { yes?: boolean }) => {
-      await withServices(terminal, { database: true }, async (core, { databaseUrl }) => {
-        const accounts = await core.users.count()
+      await withServices(terminal, { database: true }, async (services, { databaseUrl }) => {
+        const accounts = await services.users.count()
         if (!yes && await ask(terminal, `Delete ${accounts} accounts in ${printableUrl(databaseUrl)}, with their tokens, and all roles? Type yes: `) !== 'yes') {
           throw new CommandError('nothing was deleted')
         }
-        await core.users.deleteAll()
-        await core.roles.deleteAll()
-        await core.loginFailures.resetAll()
-        core.audit.record({ kind: 'reset' })
+        await services.users.deleteAll()
+        await services.roles.deleteAll()
+        await services.loginFailures.resetAll()
+        services.audit.record({ kind: 'reset' })
         say(terminal, 'the database is empty')
       })
     })

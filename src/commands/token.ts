@@ -16,11 +16,11 @@ export function tokenCommands (program: Command, terminal: Terminal): void {
     .action(async (username: string, options: { description: string, expiresIn: number, json?: boolean }) => {
       const { description, expiresIn: lifetimeSeconds } = options
       refuse('description', descriptionProblem(description))
-      await withServices(terminal, { database: true, secretKey: true }, async (core) => {
-        const user = await findUser(core, username)
-        const issued = await core.accessTokens.issue({ userId: user.id, kind: 'personal', description, lifetimeSeconds })
+      await withServices(terminal, { database: true, secretKey: true }, async (services) => {
+        const user = await findUser(services, username)
+        const issued = await services.accessTokens.issue({ userId: user.id, kind: 'personal', description, lifetimeSeconds })
         if (issued === undefined) throw new CommandError(`user ${user.username} has too many access tokens: delete one first`)
-        core.audit.record({ kind: 'token_creation', userId: user.id, detail: issued.id })
+        services.audit.record({ kind: 'token_creation', userId: user.id, detail: issued.id })
         print(terminal, options, {
           id: issued.id,
           description,

@@ -13,11 +13,11 @@ interface PasswordOptions { passwordStdin?: boolean }
 interface JsonOptions { json?: boolean }
 
 /** Asks for a password that the policy allows, and hashes it. */
-async function hashNewPassword (terminal: Terminal, options: PasswordOptions, core: FastifyInstance, config: Config, owner: Pick<User, 'username' | 'email'>): Promise<string> {
+async function hashNewPassword (terminal: Terminal, options: PasswordOptions, services: FastifyInstance, config: Config, owner: Pick<User, 'username' | 'email'>): Promise<string> {
   const password = await newPassword(terminal, options)
   refuse('password', newPasswordProblem(password, { minLength: config.passwordMinLength, blocklist: config.passwordBlocklist === 'on' }))
   refuse('password', personalPasswordProblem(password, owner))
-  return core.passwords.hash(password)
+  return services.passwords.hash(password)
 }
 
 function record ({ id, username, email, createdAt }: User, roles: string[]) {
@@ -37,15 +37,15 @@ export function userCommands (program: Command, terminal: Terminal): void {
       const { email = null, admin = false } = options
       refuse('username', username === '' ? 'is empty' : usernameProblem(username))
       if (email !== null) refuse('email', emailProblem(email))
-      await withServices(terminal, {}, async (core, config) => {
-        if (await core.users.find(username) !== undefined) throw new CommandError('username already taken')
-        const passwordHash = await hashNewPassword(terminal, options, core, config, { username, email })
-        const created = await core.users.create({ username, email, passwordHash })
-        if (created === undefined) throw new CommandError(await core.users.find(username) === undefined ? 'email already signed-up' : 'username already taken')
-        core.audit.record({ kind: 'signup', userId: created.id })
+      await withServices(terminal, {}, async (services, config) => {
+        if (await services.users.find(username) !== undefined) throw new CommandError('username already taken')
+        const passwordHash = await hashNewPassword(terminal, options, services, config, { username, email })
+        const created = await services.users.create({ username, email, passwordHash })
+        if (created === undefined) throw new CommandError(await services.users.find(username) === undefined ? 'email already signed-up' : 'username already taken')
+        services.audit.record({ kind: 'signup', userId: created.id })
         if (admin) {
-          await core.roles.grant(created.id, adminRole)
-          core.audit.record({ kind: 'role_change', userId: created.id, detail: `granted ${adminRole}` })
+          await services.roles.grant(created.id, adminRole)
+          services.audit.record({ kind: 'role_change', userId: created.id, detail: `granted ${adminRole}` })
         }
         print(terminal, options, record(created, admin ? [adminRole] : []), `user ${created.username} was made, with the id ${created.id}${admin ? ' and the role admin' : ''}`)
       })
@@ -54,9 +54,9 @@ export function userCommands (program: Command, terminal: Terminal): void {
   user.command('list').description('list all accounts')
     .option('--json', 'print an array of records')
     .action(async (options: JsonOptions) => {
-      await withServices(terminal, { database: true }, async (core) => {
-        const roles = await core.roles.ofAll()
-        const records = (await core.users.list()).map((each) => record(each, roles.get(each.id) ?? []))
+      await withServices(terminal, { database: true }, async (services) => {
+        const roles = await services.roles.ofAll()
+        const records = (await services.users.list()).map((each) => record(each, roles.get(each.id) ?? []))
         print(terminal, options, records, records.length === 0 ? 'there are no users' : table(records.map((each) => ({ ...each, roles: each.roles.join(', ') }))))
       })
     })
@@ -64,19 +64,19 @@ export function userCommands (program: Command, terminal: Terminal): void {
   user.command('show').argument('<name>', 'the username').description('show an account')
     .option('--json', 'print a record')
     .action(async (username: string, options: JsonOptions) => {
-      await withServices(terminal, { database: true }, async (core) => {
-        const found = await findUser(core, username)
-        const shown = { ...record(found, await core.roles.ofUser(found.id)), tokens: (await core.tokens.list(found.id)).length }
+      await withServices(terminal, { database: true }, async (services) => {
+        const found = await findUser(services, username)
+        const shown = { ...record(found, await services.roles.ofUser(found.id)), tokens: (await services.tokens.list(found.id)).length }
         print(terminal, options, shown, Object.entries(shown).map(([name, value]) => `${name}: ${[value].flat().join(', ')}`).join('\n'))
       })
     })
 
   user.command('delete').argument('<name>', 'the username').description('delete an account and all that hangs on it')
     .action(async (username: string) => {
-      await withServices(terminal, { database: true }, async (core) => {
-        const found = await findUser(core, username)
-        if (!(await core.users.delete(found.id))) throw new CommandError(`user ${found.username} is the last admin: make another one first`)
-        core.audit.record({ kind: 'deletion', userId: found.id })
+      await withServices(terminal, { database: true }, async (services) => {
+        const found = await findUser(services, username)
+        if (!(await services.users.delete(found.id))) throw new CommandError(`user ${found.username} is the last admin: make another one first`)
+        services.audit.record({ kind: 'deletion', userId: found.id })
         say(terminal, `user ${found.username} was deleted`)
       })
     })
@@ -84,33 +84,33 @@ export function userCommands (program: Command, terminal: Terminal): void {
   user.command('set-password').argument('<name>', 'the username').description('set another password, and log the user out everywhere')
     .option('--password-stdin', 'read the password from standard input')
     .action(async (username: string, options: PasswordOptions) => {
-      await withServices(terminal, { database: true }, async (core, config) => {
-        const found = await findUser(core, username)
-        const passwordHash = await hashNewPassword(terminal, options, core, config, found)
-        await core.users.replacePassword(found.id, passwordHash)
-        await core.loginFailures.deleteNetworks(found.id)
-        await core.loginFailures.reset(found.username)
-        core.audit.record({ kind: 'password_change', userId: found.id })
+      await withServices(terminal, { database: true }, async (services, config) => {
+        const found = await findUser(services, username)
+        const passwordHash = await hashNewPassword(terminal, options, services, config, found)
+        await services.users.replacePassword(found.id, passwordHash)
+        await services.loginFailures.deleteNetworks(found.id)
+        await services.loginFailures.reset(found.username)
+        services.audit.record({ kind: 'password_change', userId: found.id })
         say(terminal, `user ${found.username} has another password, and is logged out everywhere`)
       })
     })
 
   user.command('logout').argument('<name>', 'the username').description('take all tokens of an account back')
     .action(async (username: string) => {
-      await withServices(terminal, { database: true }, async (core) => {
-        const found = await findUser(core, username)
-        await core.tokens.revokeAll(found.id)
-        core.audit.record({ kind: 'revocation', userId: found.id, detail: 'all' })
+      await withServices(terminal, { database: true }, async (services) => {
+        const found = await findUser(services, username)
+        await services.tokens.revokeAll(found.id)
+        services.audit.record({ kind: 'revocation', userId: found.id, detail: 'all' })
         say(terminal, `user ${found.username} is logged out everywhere`)
       })
     })
 
   user.command('unlock').argument('<name>', 'the username').description('let a user log in at once who has to wait after failed logins')
     .action(async (username: string) => {
-      await withServices(terminal, { database: true }, async (core) => {
-        const found = await findUser(core, username)
-        const hasFailures = await core.loginFailures.reset(found.username)
-        if (hasFailures) core.audit.record({ kind: 'unlock', userId: found.id })
+      await withServices(terminal, { database: true }, async (services) => {
+        const found = await findUser(services, username)
+        const hasFailures = await services.loginFailures.reset(found.username)
+        if (hasFailures) services.audit.record({ kind: 'unlock', userId: found.id })
         say(terminal, hasFailures ? `the failed logins of user ${found.username} are forgotten` : `user ${found.username} has no failed logins`)
       })
     })

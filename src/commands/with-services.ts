@@ -1,5 +1,5 @@
 import Fastify, { type FastifyInstance } from 'fastify'
-import services from '../services.js'
+import registerServices from '../services.js'
 import { recommendedParameters } from '../plugins/passwords/stored-hash.js'
 import type { Config } from '../standalone/config.js'
 import { loadEnvironment } from '../standalone/environment.js'
@@ -24,29 +24,29 @@ const statementTimeoutMs = 600_000
  * @throws {ConfigError} a setting is wrong
  * @throws {StoreError} the database cannot be opened
  */
-export async function withServices (terminal: Terminal, { database = false, secretKey = false }: Needs, work: (core: FastifyInstance, config: Config) => Promise<void>): Promise<void> {
+export async function withServices (terminal: Terminal, { database = false, secretKey = false }: Needs, work: (services: FastifyInstance, config: Config) => Promise<void>): Promise<void> {
   const { config, isSecretKeyNew, warnings } = loadEnvironment(terminal.env, terminal.dotEnvPath, { keepsKey: !database, mustHaveKey: secretKey })
   for (const warning of warnings) terminal.stderr.write(`latchkey: warning: ${warning}\n`)
   if (isSecretKeyNew) terminal.stderr.write('there was no SECRET_KEY: a new one was made and kept in .env\n')
-  const core = Fastify({ pluginTimeout: 0 })
+  const services = Fastify({ pluginTimeout: 0 })
   try {
-    await core.register(services, { ...config, databaseMustExist: database, auditSource: 'cli', hashParameters: recommendedParameters, now: Date.now, databaseStatementTimeoutMs: statementTimeoutMs })
-    await work(core, config)
+    await services.register(registerServices, { ...config, databaseMustExist: database, auditSource: 'cli', hashParameters: recommendedParameters, now: Date.now, databaseStatementTimeoutMs: statementTimeoutMs })
+    await work(services, config)
   } finally {
-    await core.close()
+    await services.close()
   }
 }
 
 /** @throws {CommandError} nobody has that username */
-export async function findUser (core: FastifyInstance, username: string): Promise<User> {
-  const user = await core.users.find(username)
+export async function findUser (services: FastifyInstance, username: string): Promise<User> {
+  const user = await services.users.find(username)
   if (user === undefined) throw new CommandError(`there is no user ${printable(username)}`)
   return user
 }
 
 /** @throws {CommandError} there is no such role */
-export async function requireRoleNamed (core: FastifyInstance, name: Role['name']): Promise<void> {
-  if (!(await core.roles.has(name))) throw new CommandError(`there is no role ${printable(name)}`)
+export async function requireRoleNamed (services: FastifyInstance, name: Role['name']): Promise<void> {
+  if (!(await services.roles.has(name))) throw new CommandError(`there is no role ${printable(name)}`)
 }
 
 /** What was typed, as it can be repeated on one line. */

@@ -14,4 +14,4 @@ const plugin: FastifyPluginAsync = async (app) => {
   })
 }
 
-export default fp(plugin, { name: 'latchkey-drain', fastify: '5.x' })
+export default fp(plugin, { name: 'latchkey-close-connections', fastify: '5.x' })

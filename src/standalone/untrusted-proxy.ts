@@ -16,4 +16,4 @@ const plugin: FastifyPluginAsync = async (app) => {
   })
 }
 
-export default fp(plugin, { name: 'latchkey-forwarded', fastify: '5.x' })
+export default fp(plugin, { name: 'latchkey-untrusted-proxy', fastify: '5.x' })

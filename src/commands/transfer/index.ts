@@ -9,7 +9,7 @@ import { errorMessage, isNodeError } from '../../lib/error-code.js'
 import { openNewFile } from '../../lib/new-file.js'
 import { type LatchkeyRecord, parseRecord, RecordError, type RoleRecord, type UserRecord } from './format.js'
 import { usernameProblem } from '../../plugins/users/username.js'
-import archive, { emailKeyOf, type Conflicts, usernameKeyOf } from './repository.js'
+import transfer, { emailKeyOf, type Conflicts, usernameKeyOf } from './repository.js'
 import { withServices } from '../with-services.js'
 import { CommandError, print, say, type Terminal } from '../terminal.js'
 
@@ -83,21 +83,21 @@ function rejectConflicts ({ users }: Import, taken: Conflicts): void {
   }
 }
 
-async function rejectUnknownRoles (core: FastifyInstance, { roles, users }: Import): Promise<void> {
-  const known = new Set([...await core.roles.list(), ...roles.map(({ record }) => record)].map(({ name }) => name))
+async function rejectUnknownRoles (services: FastifyInstance, { roles, users }: Import): Promise<void> {
+  const known = new Set([...await services.roles.list(), ...roles.map(({ record }) => record)].map(({ name }) => name))
   for (const { line, record } of users) {
     if (record.roles?.some((name) => !known.has(name)) === true) throw lineError(line, 'it has a role that is not there')
   }
 }
 
-async function importInto (core: FastifyInstance, found: Import): Promise<void> {
-  await core.register(archive)
+async function importInto (services: FastifyInstance, found: Import): Promise<void> {
+  await services.register(transfer)
   const users = found.users.map(({ record }) => record)
-  await rejectUnknownRoles(core, found)
-  rejectConflicts(found, await core.transfer.findConflicts(users))
+  await rejectUnknownRoles(services, found)
+  rejectConflicts(found, await services.transfer.findConflicts(users))
   try {
-    await core.transfer.write(found.roles.map(({ record }) => record), users, found.lastUserId)
-    core.audit.record({ kind: 'import', detail: `${users.length} users` })
+    await services.transfer.write(found.roles.map(({ record }) => record), users, found.lastUserId)
+    services.audit.record({ kind: 'import', detail: `${users.length} users` })
   } catch (error) {
     if (isConflict(error)) throw new CommandError('the database has changed meanwhile: nothing was imported, try again')
     throw error
@@ -118,12 +118,12 @@ function newFile (path: string): Writable {
 }
 
 /** Writes to a file, of which nothing is left when it cannot be finished, or to standard output. */
-async function exportFrom (core: FastifyInstance, path: string | undefined, { stdout }: Terminal): Promise<void> {
-  await core.register(archive)
+async function exportFrom (services: FastifyInstance, path: string | undefined, { stdout }: Terminal): Promise<void> {
+  await services.register(transfer)
   const target = path === undefined ? stdout : newFile(path)
   try {
-    await pipeline(Readable.from(asText(core.transfer.read())), target, { end: path !== undefined })
-    core.audit.record({ kind: 'export' })
+    await pipeline(Readable.from(asText(services.transfer.read())), target, { end: path !== undefined })
+    services.audit.record({ kind: 'export' })
   } catch (error) {
     if (path !== undefined) rmSync(path)
     if (isNodeError(error) && error.syscall === 'write') throw new CommandError(`the export could not be written: ${errorMessage(error)}`)
@@ -136,7 +136,7 @@ export function transferCommands (program: Command, terminal: Terminal): void {
   program.command('export').argument('[file]', 'a new file; standard output by default')
     .description('write every account, role and living token down, to move to another database')
     .action(async (path?: string) => {
-      await withServices(terminal, { database: true }, (core) => exportFrom(core, path, terminal))
+      await withServices(terminal, { database: true }, (services) => exportFrom(services, path, terminal))
       if (path !== undefined) say(terminal, `exported to ${path}: keep it secret, the password hashes are in it`)
     })
 
@@ -151,7 +151,7 @@ export function transferCommands (program: Command, terminal: Terminal): void {
       rejectRepeated(found)
       const tokens = found.users.reduce((sum, { record }) => sum + (record.tokens ?? []).length, 0)
       // Tokens are worth something only where the key is known that signed them.
-      await withServices(terminal, { secretKey: tokens > 0 }, (core) => importInto(core, found))
+      await withServices(terminal, { secretKey: tokens > 0 }, (services) => importInto(services, found))
       const count = { users: found.users.length, roles: found.roles.length, tokens }
       print(terminal, options, count, `imported ${count.users} users, ${count.roles} roles and ${count.tokens} tokens`)
     })
