@@ -22,13 +22,13 @@ for (const database of databases) {
 
       t.test('create · makes an account that can log in; --json prints it', async (t) => {
         const plain = await latchkey(['user', 'create', 'bob', '--password-stdin'], `${password}\n`)
-        t.same(plain, { code: 0, out: 'user bob was made, with the id 1\n', err: '' })
+        t.same(plain, { code: 0, out: 'user bob was created with the id 1\n', err: '' })
         const admin = await latchkey(['user', 'create', 'Alice', '--email', 'alice@example.com', '--admin', '--password-stdin', '--json'], password)
         t.match(JSON.parse(admin.out), { id: 2, username: 'Alice', email: 'alice@example.com', created_at: String, roles: ['admin'] })
         t.equal((await logIn(await app())).statusCode, 200)
         const token = (await logIn(await app(), { username: 'alice', password })).json().token
         t.equal((await (await app()).inject({ url: '/admin', headers: { authorization: token } })).statusCode, 200)
-        t.match(await latchkey(['user', 'create', 'carol', '--admin', '--password-stdin'], password), { out: 'user carol was made, with the id 3 and the role admin\n' })
+        t.match(await latchkey(['user', 'create', 'carol', '--admin', '--password-stdin'], password), { out: 'user carol was created with the id 3 and the role admin\n' })
       })
 
       t.test('create · refuses what the signup refuses', async (t) => {
@@ -55,7 +55,7 @@ for (const database of databases) {
 
       t.test('create · asks twice on a terminal and shows nothing', async (t) => {
         const answer = await latchkey(['user', 'create', 'erin'], `${password}\n${password}\n`, true)
-        t.match(answer, { code: 0, out: /^user erin was made, with the id \d\n$/, err: /New password: [\s\S]*Once more: / })
+        t.match(answer, { code: 0, out: /^user erin was created with the id \d\n$/, err: /New password: [\s\S]*Repeat the password: / })
         t.notOk(answer.err.includes(password))
         t.match(await latchkey(['user', 'create', 'frank'], `${password}\n${password}!\n`, true), { code: 1, out: '', err: /latchkey: the two passwords differ\n$/ })
         t.match(await latchkey(['user', 'create', 'frank'], '\u0003\n', true), { code: 1, err: /latchkey: cancelled\n$/ })
@@ -77,7 +77,7 @@ for (const database of databases) {
         t.match(await latchkey(['user', 'logout', 'bob']), { code: 0, out: 'user bob is logged out everywhere\n' })
         t.match((await needLogin(server, token)).json(), { code: 'TOKEN_REVOKED' })
         const another = (await logIn(server)).json().token
-        t.match(await latchkey(['user', 'set-password', 'bob', '--password-stdin'], 'incorrect donkey charger clip\n'), { code: 0, out: 'user bob has another password, and is logged out everywhere\n' })
+        t.match(await latchkey(['user', 'set-password', 'bob', '--password-stdin'], 'incorrect donkey charger clip\n'), { code: 0, out: 'user bob has a new password and is logged out everywhere\n' })
         t.match((await needLogin(server, another)).json(), { code: 'TOKEN_REVOKED' })
         t.equal((await logIn(server)).statusCode, 401)
         t.equal((await logIn(server, { ...bob, password: 'incorrect donkey charger clip' })).statusCode, 200)
@@ -101,11 +101,11 @@ for (const database of databases) {
 
     t.test('latchkey role', async (t) => {
       const { settings, latchkey } = await newCommandLine(t)
-      t.match(await latchkey(['role', 'create', 'editor', '--description', 'May change articles.']), { code: 0, out: 'role editor was made\n' }, 'on a database that is not there yet')
+      t.match(await latchkey(['role', 'create', 'editor', '--description', 'May change articles.']), { code: 0, out: 'role editor was created\n' }, 'on a database that is not there yet')
       t.same(JSON.parse((await latchkey(['role', 'create', 'author', '--description', 'x', '--json'])).out), { name: 'author', description: 'x' })
-      refused(t, await latchkey(['role', 'create', 'editor', '--description', 'x']), 'there is a role editor already')
-      refused(t, await latchkey(['role', 'create', 'Editor', '--description', 'x']), 'the name of the role may only contain')
-      refused(t, await latchkey(['role', 'create', '', '--description', 'x']), 'the name of the role is empty')
+      refused(t, await latchkey(['role', 'create', 'editor', '--description', 'x']), 'the role editor already exists')
+      refused(t, await latchkey(['role', 'create', 'Editor', '--description', 'x']), 'the role name may only contain')
+      refused(t, await latchkey(['role', 'create', '', '--description', 'x']), 'the role name is empty')
       refused(t, await latchkey(['role', 'create', 'reader', '--description', '']), 'the description is empty')
       t.equal((await latchkey(['role', 'list'])).out, 'name    description\nadmin   May do everything.\nauthor  x\neditor  May change articles.\n')
       t.equal(JSON.parse((await latchkey(['role', 'list', '--json'])).out).length, 3)
@@ -153,7 +153,7 @@ for (const database of databases) {
       for (const name of ['-h', '--']) t.match(await latchkey(['user', 'delete', '--', name]), { code: 0, out: `user ${name} was deleted` })
       for (const [args, out, input] of [
         [['user', 'show', '--json', '--', '--help'], '"username":"--help"'],
-        [['user', 'set-password', '--password-stdin', '--', '--help'], 'user --help has another password', password],
+        [['user', 'set-password', '--password-stdin', '--', '--help'], 'user --help has a new password', password],
         [['user', 'logout', '--', '--help'], 'user --help is logged out everywhere'],
         [['user', 'unlock', '--', '--help'], 'user --help has no failed logins'],
         [['role', 'grant', '--', '--help', 'editor'], 'user --help has the role editor'],
@@ -162,14 +162,14 @@ for (const database of databases) {
         [['events', '--user=--help'], '--help'],
         [['user', 'delete', '--', '--help'], 'user --help was deleted']
       ] as const) t.match(await latchkey([...args], input), { code: 0, out, err: '' }, args.join(' '))
-      refused(t, await latchkey(['role', 'create', '--description', 'x', '--', '--help']), 'the name of the role may only contain')
+      refused(t, await latchkey(['role', 'create', '--description', 'x', '--', '--help']), 'the role name may only contain')
       refused(t, await latchkey(['role', 'delete', '--', '--help']), 'there is no role --help')
       t.match(await latchkey(['user', 'show', '--', 'bob', '--help']), { code: 2, out: '' }, 'one name too many')
 
       const home = process.cwd()
       t.teardown(() => process.chdir(home))
       process.chdir(folder)
-      t.match(await latchkey(['export', '--', '--help']), { code: 0, out: 'exported to --help: keep it secret, the password hashes are in it\n' })
+      t.match(await latchkey(['export', '--', '--help']), { code: 0, out: 'exported to --help: keep this file secret, it contains password hashes\n' })
       t.match(await latchkey(['import', '--', '--help']), { code: 0, out: 'imported 0 users, 2 roles and 0 tokens\n' })
     })
 
@@ -231,7 +231,7 @@ t.test('what cannot be done is one clear line', async (t) => {
   await locked.latchkey(['migrate'])
   const other = new Database(locked.file)
   other.exec('begin immediate')
-  refused(t, await locked.latchkey(['role', 'create', 'editor', '--description', 'x']), 'the database cannot serve now: database is locked')
+  refused(t, await locked.latchkey(['role', 'create', 'editor', '--description', 'x']), 'the database is unavailable: database is locked')
   other.exec('rollback')
   other.exec("create trigger faults before insert on roles begin select raise(abort, 'a fault'); end")
   other.close()
@@ -262,7 +262,7 @@ t.test('the process · latchkey serve serves, and latchkey works beside it', asy
   })
   child.stdin.end(`${password}\n`)
   const [out, [code]] = await Promise.all([text(child.stdout), once(child, 'exit')])
-  t.same({ out, code }, { out: 'user bob was made, with the id 1\n', code: 0 })
+  t.same({ out, code }, { out: 'user bob was created with the id 1\n', code: 0 })
   const answer = await fetch(`${url}/api/v1/login`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(bob) })
   t.equal(answer.status, 200)
   server.child.kill('SIGTERM')

@@ -14,15 +14,15 @@ import { tokenCommands } from './token.js'
 import { transferCommands } from './transfer/index.js'
 import { userCommands } from './user.js'
 
-/** The command could not do what it was asked. */
-const failed = 1
-/** The command was not understood. */
-const misused = 2
+/** Exit code: the command failed. */
+const exitFailure = 1
+/** Exit code: unknown command, option or argument. */
+const exitUsage = 2
 
 function buildProgram (terminal: Terminal): Command {
   const { version } = JSON.parse(readFileSync(join(import.meta.dirname, '../../package.json'), 'utf8'))
   const program = new Command('latchkey')
-    .description('Sign up, log in, protect your routes. Settings come from the environment or .env.')
+    .description('Sign up, log in, protect your routes. Reads its settings from the environment and .env.')
     .version(version)
     .exitOverride()
     .configureOutput({
@@ -35,32 +35,32 @@ function buildProgram (terminal: Terminal): Command {
   tokenCommands(program, terminal)
   eventCommands(program, terminal)
   transferCommands(program, terminal)
-  // Otherwise a command with subcommands takes the `--` away that is meant for them.
+  // Without this, a command with subcommands consumes the `--` meant for a subcommand.
   for (const command of [program, ...program.commands]) command.enablePositionalOptions()
   return program
 }
 
-/** One line for what the caller can mend; the stack for what only a developer can. */
+/** Why a command failed: one line when the user can fix it, else the stack. */
 function explain (error: unknown): string {
   if (error instanceof CommandError || error instanceof ConfigError || error instanceof StoreError) return error.message
-  if (isUnavailable(error)) return `the database cannot serve now: ${errorMessage(unwrapDatabaseError(error))}`
+  if (isUnavailable(error)) return `the database is unavailable: ${errorMessage(unwrapDatabaseError(error))}`
   return errorStack(unwrapDatabaseError(error))
 }
 
 /**
- * The `latchkey` command.
+ * Runs the `latchkey` command.
  *
- * @returns the exit code: 0 done, 1 could not be done (one line on standard error says why),
- * 2 not understood
+ * @param args without the program's name
+ * @returns the exit code: 0 success, 1 failure (with the reason on standard error), 2 usage error
  */
 export async function run (args: string[], terminal: Terminal): Promise<number> {
   try {
     await buildProgram(terminal).parseAsync(args, { from: 'user' })
     return 0
   } catch (error) {
-    // Help and version end with 0; everything else that the parser throws was explained by it.
-    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : misused
+    // Commander has printed the help, the version or the usage error already.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : exitUsage
     terminal.stderr.write(`latchkey: ${explain(error)}\n`)
-    return failed
+    return exitFailure
   }
 }

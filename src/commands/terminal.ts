@@ -3,22 +3,22 @@ import { text } from 'node:stream/consumers'
 import { InvalidArgumentError } from 'commander'
 import { read } from 'read'
 
-/** Where a command runs: what it is told and where it speaks. */
+/** The environment and the streams of a command. */
 export interface Terminal {
   env: Record<string, string | undefined>
-  /** Where `.env` is; the working directory's by default. */
+  /** The path of the `.env` file; the one in the working directory by default. */
   dotEnvPath?: string
   stdin: Readable & { isTTY?: boolean }
   stdout: Writable
   stderr: Writable
 }
 
-/** A command that could not do what it was asked; `message` is one line. */
+/** The command failed; `message` is one line for the user. */
 export class CommandError extends Error {
   override name = 'CommandError'
 }
 
-/** Makes a parser of options that are integers from 1 on. */
+/** Creates a parser for an option whose value is an integer from 1 to `max`. */
 export function integerUpTo (max: number): (text: string) => number {
   return (text) => {
     const value = /^\d{1,10}$/.test(text) ? Number(text) : 0
@@ -27,23 +27,28 @@ export function integerUpTo (max: number): (text: string) => number {
   }
 }
 
-/** @throws {CommandError} there is a problem with what was given */
-export function refuse (what: string, problem: string | undefined): void {
-  if (problem !== undefined) throw new CommandError(`the ${what} ${problem}`)
+/**
+ * Rejects an invalid argument.
+ *
+ * @param problem the end of a sentence that starts with `the ${name}`; undefined when the argument is valid
+ * @throws {CommandError} the argument is invalid
+ */
+export function rejectInvalid (name: string, problem: string | undefined): void {
+  if (problem !== undefined) throw new CommandError(`the ${name} ${problem}`)
 }
 
-/** Prints a line. */
-export function say ({ stdout }: Terminal, line: string): void {
+/** Prints a line on standard output. */
+export function printLine ({ stdout }: Terminal, line: string): void {
   stdout.write(`${line}\n`)
 }
 
-/** Prints a line for people, or a record for programs. */
-export function print (terminal: Terminal, { json = false }: { json?: boolean }, record: unknown, line: string): void {
-  say(terminal, json ? JSON.stringify(record) : line)
+/** Prints a result: as text, or as JSON with `--json`. */
+export function printResult (terminal: Terminal, { json = false }: { json?: boolean }, result: unknown, line: string): void {
+  printLine(terminal, json ? JSON.stringify(result) : line)
 }
 
-/** Rows under their names, in columns. */
-export function table (rows: Array<Record<string, unknown>>): string {
+/** Formats rows as a table with the member names as its header. */
+export function formatTable (rows: Array<Record<string, unknown>>): string {
   const [first = {}] = rows
   const names = Object.keys(first)
   const lines = [names, ...rows.map((row) => names.map((name) => String(row[name] ?? '')))]
@@ -52,29 +57,29 @@ export function table (rows: Array<Record<string, unknown>>): string {
 }
 
 /**
- * A new password: from standard input when asked so, else from a prompt that shows nothing,
- * twice. Never from an argument, where every process of the machine could read it.
+ * Reads a new password: from standard input with `--password-stdin`, else twice from a prompt
+ * without echo. Never from an argument, which every process on the machine can read.
  *
- * @throws {CommandError} there is nobody to ask, or the two differ
+ * @throws {CommandError} standard input is not a terminal, or the two passwords differ
  */
-export async function newPassword (terminal: Terminal, { passwordStdin = false }: { passwordStdin?: boolean }): Promise<string> {
+export async function readNewPassword (terminal: Terminal, { passwordStdin = false }: { passwordStdin?: boolean }): Promise<string> {
   if (passwordStdin) return (await text(terminal.stdin)).replace(/\r?\n$/, '')
-  const password = await ask(terminal, 'New password: ', true)
-  if (password !== await ask(terminal, 'Once more: ', true)) throw new CommandError('the two passwords differ')
+  const password = await prompt(terminal, 'New password: ', true)
+  if (password !== await prompt(terminal, 'Repeat the password: ', true)) throw new CommandError('the two passwords differ')
   return password
 }
 
 /**
- * Asks a person.
+ * Asks the user a question.
  *
- * @param silent shows nothing of the answer
- * @throws {CommandError} standard input is no terminal, or the answer was cut off
+ * @param silent does not echo the answer
+ * @throws {CommandError} standard input is not a terminal, or the user cancelled
  */
-export async function ask ({ stdin, stderr }: Terminal, prompt: string, silent = false): Promise<string> {
+export async function prompt ({ stdin, stderr }: Terminal, question: string, silent = false): Promise<string> {
   if (stdin.isTTY !== true) {
-    throw new CommandError(silent ? 'there is no terminal to ask for the password: use --password-stdin' : 'there is no terminal to ask: use --yes')
+    throw new CommandError(`standard input is not a terminal: use ${silent ? '--password-stdin' : '--yes'}`)
   }
-  const answer = await read({ prompt, silent, input: stdin, output: stderr, terminal: true }).catch(() => {
+  const answer = await read({ prompt: question, silent, input: stdin, output: stderr, terminal: true }).catch(() => {
     stderr.write('\n')
     throw new CommandError('cancelled')
   })

@@ -7,36 +7,40 @@ import { adminRole } from '../plugins/roles/role-name.js'
 import { usernameProblem } from '../plugins/users/username.js'
 import type { User } from '../plugins/users/user.js'
 import { findUser, withServices } from './with-services.js'
-import { CommandError, newPassword, print, refuse, say, table, type Terminal } from './terminal.js'
+import { CommandError, readNewPassword, printResult, rejectInvalid, printLine, formatTable, type Terminal } from './terminal.js'
 
 interface PasswordOptions { passwordStdin?: boolean }
 interface JsonOptions { json?: boolean }
 
-/** Asks for a password that the policy allows, and hashes it. */
+/**
+ * Reads a new password, checks it against the policy and hashes it.
+ *
+ * @throws {CommandError} the policy rejects the password
+ */
 async function hashNewPassword (terminal: Terminal, options: PasswordOptions, services: FastifyInstance, config: Config, owner: Pick<User, 'username' | 'email'>): Promise<string> {
-  const password = await newPassword(terminal, options)
-  refuse('password', newPasswordProblem(password, { minLength: config.passwordMinLength, blocklist: config.passwordBlocklist === 'on' }))
-  refuse('password', personalPasswordProblem(password, owner))
+  const password = await readNewPassword(terminal, options)
+  rejectInvalid('password', newPasswordProblem(password, { minLength: config.passwordMinLength, blocklist: config.passwordBlocklist === 'on' }))
+  rejectInvalid('password', personalPasswordProblem(password, owner))
   return services.passwords.hash(password)
 }
 
-function record ({ id, username, email, createdAt }: User, roles: string[]) {
+function userRecord ({ id, username, email, createdAt }: User, roles: string[]) {
   return { id, username, email, created_at: createdAt.toISOString(), roles }
 }
 
 /** `latchkey user …` */
 export function userCommands (program: Command, terminal: Terminal): void {
-  const user = program.command('user').description('accounts')
+  const user = program.command('user').description('manage accounts')
 
-  user.command('create').argument('<name>', 'the username').description('make an account')
-    .option('--email <address>', 'its email address')
-    .option('--admin', 'give it the role admin')
+  user.command('create').argument('<name>', 'the username').description('create an account')
+    .option('--email <address>', 'the email address')
+    .option('--admin', 'grant the role admin')
     .option('--password-stdin', 'read the password from standard input')
-    .option('--json', 'print a record')
+    .option('--json', 'print a JSON object')
     .action(async (username: string, options: PasswordOptions & JsonOptions & { email?: string, admin?: boolean }) => {
       const { email = null, admin = false } = options
-      refuse('username', username === '' ? 'is empty' : usernameProblem(username))
-      if (email !== null) refuse('email', emailProblem(email))
+      rejectInvalid('username', username === '' ? 'is empty' : usernameProblem(username))
+      if (email !== null) rejectInvalid('email', emailProblem(email))
       await withServices(terminal, {}, async (services, config) => {
         if (await services.users.find(username) !== undefined) throw new CommandError('username already taken')
         const passwordHash = await hashNewPassword(terminal, options, services, config, { username, email })
@@ -47,41 +51,41 @@ export function userCommands (program: Command, terminal: Terminal): void {
           await services.roles.grant(created.id, adminRole)
           services.audit.record({ kind: 'role_change', userId: created.id, detail: `granted ${adminRole}` })
         }
-        print(terminal, options, record(created, admin ? [adminRole] : []), `user ${created.username} was made, with the id ${created.id}${admin ? ' and the role admin' : ''}`)
+        printResult(terminal, options, userRecord(created, admin ? [adminRole] : []), `user ${created.username} was created with the id ${created.id}${admin ? ' and the role admin' : ''}`)
       })
     })
 
   user.command('list').description('list all accounts')
-    .option('--json', 'print an array of records')
+    .option('--json', 'print a JSON array')
     .action(async (options: JsonOptions) => {
       await withServices(terminal, { database: true }, async (services) => {
         const roles = await services.roles.ofAll()
-        const records = (await services.users.list()).map((each) => record(each, roles.get(each.id) ?? []))
-        print(terminal, options, records, records.length === 0 ? 'there are no users' : table(records.map((each) => ({ ...each, roles: each.roles.join(', ') }))))
+        const records = (await services.users.list()).map((each) => userRecord(each, roles.get(each.id) ?? []))
+        printResult(terminal, options, records, records.length === 0 ? 'there are no users' : formatTable(records.map((each) => ({ ...each, roles: each.roles.join(', ') }))))
       })
     })
 
   user.command('show').argument('<name>', 'the username').description('show an account')
-    .option('--json', 'print a record')
+    .option('--json', 'print a JSON object')
     .action(async (username: string, options: JsonOptions) => {
       await withServices(terminal, { database: true }, async (services) => {
         const found = await findUser(services, username)
-        const shown = { ...record(found, await services.roles.ofUser(found.id)), tokens: (await services.tokens.list(found.id)).length }
-        print(terminal, options, shown, Object.entries(shown).map(([name, value]) => `${name}: ${[value].flat().join(', ')}`).join('\n'))
+        const shown = { ...userRecord(found, await services.roles.ofUser(found.id)), tokens: (await services.tokens.list(found.id)).length }
+        printResult(terminal, options, shown, Object.entries(shown).map(([name, value]) => `${name}: ${[value].flat().join(', ')}`).join('\n'))
       })
     })
 
-  user.command('delete').argument('<name>', 'the username').description('delete an account and all that hangs on it')
+  user.command('delete').argument('<name>', 'the username').description('delete an account and its data')
     .action(async (username: string) => {
       await withServices(terminal, { database: true }, async (services) => {
         const found = await findUser(services, username)
-        if (!(await services.users.delete(found.id))) throw new CommandError(`user ${found.username} is the last admin: make another one first`)
+        if (!(await services.users.delete(found.id))) throw new CommandError(`user ${found.username} is the last admin: grant the role admin to another user first`)
         services.audit.record({ kind: 'deletion', userId: found.id })
-        say(terminal, `user ${found.username} was deleted`)
+        printLine(terminal, `user ${found.username} was deleted`)
       })
     })
 
-  user.command('set-password').argument('<name>', 'the username').description('set another password, and log the user out everywhere')
+  user.command('set-password').argument('<name>', 'the username').description('set a new password and log the user out everywhere')
     .option('--password-stdin', 'read the password from standard input')
     .action(async (username: string, options: PasswordOptions) => {
       await withServices(terminal, { database: true }, async (services, config) => {
@@ -91,27 +95,27 @@ export function userCommands (program: Command, terminal: Terminal): void {
         await services.loginFailures.deleteNetworks(found.id)
         await services.loginFailures.reset(found.username)
         services.audit.record({ kind: 'password_change', userId: found.id })
-        say(terminal, `user ${found.username} has another password, and is logged out everywhere`)
+        printLine(terminal, `user ${found.username} has a new password and is logged out everywhere`)
       })
     })
 
-  user.command('logout').argument('<name>', 'the username').description('take all tokens of an account back')
+  user.command('logout').argument('<name>', 'the username').description('revoke all tokens of an account')
     .action(async (username: string) => {
       await withServices(terminal, { database: true }, async (services) => {
         const found = await findUser(services, username)
         await services.tokens.revokeAll(found.id)
         services.audit.record({ kind: 'revocation', userId: found.id, detail: 'all' })
-        say(terminal, `user ${found.username} is logged out everywhere`)
+        printLine(terminal, `user ${found.username} is logged out everywhere`)
       })
     })
 
-  user.command('unlock').argument('<name>', 'the username').description('let a user log in at once who has to wait after failed logins')
+  user.command('unlock').argument('<name>', 'the username').description('reset the failed logins of a user, who can then log in again at once')
     .action(async (username: string) => {
       await withServices(terminal, { database: true }, async (services) => {
         const found = await findUser(services, username)
         const hasFailures = await services.loginFailures.reset(found.username)
         if (hasFailures) services.audit.record({ kind: 'unlock', userId: found.id })
-        say(terminal, hasFailures ? `the failed logins of user ${found.username} are forgotten` : `user ${found.username} has no failed logins`)
+        printLine(terminal, hasFailures ? `the failed logins of user ${found.username} are forgotten` : `user ${found.username} has no failed logins`)
       })
     })
 }

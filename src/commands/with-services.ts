@@ -7,49 +7,53 @@ import type { Role } from '../plugins/roles/role.js'
 import type { User } from '../plugins/users/user.js'
 import { CommandError, type Terminal } from './terminal.js'
 
-/** What a command needs to be there already; the rest is made, as the server makes it. */
-export interface Needs {
-  /** The database: who asks for what is in it has mistaken its address. */
+/** What must exist before a command runs. Anything else is created, as the server creates it. */
+export interface Requirements {
+  /** The database: for a command that only reads or changes existing data, a missing database means a wrong address. */
   database?: boolean
-  /** The server's SECRET_KEY: what another one signs is worth nothing. */
+  /** The server's SECRET_KEY: the server rejects tokens that another key signed. */
   secretKey?: boolean
 }
 
-/** Commands deal with everything at once, and nobody waits for their answer. */
+/** Commands read and write whole tables, and no client waits for them. */
 const statementTimeoutMs = 600_000
 
 /**
- * Does something with Latchkey's capabilities, without HTTP, and gives everything back.
+ * Runs a command with Latchkey's services, without HTTP, and closes them.
  *
- * @throws {ConfigError} a setting is wrong
+ * @throws {ConfigError} a setting is invalid
  * @throws {StoreError} the database cannot be opened
  */
-export async function withServices (terminal: Terminal, { database = false, secretKey = false }: Needs, work: (services: FastifyInstance, config: Config) => Promise<void>): Promise<void> {
+export async function withServices (terminal: Terminal, { database = false, secretKey = false }: Requirements, run: (services: FastifyInstance, config: Config) => Promise<void>): Promise<void> {
   const { config, isSecretKeyNew, warnings } = loadEnvironment(terminal.env, terminal.dotEnvPath, { keepsKey: !database, mustHaveKey: secretKey })
   for (const warning of warnings) terminal.stderr.write(`latchkey: warning: ${warning}\n`)
   if (isSecretKeyNew) terminal.stderr.write('there was no SECRET_KEY: a new one was made and kept in .env\n')
   const services = Fastify({ pluginTimeout: 0 })
   try {
     await services.register(registerServices, { ...config, databaseMustExist: database, auditSource: 'cli', hashParameters: recommendedParameters, now: Date.now, databaseStatementTimeoutMs: statementTimeoutMs })
-    await work(services, config)
+    await run(services, config)
   } finally {
     await services.close()
   }
 }
 
-/** @throws {CommandError} nobody has that username */
+/**
+ * Finds a user by username.
+ *
+ * @throws {CommandError} the user does not exist
+ */
 export async function findUser (services: FastifyInstance, username: string): Promise<User> {
   const user = await services.users.find(username)
-  if (user === undefined) throw new CommandError(`there is no user ${printable(username)}`)
+  if (user === undefined) throw new CommandError(`there is no user ${printableName(username)}`)
   return user
 }
 
-/** @throws {CommandError} there is no such role */
-export async function requireRoleNamed (services: FastifyInstance, name: Role['name']): Promise<void> {
-  if (!(await services.roles.has(name))) throw new CommandError(`there is no role ${printable(name)}`)
+/** @throws {CommandError} the role does not exist */
+export async function requireRole (services: FastifyInstance, name: Role['name']): Promise<void> {
+  if (!(await services.roles.has(name))) throw new CommandError(`there is no role ${printableName(name)}`)
 }
 
-/** What was typed, as it can be repeated on one line. */
-export function printable (argument: string): string {
+/** An argument for a message of one line; `of that name` when it has other characters than printable ASCII or is long. */
+export function printableName (argument: string): string {
   return /^[\x21-\x7e]{1,64}$/.test(argument) ? argument : 'of that name'
 }

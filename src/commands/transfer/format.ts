@@ -9,28 +9,28 @@ import { roleNameProblem } from '../../plugins/roles/role-name.js'
 import { tokensPerUser } from '../../plugins/tokens/limits.js'
 import { existingUsernameProblem } from '../../plugins/users/username.js'
 
-// What an installation is made of, one JSON object a line (https://github.com/ndjson/ndjson-spec):
-// what `latchkey export` writes and `latchkey import` reads.
+// The format that `latchkey export` writes and `latchkey import` reads: newline-delimited JSON,
+// one object per line (https://github.com/ndjson/ndjson-spec).
 
-/** The version of this format. One that is not this is refused. */
+/** The version of this format. An import rejects every other version. */
 export const formatVersion = 1
 
-/** The highest id of a user that an import brings. Ids are safe integers: it leaves most of them to those who sign up later. */
+/** The highest user id that an import may have. Ids are safe integers: this leaves most of them for later signups. */
 const userIdMax = 1_000_000_000_000_000
-/** The highest id that can have been given when there is an export. */
+/** The highest `last_user_id` that an import may have. */
 const lastUserIdMax = 8 * userIdMax
 
-/** More than a user can have: while logins are under way there can be a few too many for a moment. */
+/** More than `tokensPerUser`: logins in flight can exceed it for a moment. */
 const tokensMax = 2 * tokensPerUser
 
 const strict = { additionalProperties: false }
 /** RFC 3339, section 5.6. */
 const time = Type.String({ pattern: '^\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\d(?:\\.\\d{1,9})?(?:Z|[+-]\\d\\d:\\d\\d)$' })
 
-const exportSchema = Type.Object({
+const headerSchema = Type.Object({
   type: Type.Literal('export'),
   version: Type.Integer(),
-  /** The highest id that a user ever had: ids of deleted users are not given again. */
+  /** The highest user id ever assigned, including deleted users: their ids are not reused. */
   last_user_id: Type.Optional(Type.Integer({ minimum: 0, maximum: lastUserIdMax }))
 }, strict)
 
@@ -67,37 +67,37 @@ const userSchema = Type.Object({
   tokens: Type.Optional(Type.Array(tokenSchema, { maxItems: tokensMax }))
 }, strict)
 
-/** The first line of an export. */
-export type ExportRecord = Static<typeof exportSchema>
-/** The last line of an export, with the numbers of those before it: without it the export was cut off. */
+/** The first record of an export. */
+export type HeaderRecord = Static<typeof headerSchema>
+/** The last record of an export, with the counts of the others: without it the export is incomplete. */
 export type EndRecord = Static<typeof endSchema>
-/** What somebody can be. */
+/** A role. */
 export type RoleRecord = Static<typeof roleSchema>
-/** A living token, of the user in whose record it stands; `id` is its `jti`. */
+/** An active token of the user whose record contains it; `id` is its `jti` (RFC 7519, section 4.1.7). */
 export type TokenRecord = Static<typeof tokenSchema>
-/** An account with all that hangs on it. Name and hash are enough; the rest is what another system may not have. */
+/** An account and its data. Only username and hash are required: other systems may not have the rest. */
 export type UserRecord = Static<typeof userSchema>
-/** A line. */
-export type LatchkeyRecord = ExportRecord | RoleRecord | UserRecord | EndRecord
+/** One line of an export. */
+export type ExportRecord = HeaderRecord | RoleRecord | UserRecord | EndRecord
 
-/** A line that is no record; `message` is a sentence without the line's content. */
+/** A line is not a valid record; `message` says why and never repeats the content of the line. */
 export class RecordError extends Error {
   override name = 'RecordError'
 }
 
-function refuse (problem: string | undefined, what: string): void {
-  if (problem !== undefined) throw new RecordError(`${what} ${problem}`)
+function rejectInvalid (name: string, problem: string | undefined): void {
+  if (problem !== undefined) throw new RecordError(`${name} ${problem}`)
 }
 
-/** The value as what the schema says. */
+/** Checks a value against a schema. */
 function check<T extends TObject> (schema: T, value: unknown): Static<T> {
   if (Value.Check(schema, value)) return value
   const [error] = Value.Errors(schema, value)
-  if (error?.type === ValueErrorType.ObjectAdditionalProperties) throw new RecordError('it has a member that no record has')
-  throw new RecordError(`${String(error?.path).slice(1).replaceAll('/', '.')} is missing or not what it must be`)
+  if (error?.type === ValueErrorType.ObjectAdditionalProperties) throw new RecordError('it has an unknown member')
+  throw new RecordError(`${String(error?.path).slice(1).replaceAll('/', '.')} is missing or invalid`)
 }
 
-/** Whether there was or will be such a time, in a year of four digits. JavaScript takes 30 February for 1 March. */
+/** Whether a date and time exists, in a year from 1 to 9999. `Date` parses 30 February as 1 March. */
 function exists (time: string): boolean {
   const [moment, day] = [new Date(time), new Date(`${time.slice(0, 10)}T00:00:00Z`)]
   if (Number.isNaN(moment.getTime()) || Number.isNaN(day.getTime())) return false
@@ -105,35 +105,35 @@ function exists (time: string): boolean {
 }
 
 function checkTimes (times: Array<string | null | undefined>): void {
-  if (times.some((time) => typeof time === 'string' && !exists(time))) throw new RecordError('a time is none that exists')
+  if (times.some((time) => typeof time === 'string' && !exists(time))) throw new RecordError('a date or time does not exist')
 }
 
 function checkToken ({ id, description, created_at: createdAt, expires_at: expiresAt, last_used_at: lastUsedAt }: TokenRecord): void {
-  if (!isTokenId(id)) throw new RecordError('the id of a token must be a UUID')
+  if (!isTokenId(id)) throw new RecordError('the token id must be a UUID')
   checkTimes([createdAt, expiresAt, lastUsedAt])
-  if (Date.parse(expiresAt) - Date.parse(createdAt) > tokenMaxLifetimeSeconds * 1_000) throw new RecordError('a token lives for a year at most')
-  // A login's description is what its browser said of itself, which can be nothing.
-  if (description.trim() !== '') refuse(descriptionProblem(description), 'the description of a token')
+  if (Date.parse(expiresAt) - Date.parse(createdAt) > tokenMaxLifetimeSeconds * 1_000) throw new RecordError('a token must expire within a year')
+  // The description of a login is its User-Agent header, which can be empty.
+  if (description.trim() !== '') rejectInvalid('the token description', descriptionProblem(description))
 }
 
 function checkUser (user: UserRecord): UserRecord {
   const { id, username, email = null, password_hash: hash, roles = [], tokens = [] } = user
-  refuse(username === '' ? 'is empty' : existingUsernameProblem(username), 'the username')
-  if (email !== null) refuse(emailProblem(email), 'the email')
-  if (parseHash(hash) === undefined) throw new RecordError('the password_hash must be one of argon2 or bcrypt that costs no more than a login may')
-  if (new Set(roles).size < roles.length) throw new RecordError('a role is there twice')
-  if (tokens.length > 0 && id === undefined) throw new RecordError('tokens name the id of their user, which is not there')
+  rejectInvalid('the username', username === '' ? 'is empty' : existingUsernameProblem(username))
+  if (email !== null) rejectInvalid('the email', emailProblem(email))
+  if (parseHash(hash) === undefined) throw new RecordError('the password_hash must be an argon2 or bcrypt hash whose cost is within the limits of a login')
+  if (new Set(roles).size < roles.length) throw new RecordError('a role is listed twice')
+  if (tokens.length > 0 && id === undefined) throw new RecordError('tokens need the id of their user')
   checkTimes([user.created_at, user.updated_at])
   tokens.forEach(checkToken)
   return user
 }
 
 /**
- * Reads a line.
+ * Parses one line.
  *
- * @throws {RecordError} it is no record, or none that this version knows
+ * @throws {RecordError} the line is not a valid record of this version
  */
-export function parseRecord (line: string): LatchkeyRecord {
+export function parseRecord (line: string): ExportRecord {
   let value: unknown
   try {
     value = JSON.parse(line)
@@ -144,12 +144,12 @@ export function parseRecord (line: string): LatchkeyRecord {
   if (type === 'user') return checkUser(check(userSchema, value))
   if (type === 'role') {
     const role = check(roleSchema, value)
-    refuse(roleNameProblem(role.name), 'the name of the role')
-    refuse(descriptionProblem(role.description), 'the description of the role')
+    rejectInvalid('the role name', roleNameProblem(role.name))
+    rejectInvalid('the role description', descriptionProblem(role.description))
     return role
   }
   if (type === 'end') return check(endSchema, value)
   if (type !== 'export') throw new RecordError('its type must be export, role, user or end')
   if (version !== formatVersion) throw new RecordError(`its version must be ${formatVersion}`)
-  return check(exportSchema, value)
+  return check(headerSchema, value)
 }

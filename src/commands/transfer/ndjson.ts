@@ -1,6 +1,6 @@
 const newline = 0x0a
 
-/** The longest line, in bytes: far more than an account with all its tokens. */
+/** The longest line, in bytes: far longer than an account with all its tokens. */
 const lineMaxBytes = 1_048_576
 
 /** A line with its number, counted from 1. `text` is undefined when it is too long or not UTF-8. */
@@ -17,21 +17,24 @@ function decode (bytes: Uint8Array): string | undefined {
   }
 }
 
-/** The lines of a stream of bytes, those that are blank left out. What is too long is not kept in memory. */
+/**
+ * Splits a stream of bytes into lines (https://github.com/ndjson/ndjson-spec). Skips blank
+ * lines, and keeps no line in memory that is too long.
+ */
 export async function * parseNdjson (stream: AsyncIterable<Uint8Array>): AsyncGenerator<Line> {
   let number = 0
-  // The line that is being read, in the pieces in which it came, and its length.
-  let pieces: Uint8Array[] = []
+  // The chunks of the current line, and its length so far.
+  let chunks: Uint8Array[] = []
   let bytes = 0
-  const add = (piece: Uint8Array) => {
-    bytes += piece.length
-    if (bytes <= lineMaxBytes) pieces.push(piece)
-    else pieces = []
+  const add = (part: Uint8Array) => {
+    bytes += part.length
+    if (bytes <= lineMaxBytes) chunks.push(part)
+    else chunks = []
   }
   const endLine = (): Line[] => {
     number++
-    const text = bytes > lineMaxBytes ? undefined : decode(Buffer.concat(pieces))
-    pieces = []
+    const text = bytes > lineMaxBytes ? undefined : decode(Buffer.concat(chunks))
+    chunks = []
     bytes = 0
     return text?.trim() === '' ? [] : [{ number, text }]
   }

@@ -3,17 +3,17 @@ import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Query, Store } from '../../database/store.js'
 import { canonicalEmail } from '../../plugins/users/email.js'
-import { type LatchkeyRecord, formatVersion, type RoleRecord, type TokenRecord, type UserRecord } from './format.js'
 import { canonicalUsername } from '../../plugins/users/username.js'
+import { type ExportRecord, formatVersion, type RoleRecord, type TokenRecord, type UserRecord } from './format.js'
 
-/** How many accounts are read at once. */
+/** How many accounts one query reads. */
 const usersPerPage = 500
-/** How many rows one statement writes: few enough for the parameters that every dialect takes. */
+/** How many rows one statement writes: both databases limit the number of parameters. */
 const rowsPerStatement = 500
 
-/** What stands in the way of an account that is to be added. */
+/** What the database has that imported accounts must not have. */
 export interface Conflicts {
-  /** The highest id that a user ever had here: no lower one is free, because more than the account hangs on it. */
+  /** The highest user id ever assigned. An import must not assign it or a lower one: the audit log can refer to it. */
   lastUserId: number
   usernameKeys: Set<string>
   emailKeys: Set<string>
@@ -22,22 +22,22 @@ export interface Conflicts {
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** Everything that is in an installation, to be moved to another. */
+    /** Reads and writes whole databases: accounts, roles and tokens. Only the command line has it. */
     transfer: ReturnType<typeof transferRepository>
   }
 }
 
-/** A username that has been validated, as it is found. */
+/** The canonical form of a valid username, as the column `username_key` has it. */
 export const usernameKeyOf = (user: UserRecord): string => String(canonicalUsername(user.username))
-/** An email as it is found. */
+/** The canonical form of an email, as the column `email_key` has it; null without one. */
 export const emailKeyOf = ({ email = null }: UserRecord): string | null => email === null ? null : canonicalEmail(email)
 
 function chunksOf<Item> (items: Item[], size: number): Item[][] {
   return Array.from({ length: Math.ceil(items.length / size) }, (_, i) => items.slice(i * size, (i + 1) * size))
 }
 
-/** Rows by the user whose they are. */
-function byUser<Row extends { userId: number }> (rows: Row[]): Map<number, Row[]> {
+/** Groups rows by user id. */
+function groupByUser<Row extends { userId: number }> (rows: Row[]): Map<number, Row[]> {
   const groups = new Map<number, Row[]>()
   for (const row of rows) {
     const group = groups.get(row.userId)
@@ -52,13 +52,13 @@ const iso = (time: Date | null) => time === null ? null : time.toISOString()
 function transferRepository (store: Store) {
   const { db, tables: { users, tokens, roles, userRoles } } = store
 
-  /** A page of accounts with all that hangs on them. */
-  async function pageAfter (db: Store['db'], id: number): Promise<Array<UserRecord & { id: number }>> {
+  /** Reads the next page of accounts, with their roles and active tokens. */
+  async function readPageAfter (db: Store['db'], id: number): Promise<Array<UserRecord & { id: number }>> {
     const page = await db.select().from(users).where(gt(users.id, id)).orderBy(asc(users.id)).limit(usersPerPage)
     const ids = page.map((user) => user.id)
     const rolesOfPage = await db.select().from(userRoles).where(inArray(userRoles.userId, ids)).orderBy(asc(userRoles.roleName))
     const tokensOfPage = await db.select().from(tokens).where(and(inArray(tokens.userId, ids), gt(tokens.expiresAt, new Date()))).orderBy(asc(tokens.createdAt), asc(tokens.id))
-    const [rolesOf, tokensOf] = [byUser(rolesOfPage), byUser(tokensOfPage)]
+    const [rolesOf, tokensOf] = [groupByUser(rolesOfPage), groupByUser(tokensOfPage)]
     return page.map((user) => ({
       type: 'user',
       id: user.id,
@@ -100,18 +100,18 @@ function transferRepository (store: Store) {
     lastUsedAt: typeof token.last_used_at === 'string' ? new Date(token.last_used_at) : null
   })
 
-  /** The id of an account that is added in the same batch, whoever chose it. */
-  const idOf = (user: UserRecord) => sql<number>`(select ${users.id} from ${users} where ${users.usernameKey} = ${usernameKeyOf(user)})`
+  /** The id of an account that the same batch inserts: the record or the database chose it. */
+  const selectUserId = (user: UserRecord) => sql<number>`(select ${users.id} from ${users} where ${users.usernameKey} = ${usernameKeyOf(user)})`
 
   return {
-    /** Everything, the roles first; an account and what hangs on it is one record. Expired tokens stay behind. */
-    async * read (): AsyncGenerator<LatchkeyRecord> {
+    /** Reads a snapshot of the database: roles, then accounts, each with its roles and active tokens. */
+    async * read (): AsyncGenerator<ExportRecord> {
       yield { type: 'export', version: formatVersion, last_user_id: await store.lastUserId() }
-      yield * store.snapshot(async function * (db): AsyncGenerator<LatchkeyRecord> {
+      yield * store.snapshot(async function * (db): AsyncGenerator<ExportRecord> {
         const allRoles = await db.select().from(roles).orderBy(asc(roles.name))
         for (const role of allRoles) yield { type: 'role', ...role }
         let count = 0
-        for (let page = await pageAfter(db, 0); page.length > 0; page = await pageAfter(db, Number(page.at(-1)?.id))) {
+        for (let page = await readPageAfter(db, 0); page.length > 0; page = await readPageAfter(db, Number(page.at(-1)?.id))) {
           count += page.length
           yield * page
         }
@@ -119,22 +119,27 @@ function transferRepository (store: Store) {
       })
     },
 
-    /** Which names, emails and ids of these accounts are taken already, or were given before. */
+    /** Finds the usernames, emails, user ids and token ids of these accounts that the database has or had. */
     async findConflicts (records: UserRecord[]): Promise<Conflicts> {
       const [highest] = await db.select({ id: users.id }).from(users).orderBy(desc(users.id)).limit(1)
-      const taken: Conflicts = { lastUserId: Math.max(await store.lastUserId(), highest?.id ?? 0), usernameKeys: new Set(), emailKeys: new Set(), tokenIds: new Set() }
+      const conflicts: Conflicts = { lastUserId: Math.max(await store.lastUserId(), highest?.id ?? 0), usernameKeys: new Set(), emailKeys: new Set(), tokenIds: new Set() }
       for (const chunk of chunksOf(records, rowsPerStatement)) {
         const emailKeys = chunk.flatMap((user) => emailKeyOf(user) ?? [])
-        for (const { key } of await db.select({ key: users.usernameKey }).from(users).where(inArray(users.usernameKey, chunk.map(usernameKeyOf)))) taken.usernameKeys.add(key)
-        for (const { key } of await db.select({ key: users.emailKey }).from(users).where(inArray(users.emailKey, emailKeys))) taken.emailKeys.add(String(key))
+        for (const { key } of await db.select({ key: users.usernameKey }).from(users).where(inArray(users.usernameKey, chunk.map(usernameKeyOf)))) conflicts.usernameKeys.add(key)
+        for (const { key } of await db.select({ key: users.emailKey }).from(users).where(inArray(users.emailKey, emailKeys))) conflicts.emailKeys.add(String(key))
       }
       for (const chunk of chunksOf(records.flatMap((user) => user.tokens ?? []), rowsPerStatement)) {
-        for (const { id } of await db.select({ id: tokens.id }).from(tokens).where(inArray(tokens.id, chunk.map((token) => token.id)))) taken.tokenIds.add(id)
+        for (const { id } of await db.select({ id: tokens.id }).from(tokens).where(inArray(tokens.id, chunk.map((token) => token.id)))) conflicts.tokenIds.add(id)
       }
-      return taken
+      return conflicts
     },
 
-    /** Adds roles and accounts, all of them or none; a conflict where an id was given meanwhile. A role that is there already stays as it is. */
+    /**
+     * Inserts roles and accounts: all of them or none. Keeps a role that exists.
+     *
+     * @param lastId the highest user id that the exporting database has ever assigned
+     * @throws {Error} a conflict (see `isConflict`): a concurrent signup took an id, a name or an email
+     */
     async write (newRoles: RoleRecord[], newUsers: UserRecord[], lastId: number): Promise<void> {
       const now = new Date()
       const [withId, withoutId] = [newUsers.filter(({ id }) => id !== undefined), newUsers.filter(({ id }) => id === undefined)]
@@ -147,7 +152,7 @@ function transferRepository (store: Store) {
       const insertUsers = (records: UserRecord[]) => [
         ...chunksOf(records, rowsPerStatement)
           .map((chunk) => db.insert(users).values(chunk.map((user) => userRow(user, now)))),
-        ...chunksOf(records.flatMap((user) => (user.roles ?? []).map((roleName) => ({ userId: idOf(user), roleName }))), rowsPerStatement)
+        ...chunksOf(records.flatMap((user) => (user.roles ?? []).map((roleName) => ({ userId: selectUserId(user), roleName }))), rowsPerStatement)
           .map((chunk) => db.insert(userRoles).values(chunk)),
         ...chunksOf(records.flatMap((user) => (user.tokens ?? []).map((token) => tokenRow(Number(user.id), token))), rowsPerStatement)
           .map((chunk) => db.insert(tokens).values(chunk))
@@ -156,7 +161,7 @@ function transferRepository (store: Store) {
         ...insertRoles,
         ...(chosenIds.length === 0 ? [] : store.claimUserIds(lowest)),
         ...insertUsers(withId),
-        // As late as can be: a sequence does not go back with the transaction.
+        // As late as possible: a rollback does not reset a sequence.
         ...store.skipUserIds(highest),
         ...insertUsers(withoutId)
       ]
@@ -165,7 +170,6 @@ function transferRepository (store: Store) {
   }
 }
 
-/** For the command line only: a server has no use for it. */
 const plugin: FastifyPluginAsync = async (app) => {
   app.decorate('transfer', transferRepository(app.store))
 }

@@ -1,0 +1,114 @@
+import type { Readable } from 'node:stream'
+import type { FastifyInstance } from 'fastify'
+import { isConflict } from '../../database/errors.js'
+import { errorMessage } from '../../lib/error-code.js'
+import { usernameProblem } from '../../plugins/users/username.js'
+import { CommandError } from '../terminal.js'
+import { parseRecord, RecordError, type RoleRecord, type UserRecord } from './format.js'
+import { parseNdjson } from './ndjson.js'
+import transfer, { emailKeyOf, type Conflicts, usernameKeyOf } from './repository.js'
+
+/** A record and the number of its line, from 1. */
+interface NumberedRecord<Item> { line: number, record: Item }
+
+/** The records of an import. */
+export interface ImportRecords {
+  roles: Array<NumberedRecord<RoleRecord>>
+  users: Array<NumberedRecord<UserRecord>>
+  /** The highest user id that the exporting database has ever assigned; 0 when unknown. */
+  lastUserId: number
+}
+
+const lineError = (line: number, problem: string) => new CommandError(`line ${line}: ${problem}; nothing was imported`)
+
+/**
+ * Reads and checks every line, before anything is written.
+ *
+ * @throws {CommandError} a line is invalid or repeats another one, or the export is incomplete
+ */
+export async function readImport (stream: Readable): Promise<ImportRecords> {
+  const records: ImportRecords = { roles: [], users: [], lastUserId: 0 }
+  // An export has a header and an end record with its counts. Its accounts were created by
+  // Latchkey, perhaps before the present rules for usernames: they keep their names.
+  let isIncomplete = false
+  let isExport = false
+  for await (const { number, text } of parseNdjson(stream)) {
+    if (text === undefined) throw lineError(number, 'it is too long or not UTF-8')
+    try {
+      const record = parseRecord(text)
+      if (record.type === 'user') {
+        const problem = isExport ? undefined : usernameProblem(record.username)
+        if (problem !== undefined) throw new RecordError(`the username ${problem}`)
+        records.users.push({ line: number, record })
+      } else if (record.type === 'role') records.roles.push({ line: number, record })
+      else if (record.type === 'end') isIncomplete = record.users !== records.users.length || record.roles !== records.roles.length
+      else {
+        records.lastUserId = Math.max(records.lastUserId, record.last_user_id ?? 0)
+        isIncomplete = isExport = true
+      }
+    } catch (error) {
+      throw lineError(number, errorMessage(error))
+    }
+  }
+  if (isIncomplete) throw new CommandError('the export is incomplete: nothing was imported')
+  rejectDuplicates(records)
+  return records
+}
+
+/** Rejects a name, email or id that two records have. */
+function rejectDuplicates ({ roles, users }: ImportRecords): void {
+  const firstLines = new Map<string, number>()
+  const check = (line: number, name: string, value: string | number | null | undefined) => {
+    if (value === null || value === undefined) return
+    const key = `${name} ${value}`
+    const first = firstLines.get(key)
+    if (first !== undefined) throw lineError(line, `the ${name} is already on line ${first}`)
+    firstLines.set(key, line)
+  }
+  for (const { line, record } of roles) check(line, 'role', record.name)
+  for (const { line, record } of users) {
+    check(line, 'id', record.id)
+    check(line, 'username', usernameKeyOf(record))
+    check(line, 'email', emailKeyOf(record))
+    for (const { id } of record.tokens ?? []) check(line, 'token id', id)
+  }
+}
+
+/**
+ * Rejects records that conflict with rows of the database: an import overwrites no account.
+ * It assigns no id of a deleted user either, because the audit log still refers to it.
+ */
+function rejectConflicts ({ users }: ImportRecords, conflicts: Conflicts): void {
+  for (const { line, record } of users) {
+    if (conflicts.usernameKeys.has(usernameKeyOf(record))) throw lineError(line, 'username already taken')
+    if (conflicts.emailKeys.has(String(emailKeyOf(record)))) throw lineError(line, 'email already signed-up')
+    if (record.id !== undefined && record.id <= conflicts.lastUserId) throw lineError(line, `the id ${record.id} was used before: leave it out, or import into a new database`)
+    if (record.tokens?.some(({ id }) => conflicts.tokenIds.has(id)) === true) throw lineError(line, 'a token id already exists')
+  }
+}
+
+async function rejectUnknownRoles (services: FastifyInstance, { roles, users }: ImportRecords): Promise<void> {
+  const known = new Set([...await services.roles.list(), ...roles.map(({ record }) => record)].map(({ name }) => name))
+  for (const { line, record } of users) {
+    if (record.roles?.some((name) => !known.has(name)) === true) throw lineError(line, 'it has an unknown role')
+  }
+}
+
+/**
+ * Writes the records to the database: all of them or none.
+ *
+ * @throws {CommandError} a record conflicts with the database, or has an unknown role
+ */
+export async function applyImport (services: FastifyInstance, records: ImportRecords): Promise<void> {
+  await services.register(transfer)
+  const users = records.users.map(({ record }) => record)
+  await rejectUnknownRoles(services, records)
+  rejectConflicts(records, await services.transfer.findConflicts(users))
+  try {
+    await services.transfer.write(records.roles.map(({ record }) => record), users, records.lastUserId)
+    services.audit.record({ kind: 'import', detail: `${users.length} users` })
+  } catch (error) {
+    if (isConflict(error)) throw new CommandError('the database changed during the import: nothing was imported, try again')
+    throw error
+  }
+}
