@@ -14,10 +14,10 @@ export default [
     rules: {
       'no-restricted-syntax': ['error', {
         selector: 'CallExpression[callee.name="Object"]',
-        message: 'Object(x) has the type any. Narrow x with a function, such as those in src/lib/error-code.ts, or write `as` with the reason beside it.'
+        message: 'Object(x) has the type any. Narrow x with a function, such as those in src/lib/error-code.ts, or write `as` with the reason next to it.'
       }, {
         selector: 'MemberExpression[object.name="Reflect"]',
-        message: 'Reflect gets around the types. Narrow the value with a function, or write `as` with the reason beside it.'
+        message: 'Reflect gets around the types. Narrow the value with a function, or write `as` with the reason next to it.'
       }]
     }
   }

@@ -3,18 +3,18 @@ import { loadEnvironment } from './standalone/environment.js'
 import { logDestination } from './standalone/log-destination.js'
 import { explainStartupError } from './standalone/startup-error.js'
 
-/** After this, connections that still have not finished are cut: the process is gone within 10 s of the signal. */
-const drainDeadlineMs = 6_000
-/** After this the process ends, whatever still hangs. */
-const exitDeadlineMs = 7_000
+/** The server then closes the connections that are still open. The process ends within 10 s of the signal. */
+const closeConnectionsAfterMs = 6_000
+/** The process then ends, even if closing hangs. */
+const exitAfterMs = 7_000
 
-const sink = logDestination(process.stdout.fd)
-process.on('exit', sink.flushSync)
+const destination = logDestination(process.stdout.fd)
+process.on('exit', destination.flushSync)
 
 async function serve (): Promise<void> {
   const { config, isSecretKeyNew, warnings } = loadEnvironment(process.env)
-  // People read colours, programs read JSON.
-  const logStream = process.stdout.isTTY ? (await import('pino-pretty')).default({ sync: true }) : sink
+  // A terminal gets colours, a program gets JSON.
+  const logStream = process.stdout.isTTY ? (await import('pino-pretty')).default({ sync: true }) : destination
   const app = await buildApp(config, { logStream })
   for (const warning of warnings) app.log.warn(warning)
   if (isSecretKeyNew) {
@@ -28,21 +28,20 @@ async function serve (): Promise<void> {
     exitCode = Math.max(exitCode, code)
     if (isClosing) return
     isClosing = true
-    const cut = setTimeout(() => app.server.closeAllConnections(), drainDeadlineMs)
-    // Whatever hangs or fails in here, the process ends.
-    const giveUp = setTimeout(() => process.exit(1), exitDeadlineMs)
+    const closeTimer = setTimeout(() => app.server.closeAllConnections(), closeConnectionsAfterMs)
+    const exitTimer = setTimeout(() => process.exit(1), exitAfterMs)
     app.close().then(() => app.log.info('closed'), (error) => {
       exitCode = 1
-      app.log.fatal({ err: error }, 'could not be closed')
+      app.log.fatal({ err: error }, 'closing failed')
     }).finally(() => {
-      clearTimeout(cut)
-      clearTimeout(giveUp)
+      clearTimeout(closeTimer)
+      clearTimeout(exitTimer)
       process.exit(exitCode)
     })
   }
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.on(signal, () => {
-      app.log.info({ signal }, 'closing: answering what is in flight')
+      app.log.info({ signal }, 'closing: finishing the requests in flight')
       close(0)
     })
   }

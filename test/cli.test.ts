@@ -218,14 +218,14 @@ t.test('what cannot be done is one clear line', async (t) => {
   t.match(await keyless.latchkey(['migrate']), { code: 0, err: 'there was no SECRET_KEY: a new one was made and kept in .env\n' })
   rmSync(dotEnv)
   t.match(await keyless.latchkey(['user', 'list']), { code: 0, err: '' })
-  refused(t, await keyless.latchkey(['token', 'create', 'bob', '--description', 'x']), 'SECRET_KEY is not set: the server has another one')
+  refused(t, await keyless.latchkey(['token', 'create', 'bob', '--description', 'x']), 'SECRET_KEY is not set: set it to the key of the server')
   t.notOk(existsSync(dotEnv))
   refused(t, await commandLine(t, { PORT: 'http', SIGNUP: 'maybe' }).latchkey(['migrate']), /PORT must be .*; SIGNUP must be/)
 
   const readable = commandLine(t)
   const readableDotEnv = join(readable.folder, '.env')
   writeFileSync(readableDotEnv, `SECRET_KEY=${secretKey}\n`, { mode: 0o644 })
-  t.same(await readable.latchkey(['migrate']), { code: 0, out: 'the database is up to date\n', err: `latchkey: warning: ${readableDotEnv} has SECRET_KEY in it, and other users of this machine can get at it: chmod 600 ${readableDotEnv}\n` })
+  t.same(await readable.latchkey(['migrate']), { code: 0, out: 'the database is up to date\n', err: `latchkey: warning: other users of this machine can read or change ${readableDotEnv}, which contains SECRET_KEY: run chmod 600 ${readableDotEnv}\n` })
 
   const locked = commandLine(t)
   await locked.latchkey(['migrate'])

@@ -266,7 +266,7 @@ t.test('loadEnvironment', async (t) => {
     t.teardown(() => closeSync(reader))
     linkSync(path, hardLink)
     const { config } = loadEnvironment({}, path)
-    t.match(readFileSync(path, 'utf8'), `PORT=4000\n# Signs every token. Keep it secret; whoever has it can be anybody.\nSECRET_KEY=${config.secretKey}\n`)
+    t.match(readFileSync(path, 'utf8'), `PORT=4000\n# Signs every token. Keep it secret: with it, anyone can log in as any user.\nSECRET_KEY=${config.secretKey}\n`)
     t.equal(readFileSync(reader, 'utf8'), 'PORT=4000\n')
     t.equal(readFileSync(hardLink, 'utf8'), 'PORT=4000\n')
     t.equal(statSync(path).mode & 0o777, 0o600)
@@ -295,13 +295,13 @@ t.test('loadEnvironment', async (t) => {
 
   t.test('no key is kept where a link leads nowhere, in a folder that everybody can write to, or in what is no file', async (t) => {
     const refused = (path: string, reason: RegExp) => {
-      t.throws(() => loadEnvironment({}, path), { name: 'ConfigError', message: new RegExp(`^SECRET_KEY is not set, and a new one cannot be kept in \\S+ \\(.*${reason.source}.*\\): set SECRET_KEY in the environment`) })
+      t.throws(() => loadEnvironment({}, path), { name: 'ConfigError', message: new RegExp(`^SECRET_KEY is not set, and a new one cannot be saved in \\S+ \\(.*${reason.source}.*\\): set SECRET_KEY in the environment`) })
     }
     const folder = temporaryFolder(t)
     symlinkSync(join(folder, 'victim'), join(folder, '.env'))
-    refused(join(folder, '.env'), /it is a symbolic link to a file that is not there/)
+    refused(join(folder, '.env'), /it is a symbolic link to a missing file/)
     t.same(readdirSync(folder), ['.env'])
-    refused('/dev/null', /it is no regular file/)
+    refused('/dev/null', /it is not a regular file/)
 
     const open = temporaryFolder(t)
     chmodSync(open, 0o777)
@@ -323,7 +323,7 @@ t.test('loadEnvironment', async (t) => {
     }
     t.teardown(() => set({ fsyncSync }))
     set({ fsyncSync: () => { throw new Error('EIO: i/o error, fsync') } })
-    t.throws(() => loadEnvironment({}, path), { name: 'ConfigError', message: /cannot be kept in \S+ \(EIO: i\/o error, fsync\)/ })
+    t.throws(() => loadEnvironment({}, path), { name: 'ConfigError', message: /cannot be saved in \S+ \(EIO: i\/o error, fsync\)/ })
     t.same(readdirSync(dirname(path)), ['.env'])
     t.equal(readFileSync(path, 'utf8'), 'PORT=4000\n')
   })
@@ -362,8 +362,8 @@ t.test('loadEnvironment', async (t) => {
       chmodSync(path, mode)
       return loadEnvironment({ SECRET_KEY: secretKey, DATABASE_URL: 'sqlite://' }, path).warnings
     }
-    t.same(warningsFor(`SECRET_KEY=${secretKey}\nPORT=4000\nDATABASE_URL=postgres://bob:secret@localhost/latchkey\n`, 0o644), [`${path} has SECRET_KEY and DATABASE_URL in it, and other users of this machine can get at them: chmod 600 ${path}`])
-    for (const mode of [0o640, 0o604, 0o620, 0o602]) t.match(warningsFor(`SECRET_KEY_PREVIOUS=${secretKey}`, mode), [/has SECRET_KEY_PREVIOUS in it, and other users of this machine can get at it:/])
+    t.same(warningsFor(`SECRET_KEY=${secretKey}\nPORT=4000\nDATABASE_URL=postgres://bob:secret@localhost/latchkey\n`, 0o644), [`other users of this machine can read or change ${path}, which contains SECRET_KEY and DATABASE_URL: run chmod 600 ${path}`])
+    for (const mode of [0o640, 0o604, 0o620, 0o602]) t.match(warningsFor(`SECRET_KEY_PREVIOUS=${secretKey}`, mode), [/other users of this machine can read or change \S+, which contains SECRET_KEY_PREVIOUS:/])
     for (const mode of [0o600, 0o400]) t.same(warningsFor(`SECRET_KEY=${secretKey}`, mode), [])
     t.same(warningsFor('PORT=4000\n# SECRET_KEY=\nDATABASE_URL=\n', 0o644), [], 'there is nothing to hide')
 
@@ -400,6 +400,6 @@ t.test('loadEnvironment', async (t) => {
     const path = join(temporaryFolder(t), '.env')
     mkdirSync(path)
     chmodSync(path, 0o700)
-    t.throws(() => loadEnvironment({ SECRET_KEY: secretKey }, path), { name: 'ConfigError', message: /cannot be read: EISDIR/ })
+    t.throws(() => loadEnvironment({ SECRET_KEY: secretKey }, path), { name: 'ConfigError', message: /cannot read \S+: EISDIR/ })
   })
 })

@@ -80,17 +80,17 @@ t.test('openStore', async (t) => {
   t.test('a folder in the place of the file is refused with one line', async (t) => {
     const file = join(temporaryFolder(t), 'latchkey.sqlite')
     mkdirSync(file)
-    await t.rejects(openStore(`sqlite:///${file}`), { name: 'StoreError', message: `cannot open the database ${file}: it is no regular file` })
+    await t.rejects(openStore(`sqlite:///${file}`), { name: 'StoreError', message: `cannot open the database ${file}: it is not a regular file` })
   })
 
   t.test('a link is not followed to a file that is not there; a pipe keeps nobody waiting', async (t) => {
     const folder = temporaryFolder(t)
     const [file, victim, pipe] = ['latchkey.sqlite', 'victim', 'pipe'].map((name) => join(folder, name)) as [string, string, string]
     symlinkSync(victim, file)
-    await t.rejects(openStore(`sqlite:///${file}`), { name: 'StoreError', message: `cannot open the database ${file}: it is a symbolic link to a file that is not there` })
+    await t.rejects(openStore(`sqlite:///${file}`), { name: 'StoreError', message: `cannot open the database ${file}: it is a symbolic link to a missing file` })
     t.same(readdirSync(folder), ['latchkey.sqlite'])
     execFileSync('mkfifo', [pipe])
-    await t.rejects(openStore(`sqlite:///${pipe}`), { name: 'StoreError', message: `cannot open the database ${pipe}: it is no regular file` })
+    await t.rejects(openStore(`sqlite:///${pipe}`), { name: 'StoreError', message: `cannot open the database ${pipe}: it is not a regular file` })
     symlinkSync('loop', join(folder, 'loop'))
     await t.rejects(openStore(`sqlite:///${join(folder, 'loop')}`), { name: 'StoreError', message: /ELOOP/ })
   })

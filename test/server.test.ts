@@ -41,7 +41,7 @@ t.test('a .env with secrets in it that others can read · one warning in the log
   const server = startServer(t, folder, { SECRET_KEY: undefined })
   await server.listening
   const warnings = server.output().trim().split('\n').map((line) => JSON.parse(line)).filter(({ level }) => level === 40)
-  t.match(warnings, [{ msg: '.env has SECRET_KEY in it, and other users of this machine can get at it: chmod 600 .env' }])
+  t.match(warnings, [{ msg: 'other users of this machine can read or change .env, which contains SECRET_KEY: run chmod 600 .env' }])
   t.equal(warnings.length, 1)
   t.notMatch(server.output(), secretKey)
   server.child.kill('SIGTERM')
@@ -91,7 +91,7 @@ t.test('a close that fails · is logged, and ends the process with 1', { buffere
   await server.listening
   server.child.kill('SIGTERM')
   t.equal(await server.exited, 1)
-  t.match(server.output(), /could not be closed/)
+  t.match(server.output(), /closing failed/)
 })
 
 t.test('a close that hangs · ends the process with 1 within 10 s', { buffered: true }, async (t) => {

@@ -379,7 +379,7 @@ t.test('files', async (t) => {
 
   const keyless = commandLine(t)
   delete keyless.settings.SECRET_KEY
-  refused(t, await keyless.latchkey(['import', file]), 'SECRET_KEY is not set: the server has another one')
+  refused(t, await keyless.latchkey(['import', file]), 'SECRET_KEY is not set: set it to the key of the server')
   t.notOk(existsSync(keyless.file), 'tokens that another key signed would be worth nothing')
   const withoutTokens = join(folder, 'accounts.ndjson')
   writeFileSync(withoutTokens, lines(user()))

@@ -3,41 +3,41 @@ import type { components, operations, paths } from './contract.js'
 
 export type { components, operations, paths } from './contract.js'
 
-/** What a client is told. */
+/** The options of a client. */
 export interface ClientOptions {
-  /** Where Latchkey is, such as `https://login.example.com`. */
+  /** The URL of the server, such as `https://login.example.com`. */
   baseUrl: string
-  /** A token to begin with, such as a personal access token. */
+  /** The first token to send, such as a personal access token. */
   token?: string
-  /** Where the routes are, when an app embeds Latchkey at another prefix than `/api/v1`. */
+  /** The prefix of the routes, when an app embeds Latchkey; `/api/v1` by default. */
   prefix?: string
-  /** What sends the requests: the global `fetch` by default. */
+  /** Sends the requests; the global `fetch` by default. */
   fetch?: (request: Request) => Promise<Response>
 }
 
-/** The statuses of success. */
+/** The status codes of success. */
 type Success = 200 | 201 | 204
 
 type FailureOf<Operation> = Operation extends { responses: infer Responses }
   ? { [Status in Exclude<keyof Responses, Success>]: Responses[Status] extends { content: { 'application/json': infer Body } } ? Body : never }[Exclude<keyof Responses, Success>]
   : never
 
-/** Any failure that the contract knows: its `code` says which. Each call has those that it can meet as the type of its `error`. */
+/** Any error of the contract; `code` tells them apart. The `error` of a call has the type of those that its route can answer. */
 export type LatchkeyError = { [Id in keyof operations]: FailureOf<operations[Id]> }[keyof operations]
 
-/** Every code that the contract knows. */
+/** Every error code of the contract. */
 export type ErrorCode = LatchkeyError['code']
 
-/** An account, a token and the others, by their names in the contract. */
+/** The schemas of the contract by name: `User`, `Token` and the others. */
 export type Schemas = components['schemas']
 
-/** A client that knows the whole contract: `GET`, `POST`, `PUT` and `DELETE` for every path, typed, and with the token of its login. */
+/** A typed client for the whole contract: `GET`, `POST`, `PUT` and `DELETE` for every path. It sends the token of its login. */
 export interface LatchkeyClient extends Client<paths> {
-  /** The token that is sent; undefined when nobody is logged in. */
+  /** The token that the client sends; undefined when logged out. */
   token: string | undefined
-  /** Logs in, and sends the token from then on. */
+  /** Logs in. The client sends the new token from then on. */
   login: (credentials: Schemas['LoginRequest']) => ReturnType<typeof logIn>
-  /** Logs out: the token is taken back, and sent no more, whatever the answer. */
+  /** Logs out: the server revokes the token. The client forgets it even when the request fails. */
   logout: () => ReturnType<typeof logOut>
 }
 
@@ -46,14 +46,14 @@ const ownPrefix = '/api/v1'
 const logIn = (client: Client<paths>, body: Schemas['LoginRequest']) => client.POST('/api/v1/login', { body })
 const logOut = (client: Client<paths>) => client.POST('/api/v1/logout')
 
-/** Whether something is a failure as Latchkey reports them, and not, say, a page of a proxy. */
+/** Whether a value is an error body from Latchkey, and not, for example, from a proxy. */
 export function isLatchkeyError (error: unknown): error is LatchkeyError {
   return typeof error === 'object' && error !== null && 'code' in error && typeof error.code === 'string' && 'statusCode' in error
 }
 
 /**
- * Makes a client. Calls answer `{ data, error, response }`; they reject only when there is
- * no answer at all.
+ * Creates a client. Calls resolve to `{ data, error, response }`; they reject only when there is
+ * no response.
  *
  * @see https://openapi-ts.dev/openapi-fetch/
  * @example
@@ -67,7 +67,8 @@ export function createClient ({ baseUrl, token, prefix = ownPrefix, fetch }: Cli
   const trimmed = prefix.replace(/^\/+|\/+$/g, '')
   const place = base + (trimmed === '' ? '' : `/${trimmed}`)
 
-  // Before the request is made: one that is made of another has a stream for its body, which browsers refuse to send.
+  // The URL must change before the request is created: copying a request turns its body into a
+  // stream, which browsers refuse to send.
   class Placed extends Request {
     constructor (url: string | URL | Request, init?: RequestInit) {
       super(typeof url === 'string' && url.startsWith(`${base}${ownPrefix}/`) ? place + url.slice(base.length + ownPrefix.length) : url, init)
@@ -93,7 +94,7 @@ export function createClient ({ baseUrl, token, prefix = ownPrefix, fetch }: Cli
   })
   client.use({
     onRequest ({ request, options }) {
-      // A call that goes elsewhere, or as somebody else, has a token of its own or none.
+      // A call to another server, or with its own Authorization header, must not get our token.
       const isOurs = options.baseUrl === base && !request.headers.has('authorization')
       if (isOurs && latchkey.token !== undefined) request.headers.set('authorization', `Bearer ${latchkey.token}`)
       return request

@@ -1,51 +1,53 @@
 import { isIP } from 'node:net'
 import ipaddr from 'ipaddr.js'
 
-/** What stands for an address that cannot be read: all of them share it. */
-const unreadable = 'unknown'
+/** The network of every address that cannot be parsed. */
+const unknownNetwork = 'unknown'
 
-/** Of an address, with its zone and its port, no more than this is looked at; zones of real systems have 15 characters at most. */
+/** How many characters of an address are examined, with zone and port. Zones of real systems have at most 15 characters. */
 const addressMaxLength = 80
 
-/** Some proxies add the port of the client: `192.0.2.1:5678`, `[2001:db8::1]:5678`. */
+/** Some proxies append the port of the client: `192.0.2.1:5678`, `[2001:db8::1]:5678`. */
 const withPort = /^(?:\[([^\]]+)\](?::\d+)?|([\d.]+):\d+)$/
 
-/** An address without its port and its zone, which says by which of our interfaces it came (RFC 4007, section 11), nothing of the other side. */
-function bare (address: string): string {
+/** An address without port and zone. The zone names an interface of this machine (RFC 4007, section 11), not the client. */
+function withoutPortAndZone (address: string): string {
   const start = address.slice(0, addressMaxLength)
   const [, v6 = start, v4 = v6] = withPort.exec(start) ?? []
   return v4.replace(/%.*$/s, '')
 }
 
 /**
- * The network that an address belongs to, as whoever holds it can choose among its
- * addresses: an IPv4 address by itself, also where it is written as IPv6 (RFC 4291,
- * section 2.5.5.2); of an IPv6 address the first 64 bits, which is what a single customer
- * gets at the least (RFC 6177, RFC 7421).
+ * The smallest network whose addresses one client can choose from: a single IPv4 address, also
+ * when it is written as IPv6 (RFC 4291, section 2.5.5.2), or the first 64 bits of an IPv6
+ * address, because every customer gets at least a /64 (RFC 6177, RFC 7421).
  *
- * @param address as the peer or a trusted proxy gives it
+ * @param address from the socket or a trusted proxy
+ * @returns `192.0.2.1`, `2001:db8::/64`, or `unknown`
  */
 export function clientNetwork (address = ''): string {
-  const plain = bare(address)
-  if (isIP(plain) === 0) return unreadable
+  const plain = withoutPortAndZone(address)
+  if (isIP(plain) === 0) return unknownNetwork
   const parsed = ipaddr.process(plain)
   if (!(parsed instanceof ipaddr.IPv6)) return parsed.toString()
-  // A translator stands for many customers: what it translates from counts (RFC 6052, section 2.1).
+  // Many clients share a translator: the IPv4 address inside counts (RFC 6052, section 2.1).
   if (parsed.range() === 'rfc6052') return new ipaddr.IPv4(parsed.toByteArray().slice(12)).toString()
   return `${new ipaddr.IPv6([...parsed.parts.slice(0, 4), 0, 0, 0, 0]).toString()}/64`
 }
 
-/** An address as it can be written down: what is none may be anything, whoever sent it, and a zone may be of any length. */
+/** An address for logs; `unknown` when it cannot be parsed. Removes a zone that is too long: the client can choose it. */
 export function printableAddress (address = ''): string {
-  const plain = bare(address)
-  if (isIP(plain) === 0) return unreadable
+  const plain = withoutPortAndZone(address)
+  if (isIP(plain) === 0) return unknownNetwork
   return address.length > addressMaxLength || isIP(address) === 0 ? plain : address
 }
 
 /**
- * The largest network that one customer is given: an IPv4 address by itself, and of an IPv6
- * address the first 48 bits (RFC 6177, section 2). Whoever shares something by network shares
- * it by this one: of the others a single customer has thousands.
+ * The largest network that one customer gets: a single IPv4 address, or the first 48 bits of an
+ * IPv6 address (RFC 6177, section 2). Fair sharing must use this one: a single customer can have
+ * thousands of /64 networks.
+ *
+ * @returns `192.0.2.1`, `2001:db8::/48`, or `unknown`
  */
 export function clientSite (address = ''): string {
   const network = clientNetwork(address)

@@ -2,23 +2,25 @@ import { existsSync, mkdirSync, openSync, realpathSync, type Stats, statSync } f
 import { dirname, resolve } from 'node:path'
 import { errorCode } from './error-code.js'
 
-// Whoever can write to a folder can put a link, a pipe or a file of their own where we are
-// about to make one. So every file of ours is made exclusively, which follows no link at its
-// name (open(2), O_EXCL), and only in folders that strangers cannot rearrange.
+// A user who can write to a folder can put a link, a pipe or a file where we are about to
+// create one. So we create every file exclusively, which follows no link (open(2), O_EXCL), and
+// only in folders that other users cannot change.
 
-/** The user who may do everything. */
+/** The uid of root. */
 const rootUser = 0
 const writableByOthers = 0o002
 const sticky = 0o1000
 
-/** The user that files are made as; undefined where files have no such owner (Windows). */
+/** The uid that owns new files; undefined on Windows. */
 export const effectiveUser = (): number | undefined => process.geteuid?.()
 
 type Ownership = Pick<Stats, 'uid' | 'mode'>
 
 /**
- * Why no file should be made in a folder, as the end of a sentence that starts with it.
- * Containers run as root on folders of others, where exclusive creation must do.
+ * Why a folder is not safe for new files, as the end of a sentence that starts with the folder.
+ * Root may use folders of other users, because containers do: there, exclusive creation must be enough.
+ *
+ * @param user the uid of this process; undefined on Windows
  */
 export function folderProblem ({ uid, mode }: Ownership, user: number | undefined): string | undefined {
   if (user === undefined) return undefined
@@ -26,40 +28,44 @@ export function folderProblem ({ uid, mode }: Ownership, user: number | undefine
   if ((mode & writableByOthers) !== 0 && (mode & sticky) === 0) return 'can be written to by everybody'
 }
 
-/** Why a symbolic link should not be followed to a file that is to be replaced: who made it chose what it leads to. */
+/** Why a symbolic link must not be followed to a file that is to be replaced: its owner chose the target. */
 export function linkProblem ({ uid }: Pick<Ownership, 'uid'>, user: number | undefined): string | undefined {
   if (uid !== rootUser && uid !== user) return 'belongs to another user'
 }
 
-/** Why another file should not take the place of one: it would have another owner. Root can give it the same. */
+/** Why a file must not be replaced: the new file would have another owner, unless root restores it. */
 export function replacementProblem ({ uid }: Pick<Ownership, 'uid'>, user: number | undefined): string | undefined {
   if (user !== undefined && user !== rootUser && uid !== user) return 'belongs to another user'
 }
 
-/** @throws {Error} there is a problem */
-export function refuse (what: string, problem: string | undefined): void {
-  if (problem !== undefined) throw new Error(`${what} ${problem}`)
+/** @throws {Error} `problem` is not undefined */
+export function throwProblem (name: string, problem: string | undefined): void {
+  if (problem !== undefined) throw new Error(`${name} ${problem}`)
 }
 
-/** @throws {Error} no file should be made in this folder */
+/** @throws {Error} the folder is not safe for new files */
 function requireSafeFolder (folder: string): void {
-  refuse(`the folder ${resolve(folder)}`, folderProblem(statSync(folder), effectiveUser()))
+  throwProblem(`the folder ${resolve(folder)}`, folderProblem(statSync(folder), effectiveUser()))
 }
 
-/** Makes a folder (0700), and those above it, where they do not exist. */
+/**
+ * Creates a folder (0700) and its parents, unless they exist.
+ *
+ * @throws {Error} the parent is not safe for new files
+ */
 export function makeFolder (folder: string): void {
   if (existsSync(folder)) return
-  let present = folder
-  while (!existsSync(present)) present = dirname(present)
-  requireSafeFolder(present)
+  let existing = folder
+  while (!existsSync(existing)) existing = dirname(existing)
+  requireSafeFolder(existing)
   mkdirSync(folder, { recursive: true, mode: 0o700 })
 }
 
 /**
- * Makes a file that nobody else can read (0600), and opens it for writing.
+ * Creates a file that only its owner can read (0600), and opens it for writing.
  *
  * @returns its descriptor
- * @throws {Error} the folder is not safe, or there is something of that name already (`EEXIST`)
+ * @throws {Error} the folder is not safe, or the file exists (`EEXIST`)
  */
 export function openNewFile (path: string): number {
   requireSafeFolder(dirname(path))
@@ -67,9 +73,9 @@ export function openNewFile (path: string): number {
 }
 
 /**
- * Where a file really is: what is made beside it belongs there, not beside a link to it.
+ * The path of a file without symbolic links: new files next to it belong there, not next to a link.
  *
- * @throws {Error} it is a link to nothing, or no regular file
+ * @throws {Error} it is a link to a missing file, or not a regular file
  */
 export function realFile (path: string): string {
   let real
@@ -77,8 +83,8 @@ export function realFile (path: string): string {
     real = realpathSync(path)
   } catch (error) {
     if (errorCode(error) !== 'ENOENT') throw error
-    throw new Error('it is a symbolic link to a file that is not there', { cause: error })
+    throw new Error('it is a symbolic link to a missing file', { cause: error })
   }
-  if (!statSync(real).isFile()) throw new Error('it is no regular file')
+  if (!statSync(real).isFile()) throw new Error('it is not a regular file')
   return real
 }

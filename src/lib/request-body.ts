@@ -1,17 +1,17 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { BodyUnexpected } from '../errors.js'
 
-/** Methods whose requests Fastify serves without reading a body. */
+/** Methods for which Fastify reads no body. */
 const bodylessMethods = new Set(['GET', 'HEAD', 'TRACE'])
 
-/** Whether requests with one of these methods can have a body that Fastify reads. */
+/** Whether Fastify reads a body for at least one of these methods. */
 export function canHaveBody (method: string | string[]): boolean {
   return [method].flat().some((name) => !bodylessMethods.has(name.toUpperCase()))
 }
 
 /**
- * Whether a request has a body that is yet to be read (RFC 9112, section 6.3). HTTP/2 need not
- * say so: there it can have one (RFC 9113, section 8.1).
+ * Whether the body of a request is still to be read (RFC 9112, section 6.3). HTTP/2 does not
+ * have to announce a body, so there the method decides (RFC 9113, section 8.1).
  */
 export function awaitsBody ({ body, method, headers, raw }: FastifyRequest): boolean {
   if (body !== undefined) return false
@@ -19,16 +19,16 @@ export function awaitsBody ({ body, method, headers, raw }: FastifyRequest): boo
   return raw.httpVersionMajor > 1 && !bodylessMethods.has(method)
 }
 
-/** Whether a route asks for a body: those that do say which. */
+/** Whether a route expects a body: whether it has a schema for one. */
 export function asksForBody ({ schema }: { schema?: { body?: unknown } }): boolean {
   return schema?.body !== undefined
 }
 
 /**
- * Refuses a body where the route asks for none, before it is read where it says how long it
- * is. Which type an empty body has means nothing.
+ * An onRequest hook that rejects a body for a route that expects none: before it is read, when
+ * the client sends `Content-Length`. It ignores the type of an empty body.
  */
-export function refuseBody (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void): void {
+export function rejectBody (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void): void {
   const { headers } = request.raw
   delete headers['content-type']
   done(Number(headers['content-length'] ?? 0) > 0 ? new BodyUnexpected() : undefined)

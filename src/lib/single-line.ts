@@ -1,6 +1,6 @@
 /** The longest description of a token or a role, in characters. */
 export const descriptionMaxLength = 200
-/** The same in UTF-16 code units: of longer text nothing is looked at. */
+/** The same in UTF-16 code units. Longer text is rejected without a look at its content. */
 const descriptionMaxUnits = 2 * descriptionMaxLength
 
 const invisible = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u
@@ -13,23 +13,23 @@ export function descriptionProblem (description: string): string | undefined {
   if (invisible.test(description)) return 'must be one line without control characters'
 }
 
-/** What can be seen of the start of a text that a client chose: at most `maxLength` characters, of a text of any length. */
+/** The first visible characters of a text from a client: at most `maxLength`, however long the text is. */
 function visibleStart (text: string, maxLength: number): string {
-  // Before anything else: a character has two UTF-16 units at most.
+  // Shortened first, to bound the work: a character has at most two UTF-16 units.
   return [...text.slice(0, 2 * maxLength).replaceAll(everyInvisible, '')].slice(0, maxLength).join('')
 }
 
-/** The description of a login's token: the start of the User-Agent header (RFC 9110, section 10.1.5), without what nobody can see. */
+/** The description of a login token: the start of the User-Agent header (RFC 9110, section 10.1.5), without invisible characters. */
 export function describeUserAgent (userAgent = ''): string {
   return visibleStart(userAgent, descriptionMaxLength)
 }
 
-/** The longest request id that is kept, in characters. */
+/** The longest request id in the audit log, in characters. */
 const requestIdMaxLength = 128
 
 /**
- * A request's id as it can be written down; null when there is nothing to write. The app
- * that embeds us makes it, or lets clients choose it, and it need not be a string.
+ * A request id for the audit log; null when it has no visible character. The embedding app
+ * creates the id, or lets clients choose it, and it can be a number.
  */
 export function describeRequestId (id: unknown): string | null {
   if (typeof id !== 'string' && typeof id !== 'number' && typeof id !== 'bigint') return null

@@ -2,14 +2,14 @@ import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 
 /**
- * Lets a closing server close soon: what is in flight is answered with `Connection:
- * close`, so that no kept-alive connection holds the process until its timeout.
+ * Answers requests in flight with `Connection: close` once the server is closing. Otherwise
+ * keep-alive connections would delay the end of the process until their timeout.
  */
 const plugin: FastifyPluginAsync = async (app) => {
-  let isDraining = false
-  app.addHook('preClose', async () => { isDraining = true })
+  let isClosing = false
+  app.addHook('preClose', async () => { isClosing = true })
   app.addHook('onSend', (request, reply, payload, done) => {
-    if (isDraining) reply.header('connection', 'close')
+    if (isClosing) reply.header('connection', 'close')
     done(null, payload)
   })
 }

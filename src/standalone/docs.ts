@@ -6,8 +6,8 @@ import fp from 'fastify-plugin'
 import { RouteNotFound } from '../errors.js'
 import { pageHeaders } from './security-headers.js'
 
-// What Swagger UI needs and no more: its own files, inline styles of its widgets, data:
-// images of its icons. The server's own policy allows a page nothing at all.
+// Only what Swagger UI needs: its own files, inline styles for its widgets, data: images for its
+// icons. The policy of the other routes allows nothing.
 const docsPolicy = {
   'default-src': "'none'",
   'base-uri': "'none'",
@@ -20,14 +20,14 @@ const docsPolicy = {
   'style-src': ["'self'", "'unsafe-inline'"]
 }
 
-/** The page, as an app of its own: it takes longer to load than all the rest, and few servers are ever asked for it. */
-async function buildPage (app: FastifyInstance): Promise<FastifyInstance> {
+/** Builds Swagger UI as a separate app: it takes longer to load than everything else, and most servers never need it. */
+async function buildDocsApp (app: FastifyInstance): Promise<FastifyInstance> {
   const { default: swaggerUi } = await import('@fastify/swagger-ui')
   const logo = readFileSync(join(import.meta.dirname, '../data/logo.svg'), 'utf8')
   const page = Fastify({ loggerInstance: app.log, logController: new Fastify.LogController({ disableRequestLogging: true }), return503OnClosing: false })
   page.setErrorHandler(app.errorHandler)
   page.setNotFoundHandler(() => { throw new RouteNotFound() })
-  // The types know no static document of OpenAPI 3.1, which is served as it is all the same.
+  // The types allow only OpenAPI 2 and 3.0, but a static document is served unchanged.
   const document = app.swagger() as StaticDocumentSpec['document']
   await page.register(swagger, { mode: 'static', specification: { document } })
   await page.register(swaggerUi, {
@@ -51,7 +51,7 @@ async function buildPage (app: FastifyInstance): Promise<FastifyInstance> {
 }
 
 /**
- * Swagger UI on `/docs`, loaded when somebody asks for it first.
+ * Serves Swagger UI at `/docs`, loaded on the first request.
  *
  * @see https://github.com/fastify/fastify-swagger-ui
  */
@@ -61,11 +61,11 @@ const plugin: FastifyPluginAsync = async (app) => {
 
   async function page (): Promise<FastifyInstance> {
     try {
-      building ??= buildPage(app)
+      building ??= buildDocsApp(app)
       built = await building
       return built
     } catch (error) {
-      // The next one who asks may find what was missing.
+      // The next request tries again.
       building = undefined
       throw error
     }

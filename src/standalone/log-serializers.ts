@@ -3,16 +3,16 @@ import { unwrapDatabaseError } from '../lib/unwrap-error.js'
 import { errorMembers } from '../lib/error-code.js'
 import { printableAddress } from '../lib/client-network.js'
 
-/** The path of a request's target, which may be a whole URL (RFC 9112, section 3.2.2) with a user and a password in it. */
+/** The path of a request target, which can be a whole URL with a username and a password (RFC 9112, section 3.2.2). */
 function pathOf (target: string): string {
-  // As nearly all of them are.
+  // The common case, without the cost of replacing.
   if (target.startsWith('/') && !/[?#]/.test(target)) return target
   return target.replace(/[?#].*$/s, '').replace(/^[a-z][a-z\d+.-]*:\/\/[^/]*/i, '')
 }
 
 /**
- * What a log line may hold. Fastify's own serializer logs the whole URL; a query string
- * can carry secrets, and so can the properties of an error: only these members are logged.
+ * The members that a log line may have. Fastify's own serializers log the whole URL and all
+ * properties of an error; both can contain secrets.
  */
 export const loggerOptions = {
   serializers: {

@@ -4,11 +4,11 @@ import fp from 'fastify-plugin'
 import { MethodNotAllowed, RouteNotFound } from '../errors.js'
 
 /**
- * Answers what no route answers: 405 with `Allow` where the path is known with another
- * method, 404 elsewhere. Neither repeats what was asked for. Register it before the routes.
+ * Answers requests without a route: 405 with `Allow` when the path has other methods, else 404.
+ * Neither body repeats the URL. Register it before the routes.
  */
 const plugin: FastifyPluginAsync = async (app) => {
-  // Fastify looks at the body of a QUERY before it looks whether there is a route.
+  // Fastify reads the body of a QUERY before it looks for a route.
   app.addHttpMethod('QUERY', { overrideExisting: true })
   const methodsOf = new Map<string, Set<string>>()
   app.addHook('onRoute', ({ url, method }) => {
@@ -17,18 +17,18 @@ const plugin: FastifyPluginAsync = async (app) => {
     methodsOf.set(url, methods)
   })
 
-  // The same router that Fastify has, asked for the path alone.
+  // The router that Fastify uses, here for the path only.
   const paths = findMyWay({ maxParamLength: 1_000 })
   const anyMethod: HTTPMethod = 'GET'
   app.addHook('onReady', async () => {
-    // '*' is where @fastify/cors answers preflights: it says nothing about paths.
+    // @fastify/cors answers preflights at '*', which matches every path.
     methodsOf.delete('*')
     for (const [url, methods] of methodsOf) paths.on(anyMethod, url, () => {}, methods)
   })
 
   app.setNotFoundHandler((request) => {
     const methods: Set<string> | undefined = paths.find(anyMethod, request.url)?.store
-    // A route that answered "not here" itself, such as a folder of files, is no question of methods.
+    // A route with this method called the handler itself, such as one for static files.
     if (methods !== undefined && !methods.has(request.method)) throw new MethodNotAllowed([...methods])
     throw new RouteNotFound()
   })

@@ -1,15 +1,17 @@
 import Fastify, { type FastifyPluginAsync, type FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 
-/** Fastify's log without its two lines for each request: its `logController`. */
-export class WithoutRequests extends Fastify.LogController {
+/** A `logController` that logs failed requests only, instead of two lines for every request. */
+export class FailuresOnlyLogController extends Fastify.LogController {
   override incomingRequest (): void {}
   override requestCompleted (error: Error | null | undefined, request: FastifyRequest): void {
     if (error) request.log.error({ req: request, err: error }, 'request errored')
   }
 }
 
-/** One line for each request, when it is answered or its client has left; with the level debug another one when it comes. */
+export { FailuresOnlyLogController as WithoutRequests }
+
+/** Logs one line per request: when it is answered, or when its client disconnects. With the level debug, also when it arrives. */
 const plugin: FastifyPluginAsync = async (app) => {
   app.addHook('onRequest', (request, reply, done) => {
     request.log.debug({ req: request }, 'incoming request')

@@ -4,7 +4,7 @@ import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import helmet, { type HelmetOptions } from 'helmet'
 
-/** What helmet sets with these options, which is the same for every answer. */
+/** The headers that helmet sets with these options: they are the same for every response. */
 function headersOf (options: HelmetOptions): Record<string, string> {
   const response = new ServerResponse(new IncomingMessage(new Socket()))
   helmet(options)(response.req, response, () => {})
@@ -12,22 +12,22 @@ function headersOf (options: HelmetOptions): Record<string, string> {
 }
 
 const options = {
-  // An API's answers are no pages: nothing may be loaded, framed or run. The docs page has its own.
+  // API responses are not pages: a browser must load, frame and run nothing. The docs have a policy of their own.
   contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
-  // Whoever terminates TLS promises TLS: from here it would be a year's promise for hosts that are not ours.
+  // The proxy that terminates TLS must set this one: it lasts for a year, and this server does not know its host names.
   strictTransportSecurity: false
 } satisfies HelmetOptions
 
 /**
- * The headers of a page that a browser shows.
+ * The headers of HTML pages.
  *
  * @see https://github.com/helmetjs/helmet
  */
 export const pageHeaders = headersOf(options)
 
 /**
- * The headers of every other answer: those of a page without what only means something to a
- * page, its windows and its links, or to Flash and Internet Explorer.
+ * The headers of all other responses: without those that matter only to pages, or only to Flash
+ * and Internet Explorer.
  *
  * @see https://cheatsheetseries.owasp.org/cheatsheets/REST_Security_Cheat_Sheet.html#security-headers
  */
@@ -41,7 +41,7 @@ export const apiHeaders = headersOf({
   xXssProtection: false
 })
 
-/** The headers of every answer; what shows pages sets those of pages. */
+/** Sets the headers of API responses. A route that serves pages sets `pageHeaders` itself. */
 const plugin: FastifyPluginAsync = async (app) => {
   const headers = Object.entries(apiHeaders)
   app.addHook('onRequest', (request, reply, done) => {

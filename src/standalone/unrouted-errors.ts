@@ -6,37 +6,37 @@ import { replyWithError } from '../plugins/errors/index.js'
 import { errorBody } from '../plugins/errors/responses.js'
 import { isUnambiguous } from './host-header.js'
 
-// Nothing that sets headers has run for requests that reach no route; these matter even there.
-const bareHeaders = {
+// Requests that reach no route run no hook that sets headers; these two matter there as well.
+const minimalHeaders = {
   'content-security-policy': "default-src 'none';frame-ancestors 'none'",
   'x-content-type-options': 'nosniff'
 }
 
-/** Answers requests that Fastify cannot route, such as a malformed URL: its `frameworkErrors`. */
+/** Fastify's `frameworkErrors`: answers requests that it cannot route, such as those with a malformed URL. */
 export function frameworkErrorHandler (thrown: unknown, request: FastifyRequest, reply: FastifyReply): void {
-  if (isUnambiguous(request.raw)) replyWithError(thrown, request, reply.headers(bareHeaders))
-  else replyWithError(new RequestMalformed(), request, reply.headers({ ...bareHeaders, connection: 'close' }))
-  // It has no hooks.
+  if (isUnambiguous(request.raw)) replyWithError(thrown, request, reply.headers(minimalHeaders))
+  else replyWithError(new RequestMalformed(), request, reply.headers({ ...minimalHeaders, connection: 'close' }))
+  // Fastify runs no hooks for them, not even the one that logs requests.
   request.log.info({ req: request, res: reply }, 'request completed')
 }
 
-/** Answers an expectation other than 100-continue, of which Node would tell no route: its `checkExpectation`. */
+/** Node's `checkExpectation`: answers an `Expect` header other than 100-continue, which reaches no route. */
 export function expectationHandler (request: IncomingMessage, response: ServerResponse): void {
   const error = new ExpectationFailed()
   const body = JSON.stringify(errorBody(error))
   response
-    .writeHead(error.statusCode, { ...bareHeaders, connection: 'close', 'content-type': 'application/json; charset=utf-8', 'content-length': Buffer.byteLength(body) })
+    .writeHead(error.statusCode, { ...minimalHeaders, connection: 'close', 'content-type': 'application/json; charset=utf-8', 'content-length': Buffer.byteLength(body) })
     .end(body)
 }
 
 /**
- * Answers what is no HTTP request at all, or one that took too long; Node has parsed
- * nothing that a route could answer. Fastify's `clientErrorHandler`.
+ * Fastify's `clientErrorHandler`: answers bytes that are not an HTTP request, and requests that
+ * arrive too slowly. Node has parsed no request that a route could answer.
  */
 export function clientErrorHandler (thrown: ConnectionError, socket: Socket): void {
-  // Node keeps the response that is due on a connection in this member, which its types do not have.
+  // The types lack this member: the response that Node is about to send on this connection.
   const { _httpMessage: pending } = socket as Socket & { _httpMessage?: ServerResponse | null }
-  // Nobody is there any more, or an answer to an earlier request is due: this one would be taken for it.
+  // The client is gone, or it would take this answer for the one to an earlier request.
   if (thrown.code === 'ECONNRESET' || !socket.writable || pending?.headersSent === true || pending?.req.complete === true) {
     socket.destroy()
     return
@@ -50,7 +50,7 @@ export function clientErrorHandler (thrown: ConnectionError, socket: Socket): vo
     'connection: close',
     'content-type: application/json; charset=utf-8',
     `content-length: ${Buffer.byteLength(body)}`,
-    ...Object.entries(bareHeaders).map(([name, value]) => `${name}: ${value}`),
+    ...Object.entries(minimalHeaders).map(([name, value]) => `${name}: ${value}`),
     '',
     body
   ].join('\r\n'))

@@ -9,13 +9,15 @@ import { emailProblem } from '../users/email.js'
 import { canonicalPassword, newPasswordProblem, passwordMaxUnits, passwordProblem, type PasswordPolicy } from '../passwords/policy.js'
 import { lazySerializers, lazyValidators, loadCompilersSoon, loadValidatorCompiler, type Validator } from './lazy-compilers.js'
 import { type QuerySchema, withIntegers } from './query-integers.js'
-import { asksForBody, canHaveBody, refuseBody } from '../../lib/request-body.js'
+import { asksForBody, canHaveBody, rejectBody } from '../../lib/request-body.js'
 import { roleNameProblem } from '../roles/role-name.js'
 import { usernameProblem } from '../users/username.js'
 
 /**
- * Makes this scope strict about what it is sent: bodies are JSON in UTF-8, never
- * coerced, never stripped; the rules of our own string formats are in force.
+ * Makes this scope validate requests strictly: bodies must be JSON in UTF-8, are never coerced,
+ * and unknown members are never removed. Adds our own string formats.
+ *
+ * @param options.passwordPolicy the rules for new passwords
  */
 const plugin: FastifyPluginAsync<{ passwordPolicy: PasswordPolicy }> = async (app, { passwordPolicy }) => {
   const problemOf: Record<string, (value: string) => string | undefined> = {
@@ -29,8 +31,8 @@ const plugin: FastifyPluginAsync<{ passwordPolicy: PasswordPolicy }> = async (ap
   const formats = Object.entries(problemOf)
     .map(([name, problem]) => [name, (value: string) => problem(value) === undefined] as const)
 
-  // JSON is UTF-8 (RFC 8259, section 8.1). Decoding anything else leniently would turn
-  // different passwords into the same replacement characters.
+  // JSON is UTF-8 (RFC 8259, section 8.1). Lenient decoding would turn different passwords into
+  // the same replacement characters.
   const parseJson = app.getDefaultJsonParser('error', 'error')
   app.removeAllContentTypeParsers()
   app.addContentTypeParser<Buffer>('application/json', { parseAs: 'buffer' }, (request, body, done) => {
@@ -42,14 +44,14 @@ const plugin: FastifyPluginAsync<{ passwordPolicy: PasswordPolicy }> = async (ap
     done(body.length === 0 ? null : new BodyUnexpected(), undefined)
   })
   app.addHook('onRoute', (route) => {
-    if (canHaveBody(route.method) && !asksForBody(route)) route.onRequest = [route.onRequest ?? [], refuseBody].flat()
+    if (canHaveBody(route.method) && !asksForBody(route)) route.onRequest = [route.onRequest ?? [], rejectBody].flat()
   })
 
   const buildValidator = (schemas: SharedSchemas) => {
     const build = loadValidatorCompiler()
-    // That the schemas are schemas is a test's to say.
+    // A test validates the schemas themselves.
     const shared = { removeAdditional: false, useDefaults: true, allErrors: true, verbose: true, allowUnionTypes: true, meta: false, validateSchema: false }
-    // Last, because the compiler brings formats of the same names.
+    // Added last, to replace formats of the same names.
     const onCreate = (ajv: Ajv) => { for (const [name, format] of formats) ajv.addFormat(name, format) }
     const compile = build(schemas, { customOptions: { ...shared, coerceTypes: false }, onCreate })
     return (route: FastifyRouteSchemaDef<QuerySchema>) => {
@@ -59,10 +61,10 @@ const plugin: FastifyPluginAsync<{ passwordPolicy: PasswordPolicy }> = async (ap
     }
   }
 
-  // An app that embeds us may have compilers of its own, which scopes inherit: ours are set
-  // on every scope of ours, each with the schemas that are visible there.
+  // Scopes inherit the compilers of the embedding app. So every scope of ours gets our compilers,
+  // with the schemas that are visible in it.
   const useOwnCompilers = (scope: FastifyInstance) => {
-    // Fastify gives them as unknown, but it takes schemas only.
+    // Fastify types them as unknown; addSchema accepts schemas only.
     scope.setValidatorCompiler(lazyValidators(() => buildValidator(scope.getSchemas() as SharedSchemas)))
     const serializers = lazySerializers(() => scope.getSchemas())
     scope.setSerializerCompiler((route) => serializers({ ...route, httpStatus: String(route.httpStatus) }))
@@ -74,14 +76,14 @@ const plugin: FastifyPluginAsync<{ passwordPolicy: PasswordPolicy }> = async (ap
     done()
   })
 
-  // No body, and no word of its type, is a body with every field missing.
+  // A missing body is validated as an empty object: every required field is missing.
   app.addHook('preValidation', (request, reply, done) => {
     request.body ??= {}
     done()
   })
 
-  // Passwords are normalized once, before anything looks at them: text that is NFC already
-  // is recognized as such in next to no time, however often it is normalized again.
+  // Passwords are normalized before they are validated. Normalizing text again that is NFC
+  // already costs almost nothing.
   app.addHook('onRoute', function (route) {
     const fields = passwordFields(this, route.schema?.body)
     if (fields.length === 0) return
@@ -93,14 +95,14 @@ const plugin: FastifyPluginAsync<{ passwordPolicy: PasswordPolicy }> = async (ap
 
   app.setSchemaErrorFormatter((errors) => new ValidationFailed(problems(errors)))
 
-  /** One problem a field, in the order of the schema. */
+  /** One problem per field, in the order of the schema. */
   function problems (errors: ValidationError[]): FieldProblem[] {
     const byField = new Map<string, string>()
     for (const error of errors.toSorted((a, b) => severity(a) - severity(b))) {
       const field = fieldOf(error)
-      if (!byField.has(field)) byField.set(field, `${field === '' ? 'the body' : field} ${sentence(error)}`)
+      if (!byField.has(field)) byField.set(field, `${field === '' ? 'the body' : field} ${describe(error)}`)
     }
-    // Ajv goes through the properties in their order, but looks for missing ones first.
+    // Ajv reports missing properties first, then the others in the order of the schema.
     const properties = errors.find(({ keyword }) => keyword === 'required')?.parentSchema?.properties
     const order = properties === undefined ? errors.map(fieldOf) : Object.keys(properties)
     return [...byField]
@@ -108,8 +110,8 @@ const plugin: FastifyPluginAsync<{ passwordPolicy: PasswordPolicy }> = async (ap
       .toSorted((a, b) => order.indexOf(a.field) - order.indexOf(b.field))
   }
 
-  function sentence ({ keyword, params, data, message }: ValidationError): string {
-    if (isEmptiness(keyword, data)) return 'is empty'
+  function describe ({ keyword, params, data, message }: ValidationError): string {
+    if (isMissingOrEmpty(keyword, data)) return 'is empty'
     if (keyword === 'type') return `must be ${[params.type].flat().map((type) => typeNames[String(type)]).join(' or ')}`
     return problemOf[String(params.format)]?.(String(data)) ?? String(message)
   }
@@ -117,7 +119,7 @@ const plugin: FastifyPluginAsync<{ passwordPolicy: PasswordPolicy }> = async (ap
 
 const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null
 
-/** The names of the fields of a body that hold passwords, whether its schema is there or referred to. */
+/** The names of the password fields of a body, from its schema or the schema that it refers to. */
 function passwordFields (app: FastifyInstance, body: unknown): string[] {
   if (!isRecord(body)) return []
   const schema = typeof body.$ref === 'string' ? app.getSchema(body.$ref.replace('#', '')) : body
@@ -127,7 +129,7 @@ function passwordFields (app: FastifyInstance, body: unknown): string[] {
     .map(([name]) => name)
 }
 
-/** What is longer than any password stays as it is: it is refused unread. */
+/** Normalizes passwords (NFC). Text that is too long for a password stays unchanged: validation rejects it. */
 function normalizePasswords (body: unknown, fields: string[]): void {
   if (!isRecord(body)) return
   for (const field of fields) {
@@ -149,13 +151,13 @@ const passwordFormats = new Set<unknown>(['current-password', 'new-password'])
 
 const typeNames: Record<string, string> = { object: 'an object', string: 'a string', integer: 'an integer', null: 'null' }
 
-function isEmptiness (keyword: string, data: unknown): boolean {
+function isMissingOrEmpty (keyword: string, data: unknown): boolean {
   return keyword === 'required' || (keyword === 'minLength' && data === '')
 }
 
-// A format's own sentence says more than the length or the pattern that stands beside it for documentation.
+// The message of a format says more than that of a length or a pattern of the same field.
 function severity ({ keyword, data }: ValidationError): number {
-  return isEmptiness(keyword, data) ? 0 : keyword === 'format' ? 1 : 2
+  return isMissingOrEmpty(keyword, data) ? 0 : keyword === 'format' ? 1 : 2
 }
 
 function fieldOf ({ instancePath, params }: ValidationError): string {

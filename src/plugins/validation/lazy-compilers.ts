@@ -4,13 +4,13 @@ import type { Serializer, SerializerCompiler, SerializerSelector } from '@fastif
 import type { FastifySchemaCompiler } from 'fastify'
 import { InternalServerError } from '../../errors.js'
 
-// To load the compilers, and to compile every schema of ours, would be most of the start.
+// Loading the compilers and compiling all schemas would take most of the startup time.
 const require = createRequire(import.meta.url)
 
-/** How long after it listens a server loads the compilers: before anybody needs them, after it is there. */
+/** How long after it listens the server loads the compilers. */
 const loadDelayMs = 500
 
-/** Whether a value is what a schema says; `errors` has what is wrong with the last one. */
+/** Checks a value against a schema; `errors` has the problems of the last value. */
 export type Validator = ReturnType<FastifySchemaCompiler<unknown>>
 
 /** Loads Fastify's own validator compiler. */
@@ -22,7 +22,7 @@ function loadSerializerCompiler (): ReturnType<typeof SerializerSelector> {
   return require('@fastify/fast-json-stringify-compiler')()
 }
 
-/** For a server that has just begun to listen: what is not loaded yet is there before it is needed, or can no longer be read. */
+/** Loads the compilers after startup, before requests need them, and while their files can still be read. */
 export function loadCompilersSoon (): void {
   setTimeout(() => {
     loadValidatorCompiler()
@@ -30,8 +30,8 @@ export function loadCompilersSoon (): void {
   }, loadDelayMs).unref()
 }
 
-/** What cannot be compiled is a fault of ours, whatever it is. */
-function compiledBy<Compiled> (compile: () => Compiled): Compiled {
+/** @throws {InternalServerError} the schema cannot be compiled, which is always our mistake */
+function compileOrThrow<Compiled> (compile: () => Compiled): Compiled {
   try {
     return compile()
   } catch (error) {
@@ -40,16 +40,16 @@ function compiledBy<Compiled> (compile: () => Compiled): Compiled {
 }
 
 /**
- * Makes validators that are compiled when the first value comes.
+ * Creates validators that are compiled for their first value.
  *
- * @param build makes the compiler of all of them, once
+ * @param build creates the compiler, which all of them share
  */
 export function lazyValidators<Route> (build: () => (route: Route) => Validator): (route: Route) => Validator {
   let compile: ReturnType<typeof build> | undefined
   return (route) => {
     let compiled: Validator | undefined
     const validator: Validator = (value) => {
-      compiled ??= compiledBy<Validator>(() => {
+      compiled ??= compileOrThrow<Validator>(() => {
         compile ??= build()
         return compile(route)
       })
@@ -62,11 +62,10 @@ export function lazyValidators<Route> (build: () => (route: Route) => Validator)
 }
 
 /**
- * Makes serializers that are compiled when the first answer needs them, by Fastify's own
- * compiler. Bodies of failures are shaped in one place and have no member too many: they
- * need none.
+ * Creates serializers that Fastify's own compiler compiles for their first response. Errors use
+ * JSON.stringify: one plugin shapes their bodies, so there are no members to filter out.
  *
- * @param schemas answers the schemas that can be referred to
+ * @param schemas returns the schemas that others can refer to
  */
 export function lazySerializers (schemas: () => unknown): SerializerCompiler {
   let compile: SerializerCompiler | undefined
@@ -74,7 +73,7 @@ export function lazySerializers (schemas: () => unknown): SerializerCompiler {
     if (Number(route.httpStatus) >= 400) return JSON.stringify
     let serialize: Serializer | undefined
     return (payload) => {
-      serialize ??= compiledBy(() => {
+      serialize ??= compileOrThrow(() => {
         compile ??= loadSerializerCompiler()(schemas(), {})
         return compile(route)
       })
@@ -83,9 +82,9 @@ export function lazySerializers (schemas: () => unknown): SerializerCompiler {
   }
 }
 
-/** Both, where Fastify would load and compile at once: its `schemaController.compilersFactory`. */
+/** Fastify's `schemaController.compilersFactory`, with both compilers loaded lazily. */
 export const lazyCompilers: { buildValidator: BuildCompilerFromPool, buildSerializer: ReturnType<typeof SerializerSelector> } = {
-  // Fastify calls a validator and reads its `errors`, but types it as Ajv's own, with more members.
+  // The type asks for all members of an Ajv validator; Fastify uses only the call and `errors`.
   buildValidator: (schemas, options) => lazyValidators(() => loadValidatorCompiler()(schemas, options)) as ReturnType<BuildCompilerFromPool>,
   buildSerializer: (schemas) => lazySerializers(() => schemas)
 }

@@ -1,9 +1,9 @@
 import type { Validator } from './lazy-compilers.js'
 
-/** What a route says of its query. */
+/** The schema of a query string. */
 export interface QuerySchema { properties: Record<string, { type?: string }> }
 
-/** The integers of a query arrive as text: decimal digits are one, anything else stays text and is refused. */
+/** Converts decimal digits to integers before validation. Other text stays text, which the validator rejects. */
 export function withIntegers (properties: QuerySchema['properties'] = {}, validate: Validator): Validator {
   const names = Object.keys(properties).filter((name) => properties[name]?.type === 'integer')
   const validator: Validator = (query: Record<string, unknown>) => {
