@@ -269,7 +269,7 @@ export interface paths {
         };
         /**
          * Say hello
-         * @description Open to anyone: shows that the server answers.
+         * @description Needs no token: shows that the server answers.
          */
         get: operations["hello"];
         put?: never;
@@ -289,7 +289,7 @@ export interface paths {
         };
         /**
          * Try a token out
-         * @description The first guarded route. Answers only to a request with a living token.
+         * @description The first guarded route. Needs a valid token.
          */
         get: operations["needLogin"];
         put?: never;
@@ -309,7 +309,7 @@ export interface paths {
         };
         /**
          * Try a token out
-         * @description The same as `GET /need_login`. Answers only to a request with a living token.
+         * @description The same as `GET /need_login`. Needs a valid token.
          */
         get: operations["needLoginV1"];
         put?: never;
@@ -329,7 +329,7 @@ export interface paths {
         };
         /**
          * Try a role out
-         * @description Answers only to users with the role `admin`.
+         * @description Needs the role `admin`.
          */
         get: operations["needAdmin"];
         put?: never;

@@ -5,8 +5,8 @@ import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 
 /**
- * The contract, made from the routes that are registered after it: `/openapi.yaml`
- * and `/openapi.json`. Nothing in it depends on a setting.
+ * Serves the OpenAPI document at `/openapi.yaml` and `/openapi.json`, generated from the routes
+ * registered after this plugin. No setting changes it.
  *
  * @see https://github.com/fastify/fastify-swagger
  */
@@ -20,22 +20,22 @@ const plugin: FastifyPluginAsync = async (app) => {
         title: 'Latchkey',
         summary: 'Sign up, log in, protect your routes.',
         description: [
-          'Username and password in, token out: `POST /api/v1/signup`, then `POST /api/v1/login`.',
-          'Send the token as `Authorization: Bearer <token>`; the bare token is understood as well.',
-          'To try it here: sign up, log in, copy the `token`, press **Authorize**, then call `GET /need_login`.',
+          'Sign up with a username and a password (`POST /api/v1/signup`), then log in to get a token (`POST /api/v1/login`).',
+          'Send the token as `Authorization: Bearer <token>`; the bare token is accepted as well.',
+          'To try the API on this page: sign up, log in, copy the `token`, press **Authorize**, then call `GET /need_login`.',
           '',
-          'Failures have one shape: `statusCode`, `code` (for programs), `error`, `message` (for people).'
+          'All errors have the same members: `statusCode`, `code` (for programs), `error`, `message` (for people).'
         ].join('\n'),
         version: String(version),
         license: { name: 'MIT', identifier: 'MIT' }
       },
       servers: [{ url: '/', description: 'This server.' }],
       tags: [
-        { name: 'Accounts', description: 'Getting an account, changing it, leaving.' },
-        { name: 'Sessions', description: 'Getting tokens, seeing them, taking them back.' },
-        { name: 'Roles', description: 'Who may do what; for admins.' },
-        { name: 'Events', description: 'What happened: the audit trail.' },
-        { name: 'Greeting', description: 'Using the token.' },
+        { name: 'Accounts', description: 'Sign up, change and delete your account.' },
+        { name: 'Sessions', description: 'Create, list and revoke tokens.' },
+        { name: 'Roles', description: 'Manage roles and who has them; for admins.' },
+        { name: 'Events', description: 'The audit log.' },
+        { name: 'Greeting', description: 'Try out a token.' },
         { name: 'Health', description: 'For load balancers and orchestrators.' }
       ],
       components: {
@@ -50,7 +50,7 @@ const plugin: FastifyPluginAsync = async (app) => {
       }
     },
     refResolver: {
-      // Every schema of ours has an $id: it is the component's name, without our prefix.
+      // The name of a component is the $id of our schema without the prefix.
       buildLocalReference: ({ $id }) => String($id).replace(/^latchkey\./, '')
     }
   })

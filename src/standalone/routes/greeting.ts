@@ -7,7 +7,7 @@ const text = (sentence: string) => ({
   content: { 'text/plain': { schema: Type.String(), examples: { text: { value: sentence } } } }
 })
 
-/** Greeting: the course's first routes, and the first one that `authenticate` guards. */
+/** Greeting: an open route, a guarded route, and a route for admins. */
 const greeting: FastifyPluginAsyncTypebox = async (app) => {
   const hello = 'Hello, World!'
   app.get('/', {
@@ -15,7 +15,7 @@ const greeting: FastifyPluginAsyncTypebox = async (app) => {
       operationId: 'hello',
       tags: ['Greeting'],
       summary: 'Say hello',
-      description: 'Open to anyone: shows that the server answers.',
+      description: 'Needs no token: shows that the server answers.',
       security: [],
       response: { 200: text(hello) }
     }
@@ -32,7 +32,7 @@ const greeting: FastifyPluginAsyncTypebox = async (app) => {
         operationId,
         tags: ['Greeting'],
         summary: 'Try a token out',
-        description: `${where} Answers only to a request with a living token.`,
+        description: `${where} Needs a valid token.`,
         response: { 200: text(welcome) }
       }
     }, async () => welcome)
@@ -45,7 +45,7 @@ const greeting: FastifyPluginAsyncTypebox = async (app) => {
       operationId: 'needAdmin',
       tags: ['Greeting'],
       summary: 'Try a role out',
-      description: 'Answers only to users with the role `admin`.',
+      description: 'Needs the role `admin`.',
       response: { 200: text(admin) }
     }
   }, async () => admin)
