@@ -3,56 +3,56 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-// Whatever a run starts or writes is written down here, so that nothing outlives it.
+// Keeps a list of the processes and folders of a run, and removes all of them at its end.
 
 const children = new Set<ChildProcess>()
 const folders = new Set<string>()
 const stops: Array<() => Promise<void>> = []
 
-/** Has a process end with this one, at the latest. */
-export function endWithUs (child: ChildProcess): void {
+/** Kills a child process when this process exits. */
+export function killAtExit (child: ChildProcess): void {
   children.add(child)
   child.on('exit', () => children.delete(child))
 }
 
-/** Has something that takes its time stop before this process ends. */
-export function stopBeforeEnd (stop: () => Promise<void>): void {
+/** Awaits an asynchronous stop before this process exits. */
+export function stopAtExit (stop: () => Promise<void>): void {
   stops.push(stop)
 }
 
-/** A new folder, removed when this process ends. */
+/** Creates a folder; it is removed when this process exits. */
 export function temporaryFolder (): string {
   const folder = mkdtempSync(join(tmpdir(), 'latchkey-bench-'))
   folders.add(folder)
   return folder
 }
 
-/** Removes a folder before the end: what is in it is large. */
+/** Removes a large folder before the process exits. */
 export function removeFolder (folder: string): void {
   rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
   folders.delete(folder)
 }
 
-let ending: Promise<never> | undefined
+let exiting: Promise<never> | undefined
 
-/** Whether this process is about to end: what fails now does so because its other half is gone. */
-export const isEnding = () => ending !== undefined
+/** Whether this process is about to exit: errors are then a consequence of the cleanup. */
+export const isExiting = () => exiting !== undefined
 
-/** Stops what was started, and ends this process; with the first exit code that it is told. */
-export function end (exitCode: number): Promise<never> {
-  ending ??= (async () => {
+/** Stops everything and exits, with the exit code of the first call. */
+export function exitAfterCleanup (exitCode: number): Promise<never> {
+  exiting ??= (async () => {
     for (const stop of stops.splice(0)) await stop().catch(() => {})
     process.exit(exitCode)
   })()
-  return ending
+  return exiting
 }
 
-// Here nothing can be awaited any more: what is left is ended hard.
+// An exit handler cannot await anything: the remaining processes are killed.
 process.on('exit', () => {
   for (const child of children) child.kill('SIGKILL')
   for (const folder of folders) removeFolder(folder)
 })
 
 for (const [signal, number] of [['SIGHUP', 1], ['SIGINT', 2], ['SIGTERM', 15]] as const) {
-  process.on(signal, () => end(128 + number))
+  process.on(signal, () => exitAfterCleanup(128 + number))
 }

@@ -1,18 +1,18 @@
 import { Agent, request, type RequestOptions } from 'node:http'
 
-/** How a request was answered. */
-export interface Answer {
-  /** 0 when there was no answer. */
+/** The outcome of a request. */
+export interface Outcome {
+  /** The status code; 0 without a response. */
   status: number
-  /** From when it was sent to the end of the answer, in milliseconds. */
+  /** From sending the request to the end of the response, in milliseconds. */
   ms: number
 }
 
-/** Who sends requests over at most so many connections, which are kept. */
-export function clientOf (url: string, connections: number) {
+/** Creates a client with at most `connections` keep-alive connections. */
+export function createClient (url: string, connections: number) {
   const agent = new Agent({ keepAlive: true, maxSockets: connections })
   return {
-    ask: (path: string, options: RequestOptions, body?: string): Promise<Answer> => new Promise((resolve) => {
+    send: (path: string, options: RequestOptions, body?: string): Promise<Outcome> => new Promise((resolve) => {
       const before = performance.now()
       const settle = (status = 0) => resolve({ status, ms: performance.now() - before })
       request(url + path, { agent, timeout: 15_000, ...options }, (response) => {

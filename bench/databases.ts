@@ -7,29 +7,29 @@ import { temporaryFolder } from './cleanup.js'
 import { createdAtMs, passwordHash, secretKey, signToken, type TokenRow, tokenTtlSeconds } from './fixtures.js'
 import { runProgram, type ServerProcess, startServer } from './processes.js'
 
-/** A database of Latchkey with users 1, 2, 3 … in it, each of whom has a living token. */
+/** A Latchkey database with the users 1, 2, 3 …, each with one active token. */
 export interface SeededDatabase {
   name: string
   url: string
-  /** Tokens of users spread evenly over all of them, at most `count`. */
+  /** At most `count` tokens, of users spread evenly over all users. */
   tokens: (count: number) => Promise<string[]>
 }
 
-/** Few enough that a signal which comes meanwhile is soon heard. */
+/** How many rows are inserted before the process can handle a signal. */
 const batchSize = 20_000
 const expiresAtMs = createdAtMs + tokenTtlSeconds * 1_000
 
 const migrate = (url: string) => runProgram('dist/cli.js', ['migrate'], { DATABASE_URL: url, SECRET_KEY: secretKey })
 
-/** A random UUID, as SQLite can make one (RFC 9562, section 5.4). */
+/** A SQL expression for a random UUID (RFC 9562, section 5.4). */
 const uuid = "lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-4' || substr(hex(randomblob(2)), 2) || '-8' || substr(hex(randomblob(2)), 2) || '-' || hex(randomblob(6)))"
 
 const stepOf = (users: number, count: number) => Math.max(1, Math.floor(users / count))
 
-/** The file that the URL of a seeded SQLite database names. */
-export const fileOf = (url: string) => url.replace('sqlite:///', '')
+/** The path of a seeded SQLite database. */
+export const databaseFileOf = (url: string) => url.replace('sqlite:///', '')
 
-/** Makes a SQLite database; in WAL mode, with the log written back. */
+/** Creates a SQLite database with fixtures, in WAL mode and checkpointed. */
 export async function seedSqlite (users: number): Promise<SeededDatabase> {
   const file = join(temporaryFolder(), 'latchkey.sqlite')
   const url = `sqlite:///${file}`
@@ -37,7 +37,7 @@ export async function seedSqlite (users: number): Promise<SeededDatabase> {
   const client = new Database(file)
   client.pragma('synchronous = OFF')
   client.pragma('cache_size = -262144')
-  // A number of JavaScript arrives as a real one, and would stay one in the names.
+  // better-sqlite3 binds numbers as REAL: without the cast, usernames would end in `.0`.
   const addUsers = client.prepare(`with recursive n (id) as (select cast(@first as integer) union all select id + 1 from n where id < @last)
     insert into users (id, username, username_key, password_hash, created_at, updated_at)
     select id, 'user' || id, 'user' || id, @passwordHash, @createdAtMs, @createdAtMs from n`)
@@ -65,15 +65,15 @@ export async function seedSqlite (users: number): Promise<SeededDatabase> {
   }
 }
 
-/** The same users in a file for another server, which may do with it what it wants. */
+/** Copies the database, so that another server can use and change it. */
 export function copySqlite ({ url }: SeededDatabase): string {
   const copy = join(temporaryFolder(), 'users.sqlite')
-  copyFileSync(fileOf(url), copy)
+  copyFileSync(databaseFileOf(url), copy)
   chmodSync(copy, 0o600)
   return copy
 }
 
-/** Makes the same of an empty PostgreSQL database. */
+/** Creates the same fixtures in an empty PostgreSQL database. */
 export async function seedPostgres (url: string, users: number): Promise<SeededDatabase> {
   await migrate(url)
   const query = async (sql: string, values: unknown[]) => {
@@ -100,10 +100,10 @@ export async function seedPostgres (url: string, users: number): Promise<SeededD
   }
 }
 
-/** For a server whose logins come from one address, over and over again. */
+/** Settings for a server to which one address sends all logins. */
 export const unlimitedLogins = { LOGINS_PER_ADDRESS_MINUTE: '0', LOGINS_PER_ACCOUNT_MINUTE: '0' }
 
-/** Starts Latchkey on a database, as an operator would; without the logs of requests, which other servers do not write either. */
+/** Starts Latchkey with default settings, but without the request log, because the other servers have none. */
 export function startLatchkey ({ url }: SeededDatabase, env: Record<string, string> = {}): Promise<ServerProcess> {
   return startServer('dist/server.js', { DATABASE_URL: url, SECRET_KEY: secretKey, LOG_LEVEL: 'warn', ...env })
 }

@@ -1,18 +1,18 @@
 import { availableParallelism, cpus } from 'node:os'
 
-/** Where, when and how it was measured. */
+/** The machine and the date of a run. */
 export interface Environment {
-  /** Year, month and day. */
+  /** `YYYY-MM-DD` */
   date: string
   node: string
   platform: string
   processors: number
   model: string
-  /** Its figures say nothing. */
+  /** A smoke run: its figures mean nothing. */
   isSmoke: boolean
 }
 
-/** This machine, now. */
+/** Describes this machine today. */
 export function describeEnvironment (isSmoke: boolean): Environment {
   return {
     date: new Date().toISOString().slice(0, 10),

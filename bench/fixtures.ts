@@ -2,25 +2,25 @@ import { createHmac, randomBytes } from 'node:crypto'
 import { hash } from '@node-rs/argon2'
 import type { Request } from 'autocannon'
 
-/** Signs every token of the run. */
+/** The key that signs all tokens of the run. */
 export const secretKey = randomBytes(32).toString('base64url')
 
-/** Everybody's. */
+/** The password of every user. */
 export const password = 'correct horse battery staple'
 
-/** Its hash, with the parameters that Latchkey uses: argon2id, 19 MiB, 2 passes, 1 lane. */
+/** The hash of the password with Latchkey's parameters: argon2id, 19 MiB, 2 passes, 1 lane. */
 export const passwordHash = await hash(password, { memoryCost: 19_456, timeCost: 2, parallelism: 1 })
 
-/** How long a token lives, in seconds: Latchkey's default. */
+/** The lifetime of a token, in seconds: Latchkey's default. */
 export const tokenTtlSeconds = 172_800
 
-/** When all tokens were made, in milliseconds since 1970. */
+/** When all tokens were created, in milliseconds since 1970. */
 export const createdAtMs = Date.now()
 
-/** The name of the user with an id. */
+/** The username of a user id. */
 export const usernameOf = (id: number) => `user${id}`
 
-/** A row that a token names. */
+/** The row of a token. */
 export interface TokenRow {
   id: string
   userId: number
@@ -28,14 +28,14 @@ export interface TokenRow {
 
 const base64url = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url')
 
-/** The token whose row this is, as Latchkey would have signed it. */
+/** Signs the token of a row as Latchkey does. */
 export function signToken ({ id, userId }: TokenRow): string {
   const iat = Math.floor(createdAtMs / 1_000)
   const content = `${base64url({ alg: 'HS256', typ: 'JWT' })}.${base64url({ user_id: userId, jti: id, iat, exp: iat + tokenTtlSeconds })}`
   return `${content}.${createHmac('sha256', secretKey).update(content).digest('base64url')}`
 }
 
-/** The login of each of these users. */
+/** One login request per user. */
 export function logins (userIds: number[]): Request[] {
   return userIds.map((id) => ({
     method: 'POST',

@@ -1,10 +1,11 @@
-// `npm run bench`: what Latchkey costs beside bare servers and a baseline guard, in about four
-// minutes. `-- --json` prints one JSON document; `-- --smoke` only shows that it works.
+// `npm run bench`: compares Latchkey with servers without authentication and with a baseline
+// guard, in about four minutes. `-- --json` prints a JSON document; `-- --smoke` only tests the
+// benchmark itself.
 import { parseArgs } from 'node:util'
 import { describeEnvironment } from './environment.js'
 import { seedPostgres, seedSqlite } from './databases.js'
 import { measureScaling } from './scaling.js'
-import { end, isEnding } from './cleanup.js'
+import { exitAfterCleanup, isExiting } from './cleanup.js'
 import { measureLogins } from './logins.js'
 import { startPostgres } from './postgres.js'
 import { progress } from './progress.js'
@@ -12,13 +13,13 @@ import { report } from './report.js'
 import { fullScale, type Scale, smokeScale } from './scale.js'
 import { measureStarts } from './start.js'
 import { measureOverload } from './overload.js'
-import { judgeTargets, type Results } from './targets.js'
+import { checkTargets, type Results } from './targets.js'
 import { measureThroughput } from './throughput.js'
 
 const users = 5_000
 
 async function measure (scale: Scale): Promise<Results> {
-  progress('making the databases')
+  progress('creating the databases')
   const databases = [await seedSqlite(users), await seedPostgres(await startPostgres(), users)]
   const throughput = await measureThroughput(databases, scale)
   const logins = await measureLogins(databases, scale)
@@ -31,12 +32,12 @@ async function measure (scale: Scale): Promise<Results> {
 try {
   const { values: { json = false, smoke = false } } = parseArgs({ options: { json: { type: 'boolean' }, smoke: { type: 'boolean' } } })
   const results = await measure(smoke ? smokeScale : fullScale)
-  const about = describeEnvironment(smoke)
-  const targets = judgeTargets(results)
-  console.log(json ? JSON.stringify({ ...about, targets, ...results }, null, 2) : report(about, targets, results))
+  const environment = describeEnvironment(smoke)
+  const targets = checkTargets(results)
+  console.log(json ? JSON.stringify({ ...environment, targets, ...results }, null, 2) : report(environment, targets, results))
   progress('done')
-  await end(0)
+  await exitAfterCleanup(0)
 } catch (error) {
-  if (!isEnding()) console.error(error)
-  await end(1)
+  if (!isExiting()) console.error(error)
+  await exitAfterCleanup(1)
 }

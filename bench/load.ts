@@ -2,28 +2,28 @@ import autocannon, { type Request } from 'autocannon'
 import { cpuMicroseconds, type ServerProcess } from './processes.js'
 import { median, medianOfKnown, percentile } from './statistics.js'
 
-/** Connections that each send the next request as soon as the last one is answered. */
+/** A load: each connection sends its next request when the last one is answered (closed loop). */
 export interface Load {
   server: ServerProcess
   path: string
   connections: number
-  /** Sent in turn; each connection has a share of its own, or the one that there is. */
+  /** Divided among the connections; each repeats its share. With fewer requests than connections, each has one. */
   requests: Request[]
-  /** All connections together send no more than so many a second: each its share as fast as it is answered, then none until the second is over. */
+  /** The most requests per second of all connections together: each sends its share, then waits for the next second. */
   perSecond?: number
-  /** For how long response times do not count yet. */
+  /** Response times during the first seconds do not count. */
   settleSeconds?: number
 }
 
-/** What a load, or the median of several, came to. */
+/** The result of a load, or the median of several. */
 export interface Figures {
   requestsPerSecond: number
   p99Ms: number
-  /** The processor time of the server for one request; `undefined` where the system does not say. */
+  /** The CPU time of the server per request; `undefined` where the system does not report it. */
   cpuMicroseconds: number | undefined
 }
 
-/** Requests that each bring a token. */
+/** One request per token. */
 export function withTokens (tokens: string[]): Request[] {
   return tokens.map((token) => ({ headers: { authorization: `Bearer ${token}` } }))
 }
@@ -32,21 +32,21 @@ function shareOf (requests: Request[], connection: number, connections: number):
   const share = requests.length < connections
     ? requests.slice(connection % requests.length).slice(0, 1)
     : requests.filter((_, i) => i % connections === connection)
-  // Each keeps its bytes in it.
+  // Copied, because autocannon stores the bytes of a request in it.
   return share.map((request) => ({ ...request }))
 }
 
 /**
- * Puts a load on a server, for some seconds.
+ * Puts a load on a server for some seconds, and measures it.
  *
- * @throws {Error} an answer was not 2xx, or there was none
+ * @throws {Error} a response was not 2xx, or there was none
  */
-export function runWindow ({ server, path, connections, requests, perSecond, settleSeconds = 0 }: Load, seconds: number): Promise<Figures> {
+export function measureLoad ({ server, path, connections, requests, perSecond, settleSeconds = 0 }: Load, seconds: number): Promise<Figures> {
   return new Promise((resolve, reject) => {
     const latencies: number[] = []
     let answers = 0
     let connection = 0
-    // Making thousands of requests takes its time: it counts from when the first one was sent.
+    // The time before the first request does not count: preparing thousands of requests takes long.
     let first = 0
     let last = 0
     const cpuBefore = cpuMicroseconds(server.pid)
@@ -55,7 +55,7 @@ export function runWindow ({ server, path, connections, requests, perSecond, set
       connections,
       duration: seconds,
       overallRate: perSecond,
-      // It ends only when it takes a sample.
+      // autocannon stops only when it takes a sample.
       sampleInt: 20,
       setupClient: (client) => client.setRequests(shareOf(requests, connection++, connections))
     }, (error, result) => {

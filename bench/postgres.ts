@@ -1,13 +1,13 @@
 import { chmodSync } from 'node:fs'
 import { join } from 'node:path'
 import { embeddedPostgres, freePort } from '../test/embedded-postgres.js'
-import { stopBeforeEnd, temporaryFolder } from './cleanup.js'
+import { stopAtExit, temporaryFolder } from './cleanup.js'
 
-/** Starts a PostgreSQL with its default settings, which ends with this process; answers the URL of an empty database on it. */
+/** Starts PostgreSQL with default settings until this process exits, and returns the URL of an empty database. */
 export async function startPostgres (): Promise<string> {
   const port = await freePort()
   const folder = temporaryFolder()
-  // PostgreSQL's own user must get at what is in it.
+  // The postgres user must have access to the folder.
   chmodSync(folder, 0o755)
   const printed: string[] = []
   const Postgres = await embeddedPostgres(temporaryFolder)
@@ -25,13 +25,13 @@ export async function startPostgres (): Promise<string> {
     onLog: (line) => { printed.push(String(line)) },
     onError: (error) => { printed.push(String(error)) }
   })
-  // When it is interrupted the package leaves a file behind: there it goes with the rest.
+  // The package leaves a file in TMPDIR when it is interrupted: this folder is removed at exit.
   const { TMPDIR } = process.env
   process.env.TMPDIR = folder
   await server.initialise()
   if (TMPDIR === undefined) delete process.env.TMPDIR
   else process.env.TMPDIR = TMPDIR
-  stopBeforeEnd(() => server.stop())
+  stopAtExit(() => server.stop())
   await server.start().catch(() => { throw new Error(`PostgreSQL does not start: ${printed.join('')}`) })
   return `postgres://latchkey:latchkey@127.0.0.1:${port}/postgres`
 }

@@ -5,19 +5,19 @@ import { get } from 'node:http'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { freePort } from '../test/embedded-postgres.js'
-import { endWithUs, temporaryFolder } from './cleanup.js'
+import { killAtExit, temporaryFolder } from './cleanup.js'
 
 const root = join(import.meta.dirname, '..')
 const pollMs = 2
 const startDeadlineMs = 20_000
 const stopDeadlineMs = 5_000
 
-/** A server that answers. */
+/** A running server. */
 export interface ServerProcess {
   /** Without a slash at the end. */
   url: string
   pid: number
-  /** From the spawn to the first answer, in milliseconds. */
+  /** From the spawn to the first response, in milliseconds. */
   startMs: number
   stop: () => Promise<void>
 }
@@ -43,10 +43,11 @@ async function stop (child: ChildProcess): Promise<void> {
 }
 
 /**
- * Starts a server as a process of its own and waits until it answers `GET /`.
+ * Starts a server as a separate process, and waits until it answers `GET /`.
  *
  * @param script relative to the project
- * @param env all of its environment, besides HOST and PORT; what it prints goes to a file
+ * @param env its whole environment, besides PATH, HOST and PORT
+ * @throws {Error} the server does not start; the message has its output
  */
 export async function startServer (script: string, env: Record<string, string> = {}): Promise<ServerProcess> {
   const folder = temporaryFolder()
@@ -59,7 +60,7 @@ export async function startServer (script: string, env: Record<string, string> =
     env: { PATH: process.env.PATH, HOST: '127.0.0.1', PORT: new URL(url).port, ...env },
     stdio: ['ignore', output, output]
   })
-  endWithUs(child)
+  killAtExit(child)
   closeSync(output)
   while (!(await answers(url))) {
     if (hasEnded(child) || performance.now() - before > startDeadlineMs) throw new Error(`${script} does not start: ${readFileSync(outputFile, 'utf8')}`)
@@ -69,9 +70,10 @@ export async function startServer (script: string, env: Record<string, string> =
 }
 
 /**
- * Runs a program to its end, and answers what it printed.
+ * Runs a program and returns its standard output.
  *
  * @param script relative to the project
+ * @throws {Error} the program fails
  */
 export async function runProgram (script: string, args: string[], env: Record<string, string> = {}): Promise<string> {
   const execArgv = script.endsWith('.ts') ? ['--import', import.meta.resolve('tsx')] : []
@@ -80,7 +82,7 @@ export async function runProgram (script: string, args: string[], env: Record<st
     env: { PATH: process.env.PATH, ...env },
     stdio: ['ignore', 'pipe', 'inherit']
   })
-  endWithUs(child)
+  killAtExit(child)
   let printed = ''
   child.stdout.setEncoding('utf8').on('data', (text) => { printed += text })
   const [code] = await once(child, 'close')
@@ -92,22 +94,22 @@ function readProcess (pid: number, file: string): string | undefined {
   try {
     return readFileSync(`/proc/${pid}/${file}`, 'utf8')
   } catch {
-    // Only Linux says it there.
+    // Only Linux has /proc.
     return undefined
   }
 }
 
-/** The processor time that a process has used, in microseconds, to 10,000; `undefined` where the system does not say. */
+/** The CPU time of a process in microseconds, in steps of 10,000; `undefined` where the system does not report it. */
 export function cpuMicroseconds (pid: number): number | undefined {
   const stat = readProcess(pid, 'stat')
   if (stat === undefined) return undefined
-  // The name in front may have spaces in it; after it come the fields from the third on, of
-  // which the 14th and the 15th count ticks of 10 ms (proc_pid_stat(5)).
+  // The second field, the name in parentheses, can contain spaces. Fields 14 and 15 count ticks
+  // of 10 ms (proc_pid_stat(5)).
   const [user, system] = stat.slice(stat.lastIndexOf(')') + 2).split(' ').slice(11, 13)
   return (Number(user) + Number(system)) * 10_000
 }
 
-/** The memory that a process has in use (resident set size), in MiB; `undefined` where the system does not say. */
+/** The resident set size of a process, in MiB; `undefined` where the system does not report it. */
 export function residentMebibytes (pid: number): number | undefined {
   const status = readProcess(pid, 'status')
   return status === undefined ? undefined : Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) / 1_024

@@ -1,6 +1,6 @@
 const begin = performance.now()
 
-/** Says on standard error what is done now, and how many seconds the run takes already. */
+/** Prints the current step and the elapsed seconds on standard error. */
 export function progress (text: string): void {
   process.stderr.write(`${Math.round((performance.now() - begin) / 1_000).toString().padStart(4)} s  ${text}\n`)
 }

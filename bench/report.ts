@@ -11,7 +11,7 @@ const ratio = fixed(2)
 const whole = fixed(0)
 const tenths = fixed(1)
 
-/** A Markdown table whose columns line up; the first holds words, the others figures. */
+/** Formats an aligned Markdown table: a text column, then columns of figures. */
 function table (head: string[], rows: string[][]): string {
   const widths = head.map((title, column) => Math.max(...[head, ...rows].map((row) => String(row[column]).length), 3))
   const line = (cells: string[]) => `| ${cells.map((cell, column) => column === 0 ? cell.padEnd(Number(widths[column])) : cell.padStart(Number(widths[column]))).join(' | ')} |`
@@ -42,13 +42,13 @@ function throughputTable ({ throughput }: Results): string {
 function loginTable ({ logins }: Results): string {
   const rows = logins.map(({ name, ratio: value, requestsPerSecond, p99Ms, cpuMicroseconds }) =>
     [[hashAlone, hashServed].includes(name) ? name : `POST /api/v1/login, ${name}`, ratio(value), tenths(requestsPerSecond), whole(p99Ms), whole(cpuMicroseconds)])
-  return table(['logins', 'over the hash', 'a second', 'p99 ms', 'CPU µs'], rows)
+  return table(['logins', 'over the hash', 'logins/s', 'p99 ms', 'CPU µs'], rows)
 }
 
 function overloadTable ({ overload }: Results): string {
-  const rows = overload.map(({ database, ratio: value, requestsPerSecond, overloadP99Ms, calmP99Ms, loginsOfferedPerSecond, accepted, refused, slowestAcceptedMs }) =>
-    [database, ratio(value), whole(requestsPerSecond), fixed(2)(overloadP99Ms), fixed(2)(calmP99Ms), whole(loginsOfferedPerSecond), whole(accepted), whole(refused), whole(slowestAcceptedMs)])
-  return table([`/need_login, ${whole(checksPerSecond)} a second`, 'overload over calm', 'requests/s', 'p99 ms', 'calm p99 ms', 'logins/s offered', 'accepted', '503', 'slowest ms'], rows)
+  const rows = overload.map(({ database, ratio: value, requestsPerSecond, overloadP99Ms, calmP99Ms, loginsOfferedPerSecond, accepted, rejected, slowestAcceptedMs }) =>
+    [database, ratio(value), whole(requestsPerSecond), fixed(2)(overloadP99Ms), fixed(2)(calmP99Ms), whole(loginsOfferedPerSecond), whole(accepted), whole(rejected), whole(slowestAcceptedMs)])
+  return table([`/need_login, ${whole(checksPerSecond)} per second`, 'overload over calm', 'requests/s', 'p99 ms', 'calm p99 ms', 'logins/s offered', 'accepted', '503', 'slowest ms'], rows)
 }
 
 function scalingTable ({ scaling }: Results): string {
@@ -68,23 +68,22 @@ function startTable ({ starts }: Results): string {
   return table(['start and memory', 'start', 'idle', 'loaded', 'start ms', 'idle MiB', 'loaded MiB'], rows)
 }
 
-/** All figures for people, the ratios first. */
+/** Formats all figures as text, the ratios first. */
 export function report ({ date, node, platform, processors, model, isSmoke }: Environment, targets: Target[], results: Results): string {
-  return `Latchkey beside others · ${date} · Node ${node} · ${platform} · ${plural(processors, 'processor')}: ${model}${isSmoke ? '\n\nToo short to be read: these figures only show that they can be measured.' : ''}
+  return `Latchkey benchmark · ${date} · Node ${node} · ${platform} · ${plural(processors, 'processor')}: ${model}${isSmoke ? '\n\nA smoke run is too short: these figures mean nothing.' : ''}
 
 ${targetTable(targets)}
 
 ${throughputTable(results)}
 
-"over Fastify" is against bare Fastify that answers the same, with as many connections. CPU is the
-server's own, for each request, without that of PostgreSQL; "busy" is how much of a processor that
-makes: with 64 connections much less than 100 % means that the server waited for autocannon, or
-for its database.
+"over Fastify" is the ratio to an empty Fastify route with the same response and as many
+connections. CPU is the time of the server process per request, without PostgreSQL; "busy" is its
+share of one processor: with 64 connections, much less than 100 % means that the server waited for
+autocannon or for its database.
 
 ${loginTable(results)}
 
-How many people can log in in a second is a choice of the hash, not of the server: that is what the
-hash is for.
+The password hash limits the logins per second, not the server: a slow hash protects the passwords.
 
 ${overloadTable(results)}
 

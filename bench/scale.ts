@@ -1,26 +1,26 @@
-/** How much is measured, and for how long. */
+/** How much a run measures, and for how long. */
 export interface Scale {
-  /** How often each cell is measured; the median counts. */
+  /** How often each cell is measured; the result is the median. */
   rounds: number
-  /** How long a cell is measured each time: with many connections, with one, and with logins. */
+  /** How long each measurement takes: with many connections, with one, and with logins. */
   windowSeconds: number
   singleSeconds: number
   loginSeconds: number
-  /** How long a cell is under load before it is measured for the first time. */
+  /** How long a cell is under load before its first measurement. */
   warmUpSeconds: number
-  /** How long token checks are measured without and with an overload; `settleSeconds` at the beginning do not count. */
+  /** How long token checks are measured without and during an overload; the first `settleSeconds` do not count. */
   calmSeconds: number
   overloadSeconds: number
   settleSeconds: number
-  /** How many users the databases have that are compared. */
+  /** The numbers of users in the databases that are compared. */
   scaling: number[]
   spawns: number
-  /** How long a new server is left alone, and then put under load, before its memory is looked at. */
+  /** How long a new server is idle, then under load, before its memory is measured. */
   idleSeconds: number
   loadSeconds: number
 }
 
-/** For figures to be read: about four minutes. */
+/** A full run: about four minutes. */
 export const fullScale: Scale = {
   rounds: 3,
   windowSeconds: 1.2,
@@ -36,7 +36,7 @@ export const fullScale: Scale = {
   loadSeconds: 2
 }
 
-/** Shows that the benchmark itself works; its figures say nothing. */
+/** A smoke run: tests the benchmark itself; its figures mean nothing. */
 export const smokeScale: Scale = {
   rounds: 1,
   windowSeconds: 0.15,

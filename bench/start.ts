@@ -1,23 +1,23 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { copySqlite, seedSqlite, startLatchkey } from './databases.js'
-import { runWindow, withTokens } from './load.js'
+import { measureLoad, withTokens } from './load.js'
 import { residentMebibytes, type ServerProcess, startServer } from './processes.js'
 import { progress } from './progress.js'
 import type { Scale } from './scale.js'
 import { inRounds, median, medianOfKnown } from './statistics.js'
 
-/** How long a server takes to start, and what it keeps in memory; `undefined` where the system does not say. */
+/** The startup time and the memory of a server; `undefined` where the system does not report it. */
 export interface StartFigures {
   server: string
-  /** From the spawn to the first answer. */
+  /** From the spawn to the first response. */
   startMs: number
-  /** Some time after the start. */
+  /** Idle, some time after the start. */
   idleMebibytes: number | undefined
   /** After a load over 64 connections. */
   loadedMebibytes: number | undefined
 }
 
-/** Measures the start of Latchkey and the least that a service with a database starts, in turn. */
+/** Measures startup and memory of Latchkey, and of a minimal Fastify server with a database. */
 export async function measureStarts ({ spawns, idleSeconds, loadSeconds }: Scale): Promise<StartFigures[]> {
   const database = await seedSqlite(1_000)
   const tokens = await database.tokens(1_000)
@@ -32,7 +32,7 @@ export async function measureStarts ({ spawns, idleSeconds, loadSeconds }: Scale
     await delay(idleSeconds * 1_000)
     const idleMebibytes = residentMebibytes(started.pid)
     const isLast = round === spawns - 1
-    if (isLast) await runWindow({ server: started, path, connections: 64, requests: withTokens(tokens) }, loadSeconds)
+    if (isLast) await measureLoad({ server: started, path, connections: 64, requests: withTokens(tokens) }, loadSeconds)
     const loadedMebibytes = isLast ? residentMebibytes(started.pid) : undefined
     await started.stop()
     return { startMs: started.startMs, idleMebibytes, loadedMebibytes }

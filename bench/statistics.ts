@@ -1,29 +1,33 @@
-/** The value that a part of all values is below: 0.99 for the 99th percentile. */
+/**
+ * A percentile of the values.
+ *
+ * @param part 0.99 for the 99th percentile
+ */
 export function percentile (values: number[], part: number): number {
   return Float64Array.from(values).sort()[Math.floor(values.length * part)] ?? NaN
 }
 
-/** The value in the middle; of an even number of values the mean of the two. */
+/** The median; for an even number of values the mean of the middle two. */
 export function median (values: number[]): number {
   const sorted = Float64Array.from(values).sort()
   const [low = NaN, high = NaN] = [sorted[Math.floor((sorted.length - 1) / 2)], sorted[Math.floor(sorted.length / 2)]]
   return (low + high) / 2
 }
 
-/** The median of those that are known; `undefined` when none is. */
+/** The median of the values that are not `undefined`; `undefined` when there are none. */
 export function medianOfKnown (values: Array<number | undefined>): number | undefined {
   const known = values.filter((value) => value !== undefined)
   return known.length === 0 ? undefined : median(known)
 }
 
-/** How many times a reference a value is; `undefined` where one of them is not known. */
+/** A value divided by a reference; `undefined` when one of them is. */
 export function over (value: number | undefined, reference: number | undefined): number | undefined {
   return value === undefined || reference === undefined ? undefined : value / reference
 }
 
 /**
- * Measures every cell once, then every cell again: what slows the machine down for a
- * while meets them all.
+ * Measures every cell once per round, so that a temporary slowdown of the machine affects all
+ * cells.
  *
  * @returns the measurements of each cell, in the order of the cells
  */

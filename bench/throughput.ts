@@ -1,18 +1,18 @@
 import { copySqlite, type SeededDatabase, startLatchkey } from './databases.js'
-import { type Figures, type Load, medianFigures, runWindow, withTokens } from './load.js'
+import { type Figures, type Load, medianFigures, measureLoad, withTokens } from './load.js'
 import { secretKey } from './fixtures.js'
 import { startServer, type ServerProcess } from './processes.js'
 import { progress } from './progress.js'
 import type { Scale } from './scale.js'
 
-/** How a route of a server does under load. */
+/** The throughput of one route of one server. */
 export interface ThroughputCell extends Figures {
   server: string
   route: string
   connections: number
-  /** How many different tokens its requests bring, in turn. */
+  /** How many different tokens the requests send, in turn. */
   tokens: number
-  /** Its requests per second over those of bare Fastify that answers the same, with as many connections. */
+  /** Requests per second divided by those of an empty Fastify route with the same response and as many connections. */
   ratio: number
 }
 
@@ -22,17 +22,17 @@ interface Cell extends Load {
 }
 
 const connectionCounts = [64, 1]
-/** How many people come back in turn, where it is not always the same one. */
+/** How many different tokens there are, where it is not always the same one. */
 const tokenCount = 5_000
 
-/** What the bare framework is called. */
+/** The name of Fastify without authentication. */
 export const bareFastify = 'Fastify'
-/** What the guard that the READMEs lead to is called. */
-export const textbook = 'Fastify, @fastify/jwt, drizzle'
+/** The name of the baseline guard, built as the READMEs of its packages show. */
+export const baseline = 'Fastify, @fastify/jwt, drizzle'
 const http = 'node:http'
 const express = 'Express, jsonwebtoken, better-sqlite3'
 
-/** What Latchkey on a database is called. */
+/** The name of Latchkey on a database. */
 export const latchkeyOn = (database: string) => `Latchkey, ${database}`
 
 async function accountOf ({ url }: ServerProcess, token: string | undefined): Promise<string> {
@@ -41,13 +41,13 @@ async function accountOf ({ url }: ServerProcess, token: string | undefined): Pr
   return await response.text()
 }
 
-/** Starts all that is compared. */
+/** Starts all servers. */
 async function startAll (databases: SeededDatabase[]): Promise<{ cells: Cell[], stop: () => Promise<unknown> }> {
   const [sqlite] = databases
   if (sqlite === undefined) throw new Error('there is no database')
   const many = await sqlite.tokens(tokenCount)
   const copy = () => ({ DATABASE_FILE: copySqlite(sqlite), SECRET_KEY: secretKey })
-  const [logging, httpServer, textbookServer, expressServer] = await Promise.all([
+  const [logging, httpServer, baselineServer, expressServer] = await Promise.all([
     startLatchkey(sqlite, { LOG_LEVEL: 'info' }),
     startServer('bench/servers/http-hello.js'),
     startServer('bench/servers/baseline.js', copy()),
@@ -65,8 +65,8 @@ async function startAll (databases: SeededDatabase[]): Promise<{ cells: Cell[], 
       open(bareFastify, fastifyServer, '/'),
       open(bareFastify, fastifyServer, '/json'),
       guarded(express, expressServer, '/need_login', one),
-      guarded(textbook, textbookServer, '/need_login', one),
-      ...connections === 1 ? [] : [guarded(textbook, textbookServer, '/need_login', many)],
+      guarded(baseline, baselineServer, '/need_login', one),
+      ...connections === 1 ? [] : [guarded(baseline, baselineServer, '/need_login', many)],
       ...latchkeys.flatMap(({ name, server, many }) => [
         open(name, server, '/'),
         ...['/need_login', '/api/v1/me'].flatMap((path) => [guarded(name, server, path, many.slice(0, 1)), guarded(name, server, path, many)])
@@ -74,14 +74,14 @@ async function startAll (databases: SeededDatabase[]): Promise<{ cells: Cell[], 
       ...connections === 1 ? [] : [guarded(`${latchkeyOn(sqlite.name)}, requests logged`, logging, '/need_login', one)]
     ]
   })
-  const servers = [logging, httpServer, textbookServer, expressServer, fastifyServer, ...latchkeys.map(({ server }) => server)]
+  const servers = [logging, httpServer, baselineServer, expressServer, fastifyServer, ...latchkeys.map(({ server }) => server)]
   return { cells, stop: () => Promise.all(servers.map((server) => server.stop())) }
 }
 
 /**
- * Measures what the platform, the framework, a baseline guard, a peer and Latchkey answer in a
- * second. Each round has processes of its own: what is compiled how, and lies where, is a matter
- * of luck that lasts as long as a process, and makes a difference of a tenth.
+ * Measures requests per second of node:http, Fastify, a baseline guard, Express and Latchkey.
+ * Each round starts new processes: compilation and memory layout differ between processes, and
+ * change the results by up to 10 %.
  */
 export async function measureThroughput (databases: SeededDatabase[], { rounds, windowSeconds, singleSeconds, warmUpSeconds }: Scale): Promise<ThroughputCell[]> {
   const results: Array<{ cell: Cell, measurements: Figures[] }> = []
@@ -89,9 +89,9 @@ export async function measureThroughput (databases: SeededDatabase[], { rounds, 
     const { cells, stop } = await startAll(databases)
     for (const [i, cell] of cells.entries()) {
       progress(`round ${round} of ${rounds}: ${cell.name}: ${cell.path}, connections: ${cell.connections}, tokens: ${cell.tokens}`)
-      if (warmUpSeconds > 0) await runWindow(cell, warmUpSeconds)
+      if (warmUpSeconds > 0) await measureLoad(cell, warmUpSeconds)
       const { measurements } = results[i] ??= { cell, measurements: [] }
-      measurements.push(await runWindow(cell, cell.connections === 1 ? singleSeconds : windowSeconds))
+      measurements.push(await measureLoad(cell, cell.connections === 1 ? singleSeconds : windowSeconds))
     }
     await stop()
   }

@@ -1,5 +1,5 @@
-// The guard that the READMEs of @fastify/jwt and drizzle-orm lead to: a token is verified,
-// its user is looked up. It cannot be taken back.
+// The guard that the READMEs of @fastify/jwt and drizzle-orm show: it verifies the token and
+// reads the user. Its tokens cannot be revoked.
 import fastifyJwt from '@fastify/jwt'
 import Database from 'better-sqlite3'
 import { eq } from 'drizzle-orm'

@@ -1,4 +1,4 @@
-// The same guard as its peers have it: Express, jsonwebtoken, better-sqlite3.
+// The same guard on Express, jsonwebtoken and better-sqlite3.
 import Database from 'better-sqlite3'
 import express from 'express'
 import jwt from 'jsonwebtoken'

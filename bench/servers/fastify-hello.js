@@ -1,4 +1,4 @@
-// What the framework does at best, as its README shows it. ACCOUNT is the JSON to answer.
+// Fastify without authentication, as its README shows it. ACCOUNT is the JSON of the response.
 import Fastify from 'fastify'
 
 const text = 'if you see this, that means your token is valid'

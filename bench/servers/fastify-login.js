@@ -1,5 +1,5 @@
-// Bare Fastify that verifies one password, some at once, and does nothing else: no database, no
-// token, no limit. What HTTP leaves of the hash, with whoever asks on the same processors.
+// Fastify that only verifies passwords, some in parallel: no database, no token, no limits. The
+// cost of HTTP around the hash, with the client on the same processors.
 import { verify } from '@node-rs/argon2'
 import Fastify from 'fastify'
 
@@ -9,7 +9,7 @@ const answer = { token: 'x'.repeat(240), token_type: 'Bearer', expires_in: 172_8
 const waiting = []
 let running = 0
 
-async function verifyInTurn (password) {
+async function verifyWhenFree (password) {
   if (running >= Number(CONCURRENCY)) await new Promise((resolve) => waiting.push(resolve))
   else running++
   try {
@@ -23,5 +23,5 @@ async function verifyInTurn (password) {
 
 const app = Fastify()
 app.get('/', async () => 'ready')
-app.post('/api/v1/login', async (request, reply) => await verifyInTurn(request.body.password) ? answer : reply.code(401).send())
+app.post('/api/v1/login', async (request, reply) => await verifyWhenFree(request.body.password) ? answer : reply.code(401).send())
 await app.listen({ host: '127.0.0.1', port: Number(PORT) })

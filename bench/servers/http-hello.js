@@ -1,4 +1,4 @@
-// What the platform does at best: https://nodejs.org/api/http.html
+// node:http without a framework: https://nodejs.org/api/http.html
 import { createServer } from 'node:http'
 
 const text = 'if you see this, that means your token is valid'
