@@ -1,4 +1,4 @@
-// Removes what was built: what has no source any more must not be published.
+// Removes the build, so that no file without a source is published.
 import { rmSync } from 'node:fs'
 
 rmSync('dist', { recursive: true, force: true })

@@ -1,10 +1,10 @@
-// tsc emits code only; the migrations and the data files travel with the build.
+// tsc emits only code: this copies the migrations and the data files.
 import { chmodSync, cpSync } from 'node:fs'
 
 for (const folder of ['database/sqlite/migrations', 'database/postgres/migrations', 'data']) {
-  // The migrator reads the journal; the snapshots are for making the next migration.
+  // The migrator needs the journal; only drizzle-kit needs the snapshots.
   cpSync(`src/${folder}`, `dist/${folder}`, { recursive: true, filter: (source) => !source.endsWith('_snapshot.json') })
 }
 
-// npm does this where it installs the package; here the command is run in its place.
+// npm does this on installation; in a clone the command runs from dist.
 chmodSync('dist/cli.js', 0o755)

@@ -1,7 +1,11 @@
-/** Resolves with the address that a server prints once it listens; rejects when it ends before. */
+/**
+ * Waits until a server listens, and returns the URL that it prints.
+ *
+ * @throws {Error} the server ended before
+ */
 export async function listening (child) {
   let printed = ''
-  // What comes later is nobody's, but must not fill the pipe.
+  // Later output is discarded: it must not fill the pipe.
   for await (const text of child.stdout.setEncoding('utf8').iterator({ destroyOnReturn: false })) {
     printed += text
     const url = /listen(?:s|ing) at (http:\/\/[\d.:]+)/.exec(printed)?.[1]
@@ -9,5 +13,5 @@ export async function listening (child) {
     child.stdout.resume()
     return url
   }
-  throw new Error(`it ended before it listened: ${printed}`)
+  throw new Error(`the server ended before it listened: ${printed}`)
 }

@@ -1,5 +1,5 @@
-// npm run openapi:breaking   exits 1 when openapi.yaml breaks what the last release promised, unless
-// the Unreleased part of CHANGELOG.md has a heading Breaking that names each operation it breaks
+// npm run openapi:breaking   exits 1 when openapi.yaml has a breaking change since the last release
+// that CHANGELOG.md does not declare under Unreleased, Breaking
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { pathToFileURL } from 'node:url'
@@ -11,9 +11,9 @@ interface Contract {
   components: { schemas: Record<string, unknown> }
 }
 
-/** The components that something uses, also by way of others. */
-function componentsOf ({ components }: Pick<Contract, 'components'>, something: unknown, found = new Set<string>()): Set<string> {
-  for (const [reference] of JSON.stringify(something).matchAll(/(?<=#\/components\/schemas\/)\w+/g)) {
+/** The names of the components that a part of a document refers to, directly or through others. */
+function componentsOf ({ components }: Pick<Contract, 'components'>, part: unknown, found = new Set<string>()): Set<string> {
+  for (const [reference] of JSON.stringify(part).matchAll(/(?<=#\/components\/schemas\/)\w+/g)) {
     const name = String(reference)
     if (found.has(name)) continue
     found.add(name)
@@ -22,13 +22,13 @@ function componentsOf ({ components }: Pick<Contract, 'components'>, something: 
   return found
 }
 
-/** What the tool takes for harmless, and is not: an answer of another type, with other codes; a request that takes less. */
-function isBreachOfItsOwn (path: string[], action: string): boolean {
+/** Breaking changes that api-smart-diff classifies as compatible: another type or code in a response, fewer members in a request. */
+function isBreakingAnyway (path: string[], action: string): boolean {
   if (path.includes('requestBody')) return path.includes('additionalProperties')
-  return path.includes('responses') && path.some((part, i) => ['type', 'format', 'enum', 'const'].includes(part) && path[i - 1] !== 'properties') && (action === 'replace' || path.at(-2) === 'type')
+  return path.includes('responses') && path.some((name, i) => ['type', 'format', 'enum', 'const'].includes(name) && path[i - 1] !== 'properties') && (action === 'replace' || path.at(-2) === 'type')
 }
 
-/** The operations (`POST /api/v1/login`) whose users would have to change something, sorted. */
+/** The operations with a breaking change (`POST /api/v1/login`), sorted. */
 export function brokenOperations (before: string, after: string): string[] {
   const old: Contract = parse(before)
   const broken = new Set<string>()
@@ -37,37 +37,41 @@ export function brokenOperations (before: string, after: string): string[] {
     const [section, url] = path
     const method = String(path[2])
     if (type === 'annotation') continue
-    if (section === 'paths' && (type === 'breaking' || isBreachOfItsOwn(path, action))) broken.add(`${method.toUpperCase()} ${url}`)
+    if (section === 'paths' && (type === 'breaking' || isBreakingAnyway(path, action))) broken.add(`${method.toUpperCase()} ${url}`)
     if (section !== 'components') continue
-    // What a component breaks, it breaks wherever it is used.
+    // A breaking change of a component affects every operation that uses it.
     for (const [where, item] of Object.entries(old.paths)) {
       for (const [verb, operation] of Object.entries(item)) {
-        const isHit = url === 'securitySchemes' ? (operation.security ?? []).length > 0 : type === 'breaking' && componentsOf(old, operation).has(method)
-        if (isHit) broken.add(`${verb.toUpperCase()} ${where}`)
+        const isAffected = url === 'securitySchemes' ? (operation.security ?? []).length > 0 : type === 'breaking' && componentsOf(old, operation).has(method)
+        if (isAffected) broken.add(`${verb.toUpperCase()} ${where}`)
       }
     }
   }
   return [...broken].sort()
 }
 
-/** The operations among these that the changelog does not declare as broken. */
+/** The operations among these whose breaking change the changelog does not declare. */
 export function undeclared (operations: string[], changelog: string): string[] {
   const [, unreleased = ''] = /^## Unreleased\n(.*?)(?=^## |$(?![\s\S]))/ms.exec(changelog) ?? []
   const [, breaking = ''] = /^### Breaking\n(.*?)(?=^### |$(?![\s\S]))/ms.exec(unreleased) ?? []
   return operations.filter((operation) => !breaking.includes(`\`${operation}\``))
 }
 
-/* c8 ignore start -- the command itself, which every check of a change runs */
+/* c8 ignore start -- the command itself, which .ci/run runs */
 const git = (...args: string[]) => execFileSync('git', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim()
 
-/** The contract of the last release; undefined where there was none. */
+/**
+ * The contract of the last release; undefined before the first one.
+ *
+ * @throws {Error} the tag of the release is missing
+ */
 function released (changelog: string): string | undefined {
   const [, version] = /^## \[?(\d+\.\d+\.\d+)/m.exec(changelog) ?? []
   if (version === undefined) return undefined
   try {
     return git('show', `v${version}:openapi.yaml`)
   } catch {
-    throw new Error(`CHANGELOG.md has a release ${version}, and there is no tag v${version}: fetch the tags`)
+    throw new Error(`CHANGELOG.md has a release ${version}, but the tag v${version} is missing: fetch the tags`)
   }
 }
 
@@ -75,8 +79,8 @@ if (import.meta.url === pathToFileURL(String(process.argv[1])).href) {
   const changelog = readFileSync('CHANGELOG.md', 'utf8')
   const before = released(changelog)
   const missing = before === undefined ? [] : undeclared(brokenOperations(before, readFileSync('openapi.yaml', 'utf8')), changelog)
-  console.log(before === undefined ? 'nothing was released yet: there is nothing to break' : `${missing.length} undeclared breaking changes`)
-  for (const operation of missing) console.error(`${operation} breaks what was released: declare it under "### Breaking" in CHANGELOG.md`)
+  console.log(before === undefined ? 'no release yet: no breaking changes' : `${missing.length} undeclared breaking changes`)
+  for (const operation of missing) console.error(`${operation} has a breaking change: declare it under "### Breaking" in CHANGELOG.md`)
   process.exit(missing.length === 0 ? 0 : 1)
 }
 /* c8 ignore stop */

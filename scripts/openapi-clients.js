@@ -1,17 +1,17 @@
-// Generates clients from openapi.yaml as its users do, type-checks them, and logs in with
-// each. Needs the registry, and a build.
+// Generates clients from openapi.yaml with four generators, type-checks them, and logs in with
+// each. Needs the npm registry and a build.
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { listening } from './listening.js'
 
-const folder = mkdtempSync(join(tmpdir(), 'latchkey-generators-'))
+const folder = mkdtempSync(join(tmpdir(), 'latchkey-clients-'))
 const document = resolve('openapi.yaml')
 const fileOf = (name) => `use-${name.replace(/\W+/g, '-')}.ts`
 const bin = (name) => join(folder, 'node_modules/.bin', name)
 
-/** Node 20 runs these; later ones of the first two do not. */
+/** Later versions of the first two do not run on Node 20. */
 const packages = ['@hey-api/openapi-ts@0.95.0', 'orval@7.13.2', 'swagger-typescript-api@13.13.0', 'openapi-typescript@7.13.0', 'openapi-fetch@0.17.0', 'typescript@5.9']
 
 const bob = "{ username: 'bob', password: 'correct horse battery staple' }"
@@ -56,7 +56,7 @@ const code = error?.code`
   }
 }
 
-/** Runs a program in the folder; what it complains about ends all. */
+/** Runs a program in the folder. @throws {Error} it fails or prints a warning */
 function run (command, args, env = {}) {
   const { status, stdout, stderr } = spawnSync(command, args, { cwd: folder, encoding: 'utf8', env: { ...process.env, ...env } })
   const printed = `${stdout}${stderr}`
@@ -79,8 +79,8 @@ try {
   const url = await listening(server)
   await fetch(`${url}/api/v1/signup`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ username: 'bob', password: 'correct horse battery staple' }) })
   for (const name of Object.keys(generators)) {
-    const answer = run(process.execPath, ['--import', import.meta.resolve('tsx'), '--import', `data:text/javascript,globalThis.baseUrl='${url}'`, fileOf(name)]).trim()
-    if (answer !== 'logged in') throw new Error(`${name}: ${answer}`)
+    const printed = run(process.execPath, ['--import', import.meta.resolve('tsx'), '--import', `data:text/javascript,globalThis.baseUrl='${url}'`, fileOf(name)]).trim()
+    if (printed !== 'logged in') throw new Error(`${name}: ${printed}`)
     console.log(`${name}: generated without a warning, type-checked, logged in`)
   }
 } finally {

@@ -1,5 +1,5 @@
-// npm run openapi              writes openapi.yaml, and the types of the client that are made from it
-// npm run openapi -- --check   exits 1 when they are not what the routes say, or break a lint rule
+// npm run openapi              generates openapi.yaml from the routes, and from it the client's types
+// npm run openapi -- --check   exits 1 when the files are out of date or break a lint rule
 import { readFileSync, writeFileSync } from 'node:fs'
 import { formatProblems, getTotals, lintFromString, loadConfig as loadLintRules } from '@redocly/openapi-core'
 import openapiTypescript, { astToString } from 'openapi-typescript'
@@ -12,7 +12,7 @@ await app.ready()
 const document = app.swagger({ yaml: true })
 await app.close()
 
-const types = `// Made from openapi.yaml by npm run openapi: what the client knows of the contract.
+const types = `// Generated from openapi.yaml by npm run openapi: the types of the contract.
 ${astToString(await openapiTypescript(document, { defaultNonNullable: false }))}`
 const files = { 'openapi.yaml': document, 'src/client/contract.ts': types }
 
@@ -20,7 +20,7 @@ for (const [file, content] of Object.entries(files)) {
   if (!process.argv.includes('--check')) {
     writeFileSync(file, content)
   } else if (readFileSync(file, 'utf8') !== content) {
-    console.error(`${file} is not what the routes say: run npm run openapi and review the difference`)
+    console.error(`${file} is out of date: run npm run openapi and review the difference`)
     process.exit(1)
   }
 }

@@ -1,4 +1,4 @@
-// Starts the built server as a user would, goes through the guarded route, stops it.
+// Starts the built server, logs in, calls the guarded route, and stops the server.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'

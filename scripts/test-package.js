@@ -1,5 +1,5 @@
-// Packs the package as it would be published, looks at what is in it, installs it into an
-// empty folder and uses it in all three ways. Needs the registry.
+// Packs the package, checks its files, installs it into an empty folder, and uses it in every
+// way: as a server, embedded, and in a test. Needs the npm registry.
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -18,7 +18,7 @@ function check (isTrue, message) {
   if (!isTrue) throw new Error(message)
 }
 
-/** Starts a program in the folder, and ends it; answers what `use` answers. */
+/** Runs `use` with the URL of a server that is started in the folder, then stops the server. */
 async function withProgram (args, env, use) {
   const child = spawn(process.execPath, args, { cwd: folder, env: { PATH: process.env.PATH, PORT: '0', ...env }, stdio: ['ignore', 'pipe', 'inherit'] })
   try {
@@ -34,11 +34,11 @@ try {
   const [{ filename, files }] = JSON.parse(run('npm', ['pack', '--json', '--silent', '--pack-destination', folder]))
   const names = files.map(({ path }) => path)
   const allowed = /^(?:dist\/.+\.(?:js|d\.ts)|dist\/database\/\w+\/migrations\/(?:\d+_\w+\.sql|meta\/_journal\.json)|dist\/data\/[\w-]+\.(?:txt|svg)|dist\/THIRD-PARTY-NOTICES\.txt|openapi\.yaml|package\.json|README\.md|CHANGELOG\.md|LICENSE|docs\/[\w-]+\.md)$/
-  const odd = names.filter((name) => !allowed.test(name))
-  check(odd.length === 0, `what nobody needs: ${odd.join(', ')}`)
+  const unexpected = names.filter((name) => !allowed.test(name))
+  check(unexpected.length === 0, `unexpected files: ${unexpected.join(', ')}`)
   const built = names.filter((name) => /^dist\/(?!bundle-).*\.js$/.test(name)).map((name) => name.replace(/^dist/, 'src').replace(/js$/, 'ts'))
   const stale = built.filter((name) => !existsSync(name))
-  check(stale.length === 0, `what has no source any more: ${stale.join(', ')}`)
+  check(stale.length === 0, `files without a source: ${stale.join(', ')}`)
   for (const name of ['LICENSE', 'README.md', 'openapi.yaml', 'dist/index.d.ts', 'dist/client/contract.d.ts', 'dist/testing.d.ts', 'dist/cli.js', 'dist/server.js', 'dist/data/common-passwords.txt', 'dist/THIRD-PARTY-NOTICES.txt']) check(names.includes(name), `${name} is missing`)
   console.log(`${filename}: ${names.length} files`)
 
@@ -49,13 +49,13 @@ try {
   console.log('publint and arethetypeswrong: no problems')
 
   writeFileSync(join(folder, 'package.json'), '{ "private": true, "type": "module" }')
-  // Compiling SQLite once more would take a minute: what was compiled here is the same.
+  // Copied instead of compiled, which would take a minute.
   run('npm', ['install', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel', 'error', tarball], { cwd: folder })
   cpSync('node_modules/better-sqlite3/build', join(folder, 'node_modules/better-sqlite3/build'), { recursive: true })
   const installed = join(folder, 'node_modules/latchkey')
-  check(!existsSync(join(folder, 'node_modules/typescript')), 'it brings what only its development needs')
+  check(!existsSync(join(folder, 'node_modules/typescript')), 'the package installs development dependencies')
 
-  // Served, by its command, and called by its client.
+  // The server, started by the command and called by the client.
   writeFileSync(join(folder, 'call.js'), `
     import { createClient } from 'latchkey/client'
     const client = createClient({ baseUrl: process.argv[2], prefix: process.argv[3] })
@@ -70,14 +70,14 @@ try {
   const call = (...args) => console.log(run(process.execPath, ['call.js', ...args], { cwd: folder }).trim())
   await withProgram([join(installed, 'dist/cli.js'), 'serve'], {}, async (url) => call(url))
 
-  // Embedded, as in the README.
+  // Embedded in an app, as in the README.
   cpSync('examples/guard.ts', join(folder, 'guard.js'))
   const example = readFileSync(join(folder, 'guard.js'), 'utf8').replace('port: 3000', 'port: Number(process.env.PORT)')
   writeFileSync(join(folder, 'guard.js'), example)
   await withProgram(['guard.js'], { SECRET_KEY: run(process.execPath, [join(installed, 'dist/cli.js'), 'secret']).trim() }, async (url) => call(url))
 
-  // Tested.
-  writeFileSync(join(folder, 'try.test.js'), `
+  // The testing helpers.
+  writeFileSync(join(folder, 'editors.test.js'), `
     import { equal } from 'node:assert/strict'
     import { test } from 'node:test'
     import { testLatchkey } from 'latchkey/testing'
@@ -88,8 +88,8 @@ try {
       equal((await (await asUser('alice')).inject('/editors')).statusCode, 403)
     })
   `)
-  run(process.execPath, ['--test', 'try.test.js'], { cwd: folder })
-  console.log('served, embedded, called and tested from the package')
+  run(process.execPath, ['--test', 'editors.test.js'], { cwd: folder })
+  console.log('server, client, embedding and testing helpers work')
 } finally {
   rmSync(folder, { recursive: true, force: true })
 }

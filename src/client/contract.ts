@@ -1,4 +1,4 @@
-// Made from openapi.yaml by npm run openapi: what the client knows of the contract.
+// Generated from openapi.yaml by npm run openapi: the types of the contract.
 export interface paths {
     "/api/v1/signup": {
         parameters: {
