@@ -6,7 +6,8 @@ import { usernameProblem } from '../../plugins/users/username.js'
 import { CommandError } from '../terminal.js'
 import { parseRecord, RecordError, type RoleRecord, type UserRecord } from './format.js'
 import { parseNdjson } from './ndjson.js'
-import transfer, { emailKeyOf, type Conflicts, usernameKeyOf } from './repository.js'
+import transfer, { type Conflicts } from './repository.js'
+import { emailKeyOf, usernameKeyOf } from './rows.js'
 
 /** A record and the number of its line, from 1. */
 interface NumberedRecord<Item> { line: number, record: Item }

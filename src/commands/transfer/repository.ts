@@ -2,9 +2,8 @@ import { and, asc, desc, gt, inArray, sql } from 'drizzle-orm'
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Query, Store } from '../../database/store.js'
-import { canonicalEmail } from '../../plugins/users/email.js'
-import { canonicalUsername } from '../../plugins/users/username.js'
-import { type ExportRecord, formatVersion, type RoleRecord, type TokenRecord, type UserRecord } from './format.js'
+import { type ExportRecord, formatVersion, type RoleRecord, type UserRecord } from './format.js'
+import { emailKeyOf, toTokenRow, toUserRecord, toUserRow, usernameKeyOf } from './rows.js'
 
 /** How many accounts one query reads. */
 const usersPerPage = 500
@@ -27,11 +26,6 @@ declare module 'fastify' {
   }
 }
 
-/** The canonical form of a valid username, as the column `username_key` has it. */
-export const usernameKeyOf = (user: UserRecord): string => String(canonicalUsername(user.username))
-/** The canonical form of an email, as the column `email_key` has it; null without one. */
-export const emailKeyOf = ({ email = null }: UserRecord): string | null => email === null ? null : canonicalEmail(email)
-
 function chunksOf<Item> (items: Item[], size: number): Item[][] {
   return Array.from({ length: Math.ceil(items.length / size) }, (_, i) => items.slice(i * size, (i + 1) * size))
 }
@@ -47,8 +41,6 @@ function groupByUser<Row extends { userId: number }> (rows: Row[]): Map<number, 
   return groups
 }
 
-const iso = (time: Date | null) => time === null ? null : time.toISOString()
-
 function transferRepository (store: Store) {
   const { db, tables: { users, tokens, roles, userRoles } } = store
 
@@ -59,46 +51,8 @@ function transferRepository (store: Store) {
     const rolesOfPage = await db.select().from(userRoles).where(inArray(userRoles.userId, ids)).orderBy(asc(userRoles.roleName))
     const tokensOfPage = await db.select().from(tokens).where(and(inArray(tokens.userId, ids), gt(tokens.expiresAt, new Date()))).orderBy(asc(tokens.createdAt), asc(tokens.id))
     const [rolesOf, tokensOf] = [groupByUser(rolesOfPage), groupByUser(tokensOfPage)]
-    return page.map((user) => ({
-      type: 'user',
-      id: user.id,
-      username: user.username,
-      email: user.email,
-      password_hash: user.passwordHash,
-      created_at: user.createdAt.toISOString(),
-      updated_at: user.updatedAt.toISOString(),
-      roles: (rolesOf.get(user.id) ?? []).map(({ roleName }) => roleName),
-      tokens: (tokensOf.get(user.id) ?? []).map((token): TokenRecord => ({
-        id: token.id,
-        kind: token.kind,
-        description: token.description,
-        created_at: token.createdAt.toISOString(),
-        expires_at: token.expiresAt.toISOString(),
-        last_used_at: iso(token.lastUsedAt)
-      }))
-    }))
+    return page.map((user) => toUserRecord(user, (rolesOf.get(user.id) ?? []).map(({ roleName }) => roleName), tokensOf.get(user.id) ?? []))
   }
-
-  const userRow = (user: UserRecord, now: Date) => ({
-    id: user.id,
-    username: user.username,
-    usernameKey: usernameKeyOf(user),
-    email: user.email ?? null,
-    emailKey: emailKeyOf(user),
-    passwordHash: user.password_hash,
-    createdAt: new Date(user.created_at ?? now),
-    updatedAt: new Date(user.updated_at ?? user.created_at ?? now)
-  })
-
-  const tokenRow = (userId: number, token: TokenRecord) => ({
-    id: token.id,
-    userId,
-    kind: token.kind,
-    description: token.description,
-    createdAt: new Date(token.created_at),
-    expiresAt: new Date(token.expires_at),
-    lastUsedAt: typeof token.last_used_at === 'string' ? new Date(token.last_used_at) : null
-  })
 
   /** The id of an account that the same batch inserts: the record or the database chose it. */
   const selectUserId = (user: UserRecord) => sql<number>`(select ${users.id} from ${users} where ${users.usernameKey} = ${usernameKeyOf(user)})`
@@ -151,10 +105,10 @@ function transferRepository (store: Store) {
         .map((chunk) => db.insert(roles).values(chunk.map(({ name, description }) => ({ name, description }))).onConflictDoNothing())
       const insertUsers = (records: UserRecord[]) => [
         ...chunksOf(records, rowsPerStatement)
-          .map((chunk) => db.insert(users).values(chunk.map((user) => userRow(user, now)))),
+          .map((chunk) => db.insert(users).values(chunk.map((user) => toUserRow(user, now)))),
         ...chunksOf(records.flatMap((user) => (user.roles ?? []).map((roleName) => ({ userId: selectUserId(user), roleName }))), rowsPerStatement)
           .map((chunk) => db.insert(userRoles).values(chunk)),
-        ...chunksOf(records.flatMap((user) => (user.tokens ?? []).map((token) => tokenRow(Number(user.id), token))), rowsPerStatement)
+        ...chunksOf(records.flatMap((user) => (user.tokens ?? []).map((token) => toTokenRow(Number(user.id), token))), rowsPerStatement)
           .map((chunk) => db.insert(tokens).values(chunk))
       ]
       const queries: Query[] = [

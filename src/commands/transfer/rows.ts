@@ -1,0 +1,70 @@
+import type { Store } from '../../database/store.js'
+import { canonicalEmail } from '../../plugins/users/email.js'
+import { canonicalUsername } from '../../plugins/users/username.js'
+import type { TokenRecord, UserRecord } from './format.js'
+
+type Tables = Store['tables']
+type UserRow = Tables['users']['$inferSelect']
+type TokenRow = Tables['tokens']['$inferSelect']
+
+/** The canonical form of a valid username, as the column `username_key` has it. */
+export const usernameKeyOf = (user: UserRecord): string => String(canonicalUsername(user.username))
+/** The canonical form of an email, as the column `email_key` has it; null without one. */
+export const emailKeyOf = ({ email = null }: UserRecord): string | null => email === null ? null : canonicalEmail(email)
+
+function toTokenRecord (token: TokenRow): TokenRecord {
+  return {
+    id: token.id,
+    kind: token.kind,
+    description: token.description,
+    created_at: token.createdAt.toISOString(),
+    expires_at: token.expiresAt.toISOString(),
+    last_used_at: token.lastUsedAt === null ? null : token.lastUsedAt.toISOString()
+  }
+}
+
+/** Converts an account with its role names and tokens from rows to a record. */
+export function toUserRecord (user: UserRow, roles: string[], tokens: TokenRow[]): UserRecord & { id: number } {
+  return {
+    type: 'user',
+    id: user.id,
+    username: user.username,
+    email: user.email,
+    password_hash: user.passwordHash,
+    created_at: user.createdAt.toISOString(),
+    updated_at: user.updatedAt.toISOString(),
+    roles,
+    tokens: tokens.map(toTokenRecord)
+  }
+}
+
+/**
+ * Converts a record to a row of `users`.
+ *
+ * @param now the time of the import, for a record without times
+ */
+export function toUserRow (user: UserRecord, now: Date) {
+  return {
+    id: user.id,
+    username: user.username,
+    usernameKey: usernameKeyOf(user),
+    email: user.email ?? null,
+    emailKey: emailKeyOf(user),
+    passwordHash: user.password_hash,
+    createdAt: new Date(user.created_at ?? now),
+    updatedAt: new Date(user.updated_at ?? user.created_at ?? now)
+  }
+}
+
+/** Converts a record to a row of `tokens`. */
+export function toTokenRow (userId: number, token: TokenRecord) {
+  return {
+    id: token.id,
+    userId,
+    kind: token.kind,
+    description: token.description,
+    createdAt: new Date(token.created_at),
+    expiresAt: new Date(token.expires_at),
+    lastUsedAt: typeof token.last_used_at === 'string' ? new Date(token.last_used_at) : null
+  }
+}
