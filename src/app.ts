@@ -16,7 +16,7 @@ import forwarded from './standalone/untrusted-proxy.js'
 import hostHeader from './standalone/host-header.js'
 import notFound from './standalone/not-found.js'
 import openapi from './standalone/openapi.js'
-import requestLog, { WithoutRequests } from './standalone/request-log.js'
+import requestLog, { FailuresOnlyLogController } from './standalone/request-log.js'
 import securityHeaders from './standalone/security-headers.js'
 import greeting from './standalone/routes/greeting.js'
 import health from './standalone/routes/health.js'
@@ -55,7 +55,7 @@ export async function buildApp (config: Config, options: BuildOptions = {}): Pro
     // With a logger of its own Fastify listens for the end of every answer, if only to say
     // nothing; who wants a line for each has a hook for it.
     childLoggerFactory: (none, bindings, options) => log.child(bindings, options),
-    logController: new WithoutRequests(),
+    logController: new FailuresOnlyLogController(),
     schemaController: { compilersFactory: lazyCompilers },
     trustProxy: config.trustProxy,
     // Unique beyond this process: the audit trail refers to the log by it.

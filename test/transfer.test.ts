@@ -7,7 +7,7 @@ import t, { type Test } from 'tap'
 import { isConflict } from '../src/database/errors.js'
 import { bcryptPasswordBytes } from '../src/plugins/passwords/stored-hash.js'
 import type { UserRecord } from '../src/commands/transfer/format.js'
-import archive from '../src/commands/transfer/repository.js'
+import { transferRepository } from '../src/commands/transfer/repository.js'
 import { servicesOf } from '../src/services.js'
 import { commandLine, refused } from './command-line.js'
 import { databases, type TestDatabase } from './databases.js'
@@ -237,16 +237,16 @@ for (const database of databases) {
     t.test('an id that is given while an import goes on is not given again either', async (t) => {
       const { settings } = await on(t, database)
       const [importing, app] = [await build(t, settings), await build(t, settings)]
-      await importing.register(archive)
+      const transfer = transferRepository(servicesOf(importing).store)
       const record: UserRecord = { type: 'user', id: 1, username: 'dave', password_hash: argon2idOfPassword }
-      const { lastUserId } = await importing.transfer.findConflicts([record])
+      const { lastUserId } = await transfer.findConflicts([record])
       t.equal(lastUserId, 0)
       await signUp(app)
       await servicesOf(app).users.delete(1)
-      const failure = await importing.transfer.write([], [record], 0).catch((error) => error)
+      const failure = await transfer.write([], [record], 0).catch((error) => error)
       t.ok(isConflict(failure))
       t.equal(await servicesOf(app).users.count(), 0)
-      await importing.transfer.write([], [{ ...record, id: undefined }], 0)
+      await transfer.write([], [{ ...record, id: undefined }], 0)
       t.match(await servicesOf(app).users.list(), [{ id: 2, username: 'dave' }])
     })
 
@@ -299,9 +299,9 @@ for (const database of databases) {
       const { settings, latchkey } = await on(t, database)
       await latchkey(['import'], lines(...Array.from({ length: 1_200 }, (_, i) => user({ username: `user${i}` }))))
       const [exporting, app] = [await build(t, settings), await build(t, settings)]
-      await exporting.register(archive)
+      const transfer = transferRepository(servicesOf(exporting).store)
       const names: string[] = []
-      for await (const record of exporting.transfer.read()) {
+      for await (const record of transfer.read()) {
         if (record.type !== 'user') continue
         if (record.id === 1) {
           await servicesOf(app).roles.create({ name: 'late', description: 'x' })

@@ -9,8 +9,6 @@ export class FailuresOnlyLogController extends Fastify.LogController {
   }
 }
 
-export { FailuresOnlyLogController as WithoutRequests }
-
 /** Logs one line per request: when it is answered, or when its client disconnects. With the level debug, also when it arrives. */
 const plugin: FastifyPluginAsync = async (app) => {
   app.addHook('onRequest', (request, reply, done) => {

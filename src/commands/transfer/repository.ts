@@ -41,7 +41,7 @@ function groupByUser<Row extends { userId: number }> (rows: Row[]): Map<number, 
   return groups
 }
 
-function transferRepository (store: Store) {
+export function transferRepository (store: Store) {
   const { db, tables: { users, tokens, roles, userRoles } } = store
 
   /** Reads the next page of accounts, with their roles and active tokens. */
