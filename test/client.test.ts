@@ -36,7 +36,15 @@ t.test('latchkey/client', async (t) => {
     t.equal(list?.tokens.length, 2)
     t.equal((await client.DELETE('/api/v1/tokens/{id}', { params: { path: { id: String(made?.id) } } })).data?.msg, 'the token has been deleted')
     t.match((await client.GET('/api/v1/me/events', { params: { query: { kind: 'login', limit: 1 } } })).data?.events, [{ kind: 'login' }])
-    t.equal((await client.GET('/need_login', { parseAs: 'text' })).data, 'if you see this, that means your token is valid')
+    const welcome = 'if you see this, that means your token is valid'
+    t.equal((await client.GET('/need_login', { parseAs: 'text' })).data, welcome)
+    const plain = await client.GET('/need_login')
+    t.same([plain.data, plain.response.status, plain.response.headers.get('content-type')], [welcome, 200, 'text/plain; charset=utf-8'], 'by the content type')
+    t.match(plain.response.url, /^http:.*\/need_login$/)
+    t.equal((await client.GET('/api/v1/need_login')).data, welcome)
+    t.equal((await client.GET('/')).data, 'Hello, World!')
+    t.match((await client.GET('/admin')).error, { code: 'ROLE_REQUIRED' })
+    t.match((await client.GET('/api/v1/me/events')).data?.events[0], { kind: 'revocation' }, 'limit has a default')
 
     t.same((await client.logout()).data, { msg: 'logged out' })
     t.equal(client.token, undefined)

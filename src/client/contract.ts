@@ -2457,7 +2457,7 @@ export interface operations {
     };
     listEvents: {
         parameters: {
-            query: {
+            query?: {
                 /** @description Only events of the user with this username, in any case. Nobody: no events. */
                 user?: string;
                 /** @description Only events of the user with this id, who may be gone. */
@@ -2465,7 +2465,7 @@ export interface operations {
                 /** @description Only events of this kind. */
                 kind?: "signup" | "login" | "login_failure" | "backoff" | "unlock" | "logout" | "token_creation" | "revocation" | "password_change" | "role_change" | "deletion" | "export" | "import" | "reset";
                 /** @description How many, at most. */
-                limit: number;
+                limit?: number;
                 /** @description Where the page before ended: its `next_cursor`. */
                 cursor?: string;
             };
@@ -2566,11 +2566,11 @@ export interface operations {
     };
     listMyEvents: {
         parameters: {
-            query: {
+            query?: {
                 /** @description Only events of this kind. */
                 kind?: "signup" | "login" | "login_failure" | "backoff" | "unlock" | "logout" | "token_creation" | "revocation" | "password_change" | "role_change" | "deletion" | "export" | "import" | "reset";
                 /** @description How many, at most. */
-                limit: number;
+                limit?: number;
                 /** @description Where the page before ended: its `next_cursor`. */
                 cursor?: string;
             };

@@ -98,6 +98,16 @@ export function createClient ({ baseUrl, token, prefix = ownPrefix, fetch }: Cli
       const isOurs = options.baseUrl === base && !request.headers.has('authorization')
       if (isOurs && latchkey.token !== undefined) request.headers.set('authorization', `Bearer ${latchkey.token}`)
       return request
+    },
+    async onResponse ({ response, options }) {
+      // openapi-fetch parses every success as JSON; some routes, and proxies, answer with text.
+      const type = response.headers.get('content-type')
+      if (options.parseAs !== 'json' || !response.ok || type === null || /\bjson\b/i.test(type)) return undefined
+      const { status, statusText, url } = response
+      const headers = new Headers(response.headers)
+      headers.delete('content-length')
+      const asJson = new Response(JSON.stringify(await response.text()), { status, statusText, headers })
+      return Object.defineProperty(asJson, 'url', { value: url })
     }
   })
   return latchkey

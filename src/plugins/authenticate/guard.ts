@@ -2,6 +2,7 @@ import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import type { ErrorClass } from '../errors/responses.js'
 import { RoleRequired } from '../../errors.js'
 import { identityKey, requireIdentity } from './identity.js'
+import { isPublic } from './public-route.js'
 import { awaitsBody } from '../../lib/request-body.js'
 
 /** A hook that lets only some requests through; usable as preHandler and as onRequest. */
@@ -19,9 +20,10 @@ const earlyGuards = new WeakMap<FastifyRequest, Guard[]>()
  * @see {@link recheckGuards}
  */
 export function defineGuard (hook: Guard, errors: ErrorClass[]): Guard {
-  const guard: Guard = (request) => awaitsBody(request)
-    ? hook(request).then(() => { earlyGuards.set(request, [...earlyGuards.get(request) ?? [], guard]) })
-    : hook(request)
+  const guard: Guard = (request) => hook(request).then(
+    () => { if (awaitsBody(request)) earlyGuards.set(request, [...earlyGuards.get(request) ?? [], guard]) },
+    (error) => { if (!isPublic(request)) throw error }
+  )
   errorsOfGuard.set(guard, errors)
   return guard
 }

@@ -3,11 +3,11 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { type EventFilter, eventRecord } from '../../plugins/audit/event.js'
 import { ref } from '../../schema-ref.js'
 import { adminRole } from '../../plugins/roles/role-name.js'
-import { EventList, pageParameters } from './schemas.js'
+import { EventList, pageParameters, pageSize } from './schemas.js'
 
 const list: FastifyPluginAsyncTypebox = async (app) => {
   /** The page that a query asks for, and where the next one begins. */
-  async function page ({ kind, cursor, limit }: { kind?: string, cursor?: string, limit: number }, filter: EventFilter): Promise<Static<typeof EventList>> {
+  async function page ({ kind, cursor, limit = pageSize }: { kind?: string, cursor?: string, limit?: number }, filter: EventFilter): Promise<Static<typeof EventList>> {
     const events = await app.audit.list({
       ...filter,
       kind,

@@ -24,9 +24,12 @@ export const EventList = Type.Object({
   next_cursor: Type.Unsafe<string | null>(nullable('string', { description: 'Send it as `cursor` to get the next page; null on the last one.', examples: ['41'] }))
 }, { $id: 'latchkey.EventList', description: 'A page of events.' })
 
+/** How many events a page has where the client does not say. */
+export const pageSize = 50
+
 /** What every list of events can be asked for. */
 export const pageParameters = {
   kind: Type.Optional(Type.String({ enum: eventKinds, description: 'Only events of this kind.' })),
-  limit: Type.Integer({ minimum: 1, maximum: 100, default: 50, description: 'How many, at most.' }),
+  limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 100, default: pageSize, description: 'How many, at most.' })),
   cursor: Type.Optional(Type.String({ pattern: '^[1-9]\\d{0,14}$', description: 'Where the page before ended: its `next_cursor`.' }))
 }
