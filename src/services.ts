@@ -11,25 +11,25 @@ import jwt from './plugins/tokens/jwt.js'
 import tokens from './plugins/tokens/index.js'
 import users from './plugins/users/index.js'
 
-/** The options of the services: those of an embedding app, and what only our own process chooses. */
+/** The options of the services: those of an embedding app, and those that only our own process sets. */
 export interface ServicesOptions extends Omit<ResolvedOptions, 'prefix' | 'signup' | 'loginErrors'> {
-  /** Refuses a database that is not there, where it would be created otherwise. */
+  /** Refuses a database that does not exist, instead of creating it. */
   databaseMustExist?: boolean
-  /** Keeps 16 MiB free beside a SQLite database, so that logins go on when the disk is full. */
+  /** Keeps a ballast file of 16 MiB beside a SQLite database, so that logins go on when the disk is full. For the stand-alone server only; false by default. */
   databaseKeepsBallast?: boolean
-  /** What the audit log says of events that no request caused: `app` by default. */
+  /** The source of audit events that no request caused: `app` by default. */
   auditSource?: 'app' | 'cli'
 }
 
 /**
- * Everything that Latchkey can do, without a route: what the plugin, the server and the command
- * line share. Whoever registers it has checked the options.
+ * All services, without a route: what the plugin, the server and the command line share. The
+ * options must be valid: they are not checked here.
  *
  * @throws {StoreError} the database cannot be opened
  */
 const services: FastifyPluginAsync<ServicesOptions> = async (app, options) => {
   const { databaseUrl, databaseMustExist, databaseKeepsBallast, databasePoolSize, databaseConnectTimeoutMs, databaseStatementTimeoutMs, auditSource = 'app', auditRetentionDays, now } = options
-  await app.register(database, { url: databaseUrl, mustExist: databaseMustExist, keepsBallast: databaseKeepsBallast, poolSize: databasePoolSize, connectTimeoutMs: databaseConnectTimeoutMs, statementTimeoutMs: databaseStatementTimeoutMs })
+  await app.register(database, { url: databaseUrl, mustExist: databaseMustExist, keepsBallast: databaseKeepsBallast, poolSize: databasePoolSize, connectTimeoutMs: databaseConnectTimeoutMs, statementTimeoutMs: databaseStatementTimeoutMs, now })
   await app.register(users, { now })
   await app.register(tokens, { now })
   await app.register(audit, { auditRetentionDays, source: auditSource, now })
@@ -44,14 +44,14 @@ export default fp(services, { name: 'latchkey-services', fastify: '5.x' })
 
 const scopes = new WeakMap<object, FastifyInstance>()
 
-/** Remembers in which scope the services of an app are, by what the app was given for them. */
+/** Records in which scope the services of an app are, for `servicesOf`. */
 export function exposeServices (api: object, scope: FastifyInstance): void {
   scopes.set(api, scope)
 }
 
 /**
- * The scope of an app's services: for the parts of Latchkey that stand outside of it, such as
- * metrics and the test kit.
+ * The scope of an app's services, for the parts of Latchkey outside of it, such as metrics and
+ * the test kit.
  *
  * @throws {Error} the app has no Latchkey
  */

@@ -1,17 +1,22 @@
 import { execFileSync } from 'node:child_process'
-import { chmodSync, chownSync, closeSync, existsSync, linkSync, lstatSync, lutimesSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import fs, { chmodSync, chownSync, closeSync, existsSync, linkSync, lstatSync, lutimesSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { syncBuiltinESMExports } from 'node:module'
 import { join } from 'node:path'
 import { setImmediate as nextTurn, setTimeout as delay } from 'node:timers/promises'
 import Database from 'better-sqlite3'
 import { DrizzleQueryError, eq, sql } from 'drizzle-orm'
 import { getTableConfig } from 'drizzle-orm/sqlite-core'
+import Fastify from 'fastify'
 import t from 'tap'
 import { isConflict, isForeignKeyViolation, isUnavailable } from '../src/database/errors.js'
+import { errorCode, errorMessage, isNodeError } from '../src/lib/error-code.js'
 import { unwrapDatabaseError } from '../src/lib/unwrap-error.js'
 import { batchReads } from '../src/database/sqlite/batched-reads.js'
 import type { Store } from '../src/database/store.js'
+import latchkey from '../src/index.js'
 import { openNewFile } from '../src/lib/new-file.js'
 import { servicesOf } from '../src/services.js'
+import { testOptions } from '../src/testing.js'
 import { openStore } from './databases.js'
 import { asStranger, bob, build, fillDisks, isRoot, logIn, signUp, stranger, temporaryFolder } from './helper.js'
 
@@ -259,6 +264,47 @@ t.test('openStore', async (t) => {
     t.same((await waysOf(() => servicesOf(app).audit.list({}, 9)))['insert into "events"'], [normal])
   })
 
+  t.test('store.relaxed · does not wait for the disk, sees what store.db has written, and can be prepared as well', async (t) => {
+    const store = await openStore(`sqlite:///${join(temporaryFolder(t), 'latchkey.sqlite')}`)
+    t.teardown(() => store.close())
+    const { db, relaxed, tables: { roles } } = store
+    t.equal(await pragma(store, 'synchronous'), 2, 'FULL')
+    t.same(await relaxed.get(sql.raw('pragma synchronous')), { synchronous: 1 }, 'NORMAL')
+    t.same(await relaxed.get(sql.raw('pragma foreign_keys')), { foreign_keys: 1 })
+    for (const [name, builder] of Object.entries({ db, relaxed })) {
+      const insert = store.prepare(name, builder.insert(roles).values({ name: sql.placeholder('name'), description: '' }))
+      await insert.execute({ name })
+    }
+    for (const builder of [db, relaxed]) t.same((await builder.select({ name: roles.name }).from(roles)).map(({ name }) => name), ['admin', 'db', 'relaxed'])
+    await store.batch([relaxed.insert(roles).values({ name: 'batch', description: '' }), db.delete(roles)])
+    t.equal(await relaxed.$count(roles), 0, 'in a batch a query of either is part of the transaction')
+    const inMemory = await openStore('sqlite://')
+    await inMemory.relaxed.insert(roles).values({ name: 'one', description: '' })
+    t.equal(await inMemory.db.$count(roles), 2)
+    await inMemory.close()
+  })
+
+  t.test('locked by another process · once a write has waited in vain, others fail at once on both connections, and reads go on', async (t) => {
+    const file = join(temporaryFolder(t), 'latchkey.sqlite')
+    const store = await openStore(`sqlite:///${file}`)
+    t.teardown(() => store.close())
+    const { roles } = store.tables
+    const write = async (builder: Store['db']) => builder.insert(roles).values({ name: 'one', description: '' }).then(() => 'written', (error) => errorCode(unwrapDatabaseError(error)))
+    const busyTimeouts = async () => Promise.all([store.db, store.relaxed].map(async (builder) => Object.values(await builder.get<object>(sql.raw('pragma busy_timeout')))[0]))
+    const other = new Database(file)
+    other.exec('begin immediate')
+    t.same(await busyTimeouts(), [250, 250])
+    t.equal(await write(store.relaxed), 'SQLITE_BUSY')
+    t.same(await busyTimeouts(), [0, 0])
+    t.equal(await write(store.db), 'SQLITE_BUSY')
+    t.equal(await store.db.$count(roles), 1)
+    other.exec('rollback')
+    other.close()
+    await delay(1_100)
+    t.equal(await write(store.db), 'written')
+    t.same(await busyTimeouts(), [250, 250])
+  })
+
   t.test('a look-up has nothing but placeholders in it', async (t) => {
     const store = await openStore('sqlite://')
     t.teardown(() => store.close())
@@ -330,6 +376,50 @@ t.test('openStore', async (t) => {
   })
 })
 
+t.test('free space · is looked up at most once a second', async (t) => {
+  const { statfsSync } = fs
+  let [now, lookups] = [Date.now(), 0]
+  const setStatfs = (fake: typeof fs.statfsSync) => {
+    Object.assign(fs, { statfsSync: fake })
+    syncBuiltinESMExports()
+  }
+  t.teardown(() => setStatfs(statfsSync))
+  setStatfs(((path: string) => {
+    lookups++
+    return statfsSync(path)
+  }) as typeof fs.statfsSync)
+  const store = await openStore(`sqlite:///${join(temporaryFolder(t), 'latchkey.sqlite')}`, { keepsBallast: true, now: () => now })
+  t.teardown(() => store.close())
+  const lookupsAt = (time: number) => {
+    now = time
+    lookups = 0
+    for (let i = 0; i < 1_000; i++) store.isNearlyFull()
+    return lookups
+  }
+  const start = now
+  t.equal(lookupsAt(start), 1)
+  t.equal(lookupsAt(start + 999), 0)
+  t.equal(lookupsAt(start + 1_000), 1)
+  t.equal(lookupsAt(start - 3_600_000), 1, 'also when the clock was set back')
+})
+
+t.test('ballast file · only the server creates one; any store releases it when the disk is full', async (t) => {
+  const file = join(temporaryFolder(t), 'latchkey.sqlite')
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(latchkey, testOptions({ databaseUrl: `sqlite:///${file}` }))
+  const { store } = servicesOf(app)
+  await delay(1_500)
+  t.notOk(existsSync(`${file}-reserve`))
+  fillDisks(t)
+  t.notOk(store.isNearlyFull(), 'without a ballast file the whole disk is for everybody')
+
+  writeFileSync(`${file}-reserve`, 'of a server')
+  await store.db.run(sql.raw('pragma max_page_count = 1'))
+  await t.rejects(store.batch([store.db.insert(store.tables.roles).values({ name: 'one', description: 'x'.repeat(100_000) })]), { code: 'SQLITE_FULL' })
+  t.notOk(existsSync(`${file}-reserve`))
+})
+
 t.test('the reserve · is made soon for nobody else, and given up when the disk is full', async (t) => {
   const folder = join(temporaryFolder(t), 'data')
   const file = join(folder, 'latchkey.sqlite')
@@ -346,7 +436,7 @@ t.test('the reserve · is made soon for nobody else, and given up when the disk 
 
   const long = 'x'.repeat(100_000)
   await store.db.run(sql.raw('pragma max_page_count = 1'))
-  const insert = async () => store.db.insert(roles).values({ name: 'one', description: long }).then(() => 'inserted', (error) => Object(unwrapDatabaseError(error)).code)
+  const insert = async () => store.db.insert(roles).values({ name: 'one', description: long }).then(() => 'inserted', (error) => errorCode(unwrapDatabaseError(error)))
   t.equal(await insert(), 'SQLITE_FULL')
   t.notOk(existsSync(reserve), 'it was given up, and the write tried again')
   t.equal(await insert(), 'SQLITE_FULL')
@@ -432,10 +522,12 @@ t.test('the reserve · what only has its name is neither followed nor in the way
   }
 })
 
-t.test('a disk that is nearly full · signup 503, login 200', async (t) => {
-  const app = await build(t, { DATABASE_URL: `sqlite:///${join(temporaryFolder(t), 'latchkey.sqlite')}` })
+t.test('nearly full disk · POST /api/v1/signup → 503, POST /api/v1/login → 200', async (t) => {
+  let now = Date.now()
+  const app = await build(t, { DATABASE_URL: `sqlite:///${join(temporaryFolder(t), 'latchkey.sqlite')}` }, { now: () => now })
   await signUp(app)
   fillDisks(t)
+  now += 1_000
   const refused = await signUp(app, { ...bob, username: 'alice' })
   t.match(refused.json(), { statusCode: 503, code: 'SERVICE_UNAVAILABLE', message: 'Service Unavailable' })
   t.equal(refused.headers['retry-after'], '1')
@@ -457,4 +549,11 @@ t.test('faults', async (t) => {
   for (const code of ['SQLITE_CONSTRAINT_FOREIGNKEY', '23503']) t.ok(isForeignKeyViolation(fault(code)) && isConflict(fault(code)), code)
   for (const code of ['SQLITE_CONSTRAINT_UNIQUE', '23505']) t.ok(isConflict(fault(code)), code)
   for (const code of ['SQLITE_CONSTRAINT_TRIGGER', '23514', '57P01']) t.notOk(isConflict(fault(code)), code)
+})
+
+t.test('errors of any kind · code and message', async (t) => {
+  const coded = Object.assign(new Error('no such file'), { code: 'ENOENT' })
+  t.same([coded, new Error('x'), { code: 'ENOENT' }, 'ENOENT', undefined].map(isNodeError), [true, false, false, false, false])
+  t.same([coded, Object.assign(new Error('x'), { code: 5 }), new Error('x'), null].map(errorCode), ['ENOENT', undefined, undefined, undefined])
+  t.same([coded, 'a text', undefined].map(errorMessage), ['no such file', 'a text', 'undefined'])
 })

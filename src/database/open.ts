@@ -1,14 +1,15 @@
+import { errorMessage } from '../lib/error-code.js'
 import { type Store, StoreError, type StoreOptions } from './store.js'
 
 /**
- * Opens the store that `url` names, migrated to the present schema. The driver is
- * imported only when its scheme is asked for.
+ * Opens the store that `url` names, migrated to the present schema. A driver is imported only
+ * when its scheme is used.
  *
  * @param url `sqlite:///relative/path`, `sqlite:////absolute/path`, or `sqlite://`
- * (also `sqlite:///:memory:`) for a database that lives in memory;
+ * (also `sqlite:///:memory:`) for a database in memory;
  * `postgres://user:password@host:port/database` for a server
- * @throws {StoreError} one line that says what is wrong: an unknown scheme, a file
- * that is no database, a folder that cannot be written, a server that does not answer
+ * @throws {StoreError} one line that says what is wrong: an unknown scheme, a file that is no
+ * database, a folder that cannot be written to, a server that does not answer
  */
 export async function openStore (url: string, options: StoreOptions): Promise<Store> {
   const scheme = url.split('://', 1)[0]
@@ -23,7 +24,7 @@ export async function openStore (url: string, options: StoreOptions): Promise<St
   throw new StoreError(`no database driver for the scheme ${scheme}:`)
 }
 
-/** The driver is an optional peer: who uses SQLite need not install it. */
+/** The driver is an optional peer dependency: SQLite does not need it. */
 function explainMissingDriver (error: unknown): never {
-  throw new StoreError(`PostgreSQL needs the package pg (npm install pg): ${Object(error).message}`, { cause: error })
+  throw new StoreError(`PostgreSQL needs the package pg (npm install pg): ${errorMessage(error)}`, { cause: error })
 }

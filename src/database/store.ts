@@ -4,86 +4,95 @@ import type * as tables from './sqlite/schema.js'
 
 /** How a store is opened. */
 export interface StoreOptions {
-  /** Refuses a database that is not there, where it would be created otherwise. */
+  /** Refuses a database that does not exist, instead of creating it. */
   mustExist?: boolean
-  /** Keeps a ballast file beside a SQLite database, so that logins go on when the disk is full. */
+  /** Keeps a ballast file beside a SQLite database, so that logins go on when the disk is full: for servers only. */
   keepsBallast?: boolean
-  /** The most connections to PostgreSQL. SQLite has one. */
+  /** The most connections to PostgreSQL. */
   poolSize: number
   /** How long a query waits for a connection to PostgreSQL, in milliseconds. */
   connectTimeoutMs: number
   /** How long PostgreSQL may take for a statement, in milliseconds. */
   statementTimeoutMs: number
+  /** The clock, in milliseconds since 1970; the system's by default. */
+  now?: () => number
 }
 
-/** A query as it was built, yet to be run. */
+/** A query that was built and not run yet. */
 export interface Query {
   toSQL: () => { sql: string, params: unknown[] }
 }
 
-/** A query for one row that many requests ask, each with its own values for the placeholders. */
+/** A query for one row that many requests run, each with its own values for the placeholders. */
 export interface GetQuery<Row> extends Query {
-  prepare: () => { all: (values: Record<string, unknown>) => Promise<Row[]> }
+  prepare: (name: string) => { execute: (values: Record<string, unknown>) => Promise<Row[]> }
 }
 
-/** A look-up, prepared: the row; `undefined` when there is none. */
-export type PreparedGet<Row> = (values: object) => Promise<Row | undefined>
+/** A prepared query for one row: the row, or `undefined` when there is none. */
+export type PreparedGet<Row> = (values: Record<string, unknown>) => Promise<Row | undefined>
 
 /**
- * The port to the database. Queries are written once, against these types and with
- * the builders that every dialect shares; `await` every one of them. There is no
- * transaction with a callback on purpose: a write is one statement, or one batch.
+ * The port to the database. Queries are written once, against these types and with the builders
+ * that both dialects share; `await` every one of them. There is no transaction with a callback on
+ * purpose: a write is one statement, or one batch.
  */
 export interface Store {
+  /** Builds and runs queries. A write is durable: once it is acknowledged it survives a power cut. */
   db: BaseSQLiteDatabase<'async', unknown, typeof tables>
-  tables: typeof tables
-  /** Prepares a query that is asked often. `name` is its own: no other query has it. */
-  prepare: <Prepared>(name: string, query: { prepare: () => Prepared }) => Prepared
   /**
-   * Prepares a query for the row that most requests ask for: it costs as little as the database lets it.
+   * Runs writes whose last moments a power cut may take back: it need not wait for the disk. They
+   * survive a crash of the process. In a batch, and on PostgreSQL, they are durable like the rest.
+   */
+  relaxed: Store['db']
+  tables: typeof tables
+  /** Prepares a query, of `db` or `relaxed`, that is run often. `name` is unique among all prepared queries. */
+  prepare: <Prepared>(name: string, query: { prepare: (name: string) => Prepared }) => Prepared
+  /**
+   * Prepares a query for one row that most requests need, to be run at the lowest cost that the database permits.
    *
-   * @param name its own: no other query has it
-   * @param columns what it selects, in this order
+   * @param name unique among all prepared queries
+   * @param columns the columns that the query selects, in the same order
+   * @throws {TypeError} the query has parameters that are not placeholders (SQLite)
    */
   prepareGet: <Row>(name: string, columns: Record<string, Column | SQL>, query: GetQuery<Row>) => PreparedGet<Row>
   /**
-   * Runs queries in their order in one transaction: all of them or, when one fails, none.
-   * Each sees what was committed before it began.
+   * Runs queries in their order in one durable transaction: all of them or, when one fails, none.
+   * Each sees what was committed before the batch began.
    *
-   * @param options.retryBusyMs for how long a database that is locked by another process, or
-   * that rolled the batch back because of others, is asked again, in milliseconds; 0 by
-   * default. Requests are served meanwhile.
+   * @param options.retryBusyMs for how long, in milliseconds, the batch is retried when another
+   * process locks the database, or when it was rolled back because of a concurrent transaction;
+   * 0 by default. Other requests are served between two tries.
    * @returns how many rows each query wrote
    */
   batch: (queries: Query[], options?: { retryBusyMs?: number }) => Promise<number[]>
   /**
-   * For the start of a batch: until it is over, no other batch that begins with this query for
-   * the same user runs, on whichever server. What is made for a user in one such batch and
-   * revoked in another can then not slip through.
+   * For the start of a batch: until it ends, no other batch that begins with this query for the
+   * same user runs, on any server. So no row that one such batch inserts for a user can escape
+   * another one that deletes them all.
    */
   lockUser: (userId: number) => Query[]
-  /** The highest id that a user ever had, 0 when there was none. */
+  /** The highest id that any user ever had; 0 when there was none. */
   lastUserId: () => Promise<number>
   /**
    * For a batch that inserts users with ids of its own: nobody else gets an id until the batch
-   * is over, and where an id from this one on was given already, the batch fails with a conflict.
+   * ends. Where an id from this one on was given before, the batch fails with a conflict.
    */
   claimUserIds: (from: number) => Query[]
   /**
-   * For a batch: from now on new users get ids above this one, and nobody else gets one
-   * meanwhile. Never takes an id back, also where the batch fails afterwards.
+   * For a batch: new users get ids above this one from now on; nobody else gets an id until the
+   * batch ends. Never takes an id back, also where the batch fails afterwards.
    */
   skipUserIds: (upTo: number) => Query[]
   /**
-   * Reads everything as it was at one moment, page by page. Meanwhile nothing may be
-   * written by this store: for tools, not for servers.
+   * Reads everything as it was at one moment, page by page. Nothing may be written with this store
+   * until it ends: for command-line tools, not for servers.
    */
   snapshot: <Row>(read: (db: Store['db']) => AsyncGenerator<Row>) => AsyncGenerator<Row>
-  /** Whether there is so little space left that nobody new should get any. A database server keeps its own house. */
+  /** Whether the disk has so little space left that new users must not take it. Always false without a ballast file. */
   isNearlyFull: () => boolean
-  /** Asks the database for an answer; rejects when there is none. */
+  /** Resolves when the database answers; rejects when it does not. */
   ping: () => Promise<void>
-  /** Gives everything back. Queries afterwards reject. */
+  /** Closes all connections. Queries reject afterwards. */
   close: () => Promise<void>
 }
 

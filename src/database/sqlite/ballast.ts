@@ -1,109 +1,115 @@
 import { randomFillSync } from 'node:crypto'
-import { createWriteStream, lstatSync, rmSync, statfsSync, unlinkSync } from 'node:fs'
+import { createWriteStream, lstatSync, rmSync, unlinkSync } from 'node:fs'
 import { rename } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type Database from 'better-sqlite3'
+import { errorCode } from '../../lib/error-code.js'
 import { openNewFile } from '../../lib/new-file.js'
-import type { Around } from './writes.js'
+import { freeSpaceOf } from './free-space.js'
 
-/** What is set aside, in bytes: space for some ten thousand logins, however full the disk is. */
+/** The size of the ballast file, in bytes: space for some ten thousand logins on a full disk. */
 const ballastBytes = 16_777_216
-/** With less than this that is free, in bytes, the disk counts as nearly full. */
+/** With less free space than this, in bytes, the disk counts as nearly full. */
 const lowBytes = 2 * ballastBytes
-/** When the reserve is made after the start, and how often it is looked after, in milliseconds. */
-const firstLookMs = 1_000
-const lookMs = 60_000
+/** When the ballast file is created after the start, and how often it is checked, in milliseconds. */
+const firstCheckMs = 1_000
+const checkIntervalMs = 60_000
 
-/** Space on the disk that is given up when there is none left. */
+/** A file that takes up space on the disk of a database, to be deleted when the disk is full. */
 export interface Ballast {
-  /** Gives the space up, unless there is none to give. */
+  /** Deletes the file, if it is there. */
   release: () => void
-  /** Whether there is so little space left that it should be kept for those who are here already. */
+  /** Whether so little space is left that new users must not take it. */
   isNearlyFull: () => boolean
   close: () => void
 }
 
+/** The ballast file of a database: beside it, `<file>-reserve`. */
+const pathOf = (file: string) => `${file}-reserve`
+
+/** Deletes the ballast file of a database, whichever process created it. */
+function releaseBallast (file: string): void {
+  try {
+    unlinkSync(pathOf(file))
+  } catch {
+    // It is not there, or what is there cannot be deleted.
+  }
+}
+
+/** Whether another process is creating the unfinished file now. One that was left by a crash is deleted. */
+function isBeingCreated (unfinished: string): boolean {
+  const stats = lstatSync(unfinished, { throwIfNoEntry: false })
+  if (stats === undefined) return false
+  if (Date.now() - stats.mtimeMs < checkIntervalMs) return true
+  unlinkSync(unfinished)
+  return false
+}
+
+/** Creates the ballast file at `path`. Where it cannot be created there is none. */
+async function createBallast (path: string): Promise<void> {
+  // Under another name until it is complete.
+  const unfinished = `${path}.part`
+  let fd: number | undefined
+  try {
+    if (isBeingCreated(unfinished)) return
+    fd = openNewFile(unfinished)
+    // Random, because some file systems compress.
+    await pipeline(Readable.from([randomFillSync(Buffer.alloc(ballastBytes))]), createWriteStream(unfinished, { fd }))
+    await rename(unfinished, path)
+  } catch {
+    if (fd !== undefined) rmSync(unfinished, { force: true })
+  }
+}
+
 /**
- * Sets space aside beside a database, in a file of its own. A disk is most often filled by
- * something else, such as logs; that shall keep nobody from logging in.
+ * Keeps a ballast file beside a database. Most often something else fills the disk, such as logs:
+ * users must be able to log in all the same.
+ *
+ * @param file the path of the database
+ * @param now the clock, in milliseconds
  */
-export function keepBallast (file: string): Ballast {
-  const path = `${file}-reserve`
-  const folder = dirname(file)
+export function keepBallast (file: string, now: () => number): Ballast {
+  const path = pathOf(file)
+  const freeSpace = freeSpaceOf(dirname(file), now)
 
-  /** How much is free; where nobody can say, as much as one likes. */
-  function freeBytes (): number {
-    try {
-      const { bavail, bsize } = statfsSync(folder)
-      return bavail * bsize
-    } catch {
-      return Infinity
-    }
+  async function check (): Promise<void> {
+    if (lstatSync(path, { throwIfNoEntry: false }) === undefined && freeSpace.bytes() >= ballastBytes + lowBytes) await createBallast(path)
   }
 
-  /** Whether the unfinished file of another process is there. What was left by one that crashed is removed. */
-  function isBeingMade (unfinished: string): boolean {
-    const present = lstatSync(unfinished, { throwIfNoEntry: false })
-    if (present === undefined) return false
-    if (Date.now() - present.mtimeMs < lookMs) return true
-    unlinkSync(unfinished)
-    return false
-  }
-
-  /** Makes the reserve where there is none and room for it; whoever cannot have one does without. */
-  async function look (): Promise<void> {
-    if (lstatSync(path, { throwIfNoEntry: false }) !== undefined || freeBytes() < ballastBytes + lowBytes) return
-    // Under another name until it is whole.
-    const unfinished = `${path}.part`
-    let fd: number | undefined
-    try {
-      if (isBeingMade(unfinished)) return
-      fd = openNewFile(unfinished)
-      // Random, for file systems that compress.
-      await pipeline(Readable.from([randomFillSync(Buffer.alloc(ballastBytes))]), createWriteStream(unfinished, { fd }))
-      await rename(unfinished, path)
-    } catch {
-      if (fd !== undefined) rmSync(unfinished, { force: true })
-    }
-  }
-
-  const timers = [setTimeout(look, firstLookMs).unref(), setInterval(look, lookMs).unref()]
+  const timers = [setTimeout(check, firstCheckMs).unref(), setInterval(check, checkIntervalMs).unref()]
   return {
-    release () {
-      try {
-        unlinkSync(path)
-      } catch {
-        // There is none, or what is there is not ours to remove.
-      }
-    },
-    isNearlyFull: () => freeBytes() < lowBytes,
+    release: () => releaseBallast(file),
+    isNearlyFull: () => freeSpace.recentBytes() < lowBytes,
     close: () => timers.forEach(clearTimeout)
   }
 }
 
-/** What there is of a reserve where nothing is on a disk. */
+/** The ballast file that a server may keep beside a database: never created here, but released when the disk is full. */
+export function foreignBallast (file: string): Ballast {
+  return { release: () => releaseBallast(file), isNearlyFull: () => false, close: () => {} }
+}
+
+/** For a database in memory. */
 export const noBallast: Ballast = { release: () => {}, isNearlyFull: () => false, close: () => {} }
 
-/** Whether SQLite had no room on the disk; for its shared memory it says so in another way. */
+/** Whether SQLite found no space on the disk; of its shared memory it says so with a code of its own. */
 export function isDiskFull (error: unknown): boolean {
-  return /^SQLITE_(?:FULL|IOERR_SHM\w*|IOERR_WRITE)$/.test(Object(error).code)
+  return /^SQLITE_(?:FULL|IOERR_SHM\w*|IOERR_WRITE)$/.test(errorCode(error) ?? '')
 }
 
 /**
- * Lets writes go on for a while when the disk is full, by giving the reserve up. Inside a
- * transaction nothing is tried again: it may be over, and is tried as a whole.
+ * Runs a write; when the disk is full it releases the ballast file and runs the write once more.
+ * Not inside a transaction, which SQLite may have rolled back: it is retried as a whole.
  */
-export function retryWhenFull (client: Database.Database, { release }: Ballast): Around {
-  return (write) => {
-    const isInTransaction = client.inTransaction
-    try {
-      return write()
-    } catch (error) {
-      if (isInTransaction || !isDiskFull(error)) throw error
-      release()
-      return write()
-    }
+export function retryWhenFull<Result> (client: Database.Database, { release }: Pick<Ballast, 'release'>, write: () => Result): Result {
+  const isInTransaction = client.inTransaction
+  try {
+    return write()
+  } catch (error) {
+    if (isInTransaction || !isDiskFull(error)) throw error
+    release()
+    return write()
   }
 }

@@ -1,22 +1,22 @@
 import type Database from 'better-sqlite3'
 
-/** Reads, in whatever way, and answers when it was done. */
+/** Runs a read, soon, and answers with its result. */
 export type BatchedRead = <Row>(read: () => Row) => Promise<Row>
 
 /**
- * Does what is read in one turn of the event loop at its end, in one read transaction:
- * beginning and ending one takes longer than a look-up. Whatever was committed before
- * somebody asked is seen, by whichever process it was.
+ * Batches reads: those of one turn of the event loop are run at its end, in one read transaction.
+ * To begin and end a transaction takes longer than to look up a row. A read sees whatever any
+ * process had committed before it was asked for.
  *
- * @see https://www.sqlite.org/walformat.html#locks two of the file's locks for each transaction
+ * @see https://www.sqlite.org/walformat.html#locks two file locks for each transaction
  */
 export function batchReads (client: Database.Database): BatchedRead {
   const [begin, commit, rollback] = ['begin', 'commit', 'rollback'].map((source) => client.prepare(source))
   let reads: Array<() => void> = []
 
-  /** Whether a transaction has begun for what is read now. Where it cannot, each read is told why by itself. */
-  function share (): boolean {
-    // A closed database says so to each; within a transaction of somebody else there is no other.
+  /** Begins a transaction for the reads. False where there is none: then each read has its own, or learns why it fails. */
+  function beginShared (): boolean {
+    // A closed database tells each read so; inside a transaction no other can begin.
     if (reads.length < 2 || !client.open || client.inTransaction) return false
     try {
       begin?.run()
@@ -26,11 +26,11 @@ export function batchReads (client: Database.Database): BatchedRead {
     }
   }
 
-  function readAll (): void {
-    const isShared = share()
-    const asked = reads
+  function runAll (): void {
+    const isShared = beginShared()
+    const batch = reads
     reads = []
-    for (const read of asked) read()
+    for (const read of batch) read()
     // SQLite ends it by itself where a disk fails.
     if (!isShared || !client.inTransaction) return
     try {
@@ -41,7 +41,7 @@ export function batchReads (client: Database.Database): BatchedRead {
   }
 
   return (read) => new Promise((resolve, reject) => {
-    if (reads.length === 0) setImmediate(readAll)
+    if (reads.length === 0) setImmediate(runAll)
     reads.push(() => {
       try {
         resolve(read())

@@ -1,26 +1,29 @@
 import type Database from 'better-sqlite3'
-import type { Around } from './writes.js'
+import { errorCode } from '../../lib/error-code.js'
+import type { RunWrite } from './connection.js'
 
 /**
- * How long a statement may wait for another process's lock. The wait blocks the event
- * loop: longer would stall every client, shorter would refuse writes that a neighbour's
- * commit is about to let through.
+ * How long a statement may wait for another process's lock, in milliseconds. The wait blocks the
+ * event loop: a longer one would stall every client, a shorter one would refuse writes that the
+ * other process's commit is about to let through.
  */
 const busyTimeoutMs = 250
-/** How long writes are refused without waiting after one has waited in vain: clients are told to come back then. */
+/** How long the breaker stays open, in milliseconds: `Retry-After` tells clients to come back then. */
 const openMs = 1_000
 
 /** Whether another process holds the lock. */
 export function isBusy (error: unknown): boolean {
-  return String(Object(error).code).startsWith('SQLITE_BUSY')
+  return errorCode(error)?.startsWith('SQLITE_BUSY') === true
 }
 
 /**
- * Lets writes wait for a lock, but not one after the other, by whichever connection: once
- * one has waited in vain, those behind it are refused at once for a while, so that reads
- * are served between them.
+ * A circuit breaker for writes to a locked database. Each waits for the lock for a moment; once
+ * one has waited in vain, on any of the connections, the following ones fail without waiting for a
+ * second, so that reads are served between them.
+ *
+ * @see https://learn.microsoft.com/azure/architecture/patterns/circuit-breaker
  */
-export function busyCircuitBreaker (clients: Database.Database[]): Around {
+export function busyCircuitBreaker (clients: Database.Database[]): RunWrite {
   let openUntilMs = 0
   const setBusyTimeout = (ms: number) => { for (const client of clients) client.pragma(`busy_timeout = ${ms}`) }
   setBusyTimeout(busyTimeoutMs)

@@ -2,11 +2,11 @@ import { and, asc, desc, eq, gt, lt, type SQL } from 'drizzle-orm'
 import type { Store } from '../../database/store.js'
 import type { AuditEvent, EventFilter } from './event.js'
 
-/** A row that is yet to be written. */
+/** An event's row that is not written yet. */
 export type NewEventRow = Omit<Store['tables']['events']['$inferSelect'], 'id'>
 
-/** Every query on events, but for those that remove old ones. */
-export function eventsRepository ({ db, tables: { events, users } }: Store) {
+/** Every query on events, except those that delete old ones. */
+export function eventsRepository ({ db, relaxed, tables: { events, users } }: Store) {
   const columns = {
     id: events.id,
     time: events.time,
@@ -29,17 +29,17 @@ export function eventsRepository ({ db, tables: { events, users } }: Store) {
   const select = (condition: SQL | undefined) => db.select(columns).from(events).leftJoin(users, eq(users.id, events.userId)).where(condition)
 
   return {
-    /** Writes rows, all of them or none. */
+    /** Inserts rows, all of them or none. */
     async insert (rows: NewEventRow[]): Promise<void> {
-      await db.insert(events).values(rows)
+      await relaxed.insert(events).values(rows)
     },
 
-    /** Newest first. */
+    /** Events, newest first. */
     async list (filter: EventFilter, limit: number): Promise<AuditEvent[]> {
       return await select(matches(filter)).orderBy(desc(events.id)).limit(limit)
     },
 
-    /** Those with ids above one, oldest first. */
+    /** Events whose ids are higher than `id`, oldest first. */
     async listAfter (id: number, filter: EventFilter, limit: number): Promise<AuditEvent[]> {
       return await select(and(gt(events.id, id), matches(filter))).orderBy(asc(events.id)).limit(limit)
     }

@@ -45,7 +45,7 @@ function blockedUntil (failures: SQL): SQL {
 }
 
 export function loginFailuresRepository (store: Store, now: () => number) {
-  const { db, tables: { loginFailures, knownNetworks } } = store
+  const { db, relaxed, tables: { loginFailures, knownNetworks } } = store
   const scopeOf = ({ usernameKey, network, lastLoginAt }: Attempt) => ({ usernameKey, network: lastLoginAt === null ? ANY_NETWORK : network })
   const matchesAttempt = (attempt: Attempt) => {
     const { usernameKey, network } = scopeOf(attempt)
@@ -56,7 +56,7 @@ export function loginFailuresRepository (store: Store, now: () => number) {
 
   // One statement, so that of many attempts at once each counts, and none is made while attempts have to wait.
   const failures = sql`${loginFailures.failures} + 1`
-  const countStatement = store.prepare('count_failure', db
+  const countStatement = store.prepare('count_failure', relaxed
     .insert(loginFailures)
     .values({
       usernameKey: sql.placeholder('usernameKey'),
@@ -71,7 +71,7 @@ export function loginFailuresRepository (store: Store, now: () => number) {
       setWhere: lte(loginFailures.blockedUntilMs, bigintParam('now'))
     })
     .returning({ failures: loginFailures.failures }))
-  const clearStatement = store.prepare('clear_failures', db.delete(loginFailures)
+  const clearStatement = store.prepare('clear_failures', relaxed.delete(loginFailures)
     .where(and(eq(loginFailures.usernameKey, sql.placeholder('usernameKey')), eq(loginFailures.network, sql.placeholder('network')))))
 
   return {
@@ -94,7 +94,7 @@ export function loginFailuresRepository (store: Store, now: () => number) {
 
     /** Takes an attempt back that was counted but not made: its failure, and the wait that it began. */
     async takeBack (attempt: Attempt, counted: number): Promise<void> {
-      await db
+      await relaxed
         .update(loginFailures)
         .set({
           failures: sql`${loginFailures.failures} - 1`,
@@ -140,7 +140,7 @@ export function loginFailuresRepository (store: Store, now: () => number) {
 
     /** Forgets all failures for a username; false when there were none. */
     async reset (username: string): Promise<boolean> {
-      const rows = await db.delete(loginFailures).where(matchesUsername(username)).returning({ network: loginFailures.network })
+      const rows = await relaxed.delete(loginFailures).where(matchesUsername(username)).returning({ network: loginFailures.network })
       return rows.length > 0
     },
 
@@ -151,14 +151,14 @@ export function loginFailuresRepository (store: Store, now: () => number) {
 
     /** Forgets all failures for all usernames. */
     async resetAll (): Promise<void> {
-      await db.delete(loginFailures)
+      await relaxed.delete(loginFailures)
     },
 
     /** Removes failures since which a day has passed, some at a time; answers how many. */
     async deleteOldFailures (): Promise<number> {
       const isOld = lte(loginFailures.lastFailureMs, now() - failuresLifetimeMs)
       const some = db.select({ usernameKey: loginFailures.usernameKey }).from(loginFailures).where(isOld).limit(rowsPerCleanup)
-      const rows = await db.delete(loginFailures).where(and(inArray(loginFailures.usernameKey, some), isOld)).returning({ network: loginFailures.network })
+      const rows = await relaxed.delete(loginFailures).where(and(inArray(loginFailures.usernameKey, some), isOld)).returning({ network: loginFailures.network })
       return rows.length
     },
 

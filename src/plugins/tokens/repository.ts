@@ -30,7 +30,7 @@ export interface TokenOwner extends Omit<User, 'id'> {
 export type Tokens = ReturnType<typeof tokensRepository>
 
 export function tokensRepository (store: Store, now: () => number) {
-  const { batch, db, lockUser, prepare, prepareGet, tables: { tokens, userRoles, users } } = store
+  const { batch, db, lockUser, prepare, relaxed, prepareGet, tables: { tokens, userRoles, users } } = store
   // The queries of guarded requests: each one statement, look-ups by primary key.
   const owner = { username: users.username, email: users.email, createdAt: users.createdAt, tokenUserId: tokens.userId, lastUsedAt: tokens.lastUsedAt }
   const userIdMatches = eq(users.id, sql.placeholder('userId'))
@@ -40,7 +40,7 @@ export function tokensRepository (store: Store, now: () => number) {
   const ownerAndRoles = { ...owner, roleNames: sql<string | null>`(${namesOfRoles})` }
   const byTokenWithRoles = prepareGet('token_owner_roles', ownerAndRoles, db.select(ownerAndRoles).from(users).leftJoin(tokens, ownedByUser).where(userIdMatches))
 
-  const login = prepare('login_token', db.insert(tokens).values({
+  const login = prepare('login_token', relaxed.insert(tokens).values({
     id: sql.placeholder('id'),
     userId: sql.placeholder('userId'),
     kind: 'login',

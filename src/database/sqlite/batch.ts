@@ -3,10 +3,15 @@ import type Database from 'better-sqlite3'
 import type { Query } from '../store.js'
 import { isBusy } from './busy-breaker.js'
 
-/** How long a batch that is tried again waits in between, in milliseconds, at most. */
+/** The longest wait until a batch is retried, in milliseconds. */
 const busyRetryMs = 20
 
-/** Runs queries in one transaction: at once, so that nothing else of this process comes between. */
+/**
+ * Runs queries in one transaction, without giving the event loop back: nothing else of this
+ * process comes between them.
+ *
+ * @returns how many rows each query wrote
+ */
 export function runBatch (client: Database.Database, queries: Query[]): number[] {
   client.prepare('begin immediate').run()
   try {
@@ -23,15 +28,15 @@ export function runBatch (client: Database.Database, queries: Query[]): number[]
   }
 }
 
-/** Tries again while another process holds the lock, and lets requests be served between two tries. */
+/** Retries a write while another process holds the lock, and lets requests be served between two tries. */
 export async function retryWhileBusy<Result> (forMs: number, write: () => Result): Promise<Result> {
-  const giveUpAt = Date.now() + forMs
+  const giveUpAtMs = Date.now() + forMs
   for (;;) {
     try {
       return write()
     } catch (error) {
-      if (!isBusy(error) || Date.now() >= giveUpAt) throw error
-      // Whoever asks again after equal times can meet the other's lock every time.
+      if (!isBusy(error) || Date.now() >= giveUpAtMs) throw error
+      // Jitter: fixed intervals could meet the other process's lock every time.
       await delay(Math.random() * busyRetryMs)
     }
   }

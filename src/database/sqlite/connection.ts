@@ -1,0 +1,31 @@
+import Database from 'better-sqlite3'
+
+/** Runs a write, and handles its failure: refuses it sooner, tries it again. */
+export type RunWrite = <Result>(write: () => Result) => Result
+
+/** Has each execution of a statement run by `runWrite`, which is looked up every time. */
+function guardWrites (statement: Database.Statement, connection: { runWrite: RunWrite }): void {
+  const { run, get, all } = statement
+  Object.assign(statement, {
+    run: (...values: unknown[]) => connection.runWrite(() => run.apply(statement, values)),
+    get: (...values: unknown[]) => connection.runWrite(() => get.apply(statement, values)),
+    all: (...values: unknown[]) => connection.runWrite(() => all.apply(statement, values))
+  })
+}
+
+/**
+ * A connection to a SQLite database on which every statement that writes is run by `runWrite`,
+ * whoever prepares it: drizzle, a batch, or a query prepared once.
+ *
+ * @see https://www.sqlite.org/c3ref/stmt_readonly.html which statements write
+ */
+export class Connection extends Database {
+  /** Runs a write. It runs nothing but the write until it is replaced, as it is for a migration. */
+  runWrite: RunWrite = (write) => write()
+
+  override prepare<BindParameters extends unknown[] | {} = unknown[], Result = unknown> (source: string) {
+    const statement = super.prepare<BindParameters, Result>(source)
+    if (!statement.readonly) guardWrites(statement, this)
+    return statement
+  }
+}

@@ -1,0 +1,88 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import type Database from 'better-sqlite3'
+import { drizzle } from 'drizzle-orm/better-sqlite3'
+import { migrate as runMigrations } from 'drizzle-orm/better-sqlite3/migrator'
+import { unwrapDatabaseError } from '../../lib/unwrap-error.js'
+import { type Ballast, isDiskFull } from './ballast.js'
+import { isBusy } from './busy-breaker.js'
+
+/** How long a start may wait for another process that migrates the same file, in milliseconds. */
+const lockTimeoutMs = 5_000
+/** How long until the next try, in milliseconds. */
+export const migrationRetryMs = 50
+
+const migrationsFolder = join(import.meta.dirname, 'migrations')
+
+/** SQLite's `user_version` between a migration and the check of its foreign keys. */
+const uncheckedVersion = 1
+
+/**
+ * How many migrations have been applied.
+ *
+ * @throws {Error} the tables are those of another program, which are left alone: the migrator's own table is missing
+ */
+function countApplied (client: Database.Database): number {
+  const tableNames = client.prepare("select name from sqlite_schema where type = 'table' and name not like 'sqlite\\_%' escape '\\'").pluck().all()
+  if (tableNames.length === 0) return 0
+  if (!tableNames.includes('__drizzle_migrations')) throw new Error('it has the tables of another program')
+  return Number(client.prepare('select count(*) from __drizzle_migrations').pluck().get())
+}
+
+/** How many migrations there are. */
+function countMigrations (): number {
+  return JSON.parse(readFileSync(join(migrationsFolder, 'meta/_journal.json'), 'utf8')).entries.length
+}
+
+/**
+ * Checks the foreign keys of all rows after a migration. That reads every row: it is left out
+ * where nothing was migrated, unless the last check failed.
+ *
+ * @throws {Error} a row refers to another that does not exist
+ */
+function checkForeignKeys (client: Database.Database): void {
+  if (client.pragma('user_version', { simple: true }) !== uncheckedVersion) return
+  const orphans = client.pragma('foreign_key_check')
+  if (Array.isArray(orphans) && orphans.length > 0) throw new Error('rows refer to rows that do not exist')
+  client.pragma('user_version = 0')
+}
+
+function migrateOnce (client: Database.Database): void {
+  const isBehind = countApplied(client) < countMigrations()
+  client.pragma('journal_mode = WAL')
+  client.pragma('synchronous = FULL')
+  // A migration that rebuilds a table inside the migrator's transaction would let ON DELETE
+  // CASCADE empty its child tables: foreign keys are off until it is done, and checked then.
+  client.pragma('foreign_keys = OFF')
+  if (isBehind) client.pragma(`user_version = ${uncheckedVersion}`)
+  runMigrations(drizzle(client), { migrationsFolder })
+  client.pragma('foreign_keys = ON')
+  checkForeignKeys(client)
+}
+
+/**
+ * Sets a connection's pragmas (WAL, `synchronous=FULL`, foreign keys) and brings the database to
+ * the present schema. While another process does the same to the same file, this one finds it
+ * locked, or finds tables that it did not expect, and tries again: then nothing is left to do.
+ * On a full disk the ballast file is released.
+ *
+ * @throws {Error} the driver's own, or one that says what is wrong with the database
+ */
+export async function migrate (client: Database.Database, ballast: Pick<Ballast, 'release'>): Promise<void> {
+  const giveUpAtMs = Date.now() + lockTimeoutMs
+  let hasFailedBefore = false
+  for (;;) {
+    try {
+      migrateOnce(client)
+      return
+    } catch (thrown) {
+      const error = unwrapDatabaseError(thrown)
+      const isLocked = isBusy(error)
+      if (isLocked ? Date.now() > giveUpAtMs : hasFailedBefore) throw error
+      if (isDiskFull(error)) ballast.release()
+      hasFailedBefore ||= !isLocked
+      await delay(migrationRetryMs)
+    }
+  }
+}
