@@ -85,7 +85,7 @@ for (const database of databases) {
     })
 
     t.test('what fails in the very moment is told apart', async (t) => {
-      const hash = await (await build(t)).passwords.hash(next)
+      const hash = await servicesOf(await build(t)).passwords.hash(next)
       for (const [meanwhile, outcome] of [[`update users set password_hash = '${hash}'`, 'password_changed_concurrently'], ['delete from users', 'user_deleted_concurrently']] as const) {
         const app = await build(t)
         await signUp(app)
@@ -233,7 +233,7 @@ for (const database of databases) {
       for (let i = 0; i < 150; i++) servicesOf(app).audit.record({ kind: 'logout', userId: 1 })
       await servicesOf(app).audit.list({}, 1)
       t.equal(await servicesOf(app).store.db.$count(servicesOf(app).store.tables.events), 1_150)
-      t.match(lines.map((line) => JSON.parse(line).msg), ['events beyond what is kept could not be removed'])
+      t.match(lines.map((line) => JSON.parse(line).msg), ['Surplus audit events could not be removed.'])
     })
 
     t.test('every filter that can be asked for has an index', async (t) => {
@@ -347,9 +347,10 @@ t.test('a database that does not take them · they wait, up to a number; the log
   t.equal((await logIn(app)).statusCode, 200)
   await delay(1_500)
   t.equal(lines.length, 1)
-  t.match(JSON.parse(lines[0] ?? ''), { level: 50, err: { message: 'not today' }, msg: 'events could not be written yet' })
+  t.match(JSON.parse(lines[0] ?? ''), { level: 50, err: { message: 'not today' }, msg: 'Audit events cannot be written now; they are retried.' })
   for (let i = 0; i < 11_000; i++) servicesOf(app).audit.record({ kind: 'logout', userId: 1 })
   t.same(servicesOf(app).audit.counts(), { waiting: 10_000, dropped: 1_001 })
+  t.match(lines.slice(1).map((line) => JSON.parse(line)), [{ level: 50, msg: 'Audit events dropped: the queue is full.' }])
   t.equal((await logIn(app)).statusCode, 200)
   await servicesOf(app).store.db.run('drop trigger faults')
   await delay(1_500)
@@ -357,7 +358,7 @@ t.test('a database that does not take them · they wait, up to a number; the log
   await servicesOf(app).store.db.run("create trigger faults before insert on events begin select raise(abort, 'never'); end")
   await logIn(app)
   await app.close()
-  t.match(JSON.parse(lines.at(-1) ?? ''), { events: 1, msg: 'events could not be written, and are lost' })
+  t.match(JSON.parse(lines.at(-1) ?? ''), { count: 1, msg: 'Audit events lost: they could not be written before the shutdown.' })
 })
 
 t.test('reading does not depend on writing', async (t) => {
@@ -375,7 +376,7 @@ t.test('a listener that fails harms nobody', async (t) => {
   servicesOf(app).audit.subscribe(() => { throw new Error('not today') })
   await tokenOf(app)
   t.same((await servicesOf(app).audit.list({}, 9)).map(({ kind }) => kind), ['login', 'signup'])
-  t.match(lines.map((line) => JSON.parse(line)), [{ msg: 'a listener to events failed', err: { message: 'not today' } }, {}])
+  t.match(lines.map((line) => JSON.parse(line)), [{ msg: 'A listener to audit events failed.', err: { message: 'not today' } }, {}])
 })
 
 t.test('nothing taken back is nothing to note', async (t) => {
@@ -416,7 +417,28 @@ t.test('of what concerns no user the newest 100,000 of a kind are kept', async (
   t.equal(await servicesOf(app).store.db.$count(events), 100_000)
 })
 
-t.test('writeBehind · nothing happens after the end, which comes in time', async (t) => {
+t.test('batch writer · batches have a maximum size, between which requests are served; a row that is dropped is reported', async (t) => {
+  const written: number[][] = []
+  const reasons: string[] = []
+  let turns = 0
+  const countTurn = () => { if (written.length < 3) setImmediate(() => { turns++; countTurn() }) }
+  const writer = batchWriter<number>({ write: async (rows) => { written.push(rows) }, delayMs: 10, rowsPerBatch: 2, maxWaiting: 5, onFailure: () => {}, onDrop: (reason) => { reasons.push(reason) } })
+  t.same([1, 2, 3, 4, 5, 6, 7].map((row) => writer.add(row)), [true, true, true, true, true, false, false])
+  t.same(writer.counts(), { waiting: 5, dropped: 2 })
+  t.same(reasons, ['full'], 'once')
+  countTurn()
+  await writer.flush()
+  t.same(written, [[1, 2], [3, 4], [5]])
+  t.ok(turns >= 2)
+  t.ok(writer.add(8))
+  while (written.length < 4) await delay(5)
+  await writer.close()
+  t.notOk(writer.add(9))
+  t.same(reasons, ['full', 'closed'])
+  t.same(written.at(-1), [8])
+})
+
+t.test('batch writer · after close it does nothing more, and close ends in bounded time', async (t) => {
   let tries = 0
   const failing = batchWriter<number>({ write: async () => { tries++; throw new Error('never') }, onFailure: () => {}, onDrop: () => {} })
   failing.add(1)
@@ -440,7 +462,7 @@ t.test('writeBehind · nothing happens after the end, which comes in time', asyn
   const hanging = batchWriter<number>({ write: () => new Promise(() => {}), onFailure: () => {}, onDrop: () => {} })
   hanging.add(1)
   const start = performance.now()
-  await t.rejects(hanging.close(), { message: 'it took too long' })
+  await t.rejects(hanging.close(), { message: 'the last write took too long' })
   t.ok(performance.now() - start < 3_000)
 })
 

@@ -2,14 +2,14 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import { unwrapDatabaseError } from './unwrap-error.js'
 
-/** Work beside the requests. */
+/** A task that no client waits for, and whose failure no client learns of. */
 export interface BackgroundTask {
   work: () => Promise<void>
-  /** What is logged when it fails: news for the operator, and for nobody else. */
+  /** The log message for the operator when it fails. */
   failure: string
 }
 
-/** The work, which then never fails. */
+/** Makes a task never reject: its failure is logged. */
 export function bestEffort (app: FastifyInstance, { work, failure }: BackgroundTask): () => Promise<void> {
   return async () => {
     try {
@@ -20,23 +20,30 @@ export function bestEffort (app: FastifyInstance, { work, failure }: BackgroundT
   }
 }
 
-/** How often rows whose time has passed are removed. */
+/** How often rows that are no longer needed are deleted, in milliseconds. */
 const cleanupIntervalMs = 3_600_000
-/** How many rows one statement removes: a backlog must not hold everybody up. */
+/** How many rows one statement deletes: no request must wait for a backlog. */
 export const rowsPerCleanup = 1_000
 
+/** Deletes rows that are no longer needed. */
+export interface CleanupTask {
+  /** Deletes at most `rowsPerCleanup` rows and returns how many; with fewer nothing is left to delete. */
+  deleteBatch: () => Promise<number>
+  /** The log message for the operator when it fails. */
+  failure: string
+}
+
 /**
- * Removes what is no longer needed, when the server starts and every hour: some at a time,
- * and between two times everybody else has a turn.
+ * Deletes rows that are no longer needed, when the app starts and every hour, in batches between
+ * which requests are served.
  *
- * @param chore.deleteSome removes some rows and says how many; fewer than `rowsPerSweep` are the last
  * @returns does it now
  */
-export function scheduleCleanup (app: FastifyInstance, { deleteBatch, failure }: { deleteBatch: () => Promise<number>, failure: string }): () => Promise<void> {
+export function scheduleCleanup (app: FastifyInstance, { deleteBatch, failure }: CleanupTask): () => Promise<void> {
   let isClosed = false
   let isRunning = false
 
-  /** Whether there is more. */
+  /** Whether there may be more. */
   async function runBatch (): Promise<boolean> {
     try {
       return !isClosed && await deleteBatch() >= rowsPerCleanup
@@ -53,7 +60,7 @@ export function scheduleCleanup (app: FastifyInstance, { deleteBatch, failure }:
     isRunning = false
   }
 
-  // A backlog holds no start up.
+  // The start does not wait for a backlog.
   app.addHook('onReady', async () => { if (await runBatch()) cleanUp() })
   const timer = setInterval(cleanUp, cleanupIntervalMs).unref()
   app.addHook('onClose', async () => {

@@ -1,27 +1,49 @@
-import { setTimeout as delay } from 'node:timers/promises'
+import { setImmediate as nextTurn, setTimeout as delay } from 'node:timers/promises'
+import type { FastifyInstance } from 'fastify'
+import { unwrapDatabaseError } from './unwrap-error.js'
 
-/** How long rows are collected before one statement writes them all. */
-const delayMs = 200
-/** How long until another try when they could not be written. */
+/** How long until the next try after a failure, in milliseconds. */
 const retryDelayMs = 1_000
-/** How long the last try may take. */
+/** How long the last try may take, in milliseconds. */
 const closeDeadlineMs = 2_000
-/** How many rows one statement writes. */
-const rowsPerStatement = 500
-/** How many rows wait for a database that does not take them; the next ones are lost. */
-const waitingMax = 10_000
 
-/** What a queue is told. */
-export interface BatchWriterOptions<Row> {
+/** How rows are written. */
+export interface WriteOptions<Row> {
+  /** Writes rows with one statement, all of them or none. */
   write: (rows: Row[]) => Promise<unknown>
-  /** Called once when rows cannot be written, not again before some could. */
-  onFailure: (error: unknown) => void
-  /** Called once when rows are lost because too many wait, or come after the end; not again before some could be written. */
-  onDrop: () => void
+  /** How long rows are collected before they are written, in milliseconds; 200 by default. */
+  delayMs?: number
+  /** The most rows that `write` gets at once; 500 by default. */
+  rowsPerBatch?: number
+  /** The most rows that wait for a database that fails; further ones are dropped. 10,000 by default. */
+  maxWaiting?: number
 }
 
-/** Rows that are written soon, many at once, so that nobody has to wait for it. */
-export function batchWriter<Row> ({ write, onFailure, onDrop }: BatchWriterOptions<Row>) {
+/** Why a row was dropped. */
+export type DropReason = 'full' | 'closed'
+
+/** The options of a batch writer. */
+export interface BatchWriterOptions<Row> extends WriteOptions<Row> {
+  /** Called when a write fails; not again before one has succeeded. */
+  onFailure: (error: unknown) => void
+  /** Called when a row is dropped; not again before a write has succeeded. */
+  onDrop: (reason: DropReason) => void
+}
+
+/** A queue of rows that are written in batches. */
+export interface BatchWriter<Row> {
+  /** Adds a row to the queue; false when it was dropped. */
+  add: (row: Row) => boolean
+  /** Writes all rows now. Rejects when that fails; the rows stay in the queue, and are retried. */
+  flush: () => Promise<void>
+  /** Writes all rows for the last time. Rejects when that fails, or takes longer than 2 seconds. */
+  close: () => Promise<void>
+  /** How many rows wait, and how many were dropped so far. */
+  counts: () => { waiting: number, dropped: number }
+}
+
+/** Writes rows a moment later, many at once, so that no request waits for the write. */
+export function batchWriter<Row> ({ write, delayMs = 200, rowsPerBatch = 500, maxWaiting = 10_000, onFailure, onDrop }: BatchWriterOptions<Row>): BatchWriter<Row> {
   const waiting: Row[] = []
   let dropped = 0
   let isFailing = false
@@ -32,20 +54,22 @@ export function batchWriter<Row> ({ write, onFailure, onDrop }: BatchWriterOptio
 
   async function writeAll (): Promise<void> {
     while (waiting.length > 0) {
-      const rows = waiting.slice(0, rowsPerStatement)
+      const rows = waiting.slice(0, rowsPerBatch)
       await write(rows)
       waiting.splice(0, rows.length)
       isFailing = isDropping = false
+      // Requests are served between two batches.
+      await nextTurn()
     }
   }
 
-  /** One after the other, or two would write the same. */
+  /** One at a time: two would write the same rows. */
   function flush (): Promise<void> {
     writing = writing.catch(() => {}).then(writeAll)
     return writing
   }
 
-  function writeIn (ms: number): void {
+  function scheduleFlush (ms: number): void {
     if (isClosed) return
     timer ??= setTimeout(async () => {
       timer = undefined
@@ -54,32 +78,54 @@ export function batchWriter<Row> ({ write, onFailure, onDrop }: BatchWriterOptio
       } catch (error) {
         if (!isFailing) onFailure(error)
         isFailing = true
-        writeIn(retryDelayMs)
+        scheduleFlush(retryDelayMs)
       }
     }, ms).unref()
   }
 
+  function drop (reason: DropReason): false {
+    dropped++
+    if (!isDropping) onDrop(reason)
+    isDropping = true
+    return false
+  }
+
   return {
-    add (row: Row): void {
-      if (isClosed || waiting.length >= waitingMax) {
-        dropped++
-        if (!isDropping) onDrop()
-        isDropping = true
-        return
-      }
+    add (row) {
+      if (isClosed) return drop('closed')
+      if (waiting.length >= maxWaiting) return drop('full')
       waiting.push(row)
-      writeIn(delayMs)
+      scheduleFlush(delayMs)
+      return true
     },
-    /** Writes now. Rejects when it cannot; the rows are kept then. */
     flush,
-    /** Tries for the last time, for a while; rejects when it cannot. */
-    async close (): Promise<void> {
+    async close () {
       isClosed = true
       clearTimeout(timer)
       const isLate = delay(closeDeadlineMs, true, { ref: false })
-      if (await Promise.race([flush(), isLate]) === true) throw new Error('it took too long')
+      if (await Promise.race([flush(), isLate]) === true) throw new Error('the last write took too long')
     },
-    /** How many wait, and how many were lost because too many waited. */
     counts: () => ({ waiting: waiting.length, dropped })
   }
+}
+
+/**
+ * A batch writer of an app: it is closed with the app, and its problems are logged.
+ *
+ * @param options.rows what the rows are, as the start of a log message: `Audit events`
+ */
+export function scheduleWrites<Row> (app: FastifyInstance, { rows, ...options }: WriteOptions<Row> & { rows: string }): Omit<BatchWriter<Row>, 'close'> {
+  const { close, ...writer } = batchWriter({
+    ...options,
+    onFailure: (error) => app.log.error({ err: unwrapDatabaseError(error) }, `${rows} cannot be written now; they are retried.`),
+    onDrop: (reason) => app.log.error(`${rows} dropped: the queue is ${reason}.`)
+  })
+  app.addHook('onClose', async () => {
+    try {
+      await close()
+    } catch (error) {
+      app.log.error({ err: unwrapDatabaseError(error), count: writer.counts().waiting }, `${rows} lost: they could not be written before the shutdown.`)
+    }
+  })
+  return writer
 }

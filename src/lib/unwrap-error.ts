@@ -1,11 +1,12 @@
 import { DrizzleError, DrizzleQueryError } from 'drizzle-orm'
 
 /**
- * The driver's own error behind a failed query or migration. Drizzle wraps it in an error
- * whose message holds the query or its parameters, which must reach neither a log nor a client.
+ * The driver's own error behind a failed query or migration; any other error as it is. Drizzle
+ * wraps it in an error whose message contains the query or its parameters, which must reach
+ * neither a log nor a client.
  */
 export function unwrapDatabaseError (error: unknown): unknown {
   const cause = error instanceof DrizzleQueryError || error instanceof DrizzleError ? error.cause : error
-  // Of several addresses that were tried in vain, the first stands for all: together they have no message.
+  // A connection that was tried at several addresses: the AggregateError has no message, so the first error stands for all.
   return cause instanceof AggregateError ? cause.errors[0] : cause
 }

@@ -1,73 +1,73 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { eventsRepository, type NewEventRow } from './repository.js'
-import { auditRetention } from './retention.js'
-import { unwrapDatabaseError } from '../../lib/unwrap-error.js'
 import { bestEffort, scheduleCleanup } from '../../lib/background.js'
+import { scheduleWrites } from '../../lib/batch-writer.js'
+import { printableAddress } from '../../lib/client-network.js'
 import { describeRequestId, describeUserAgent } from '../../lib/single-line.js'
 import { type AuditEvent, type EventFilter, eventMessages, type EventSource, type NewEvent } from './event.js'
-import { printableAddress } from '../../lib/client-network.js'
-import { batchWriter } from '../../lib/batch-writer.js'
+import { eventsRepository, type NewEventRow } from './repository.js'
+import { auditRetention } from './retention.js'
 
-/** What is written on a disk that is nearly full: what nobody but an admin or the operator can repeat. */
+/** The kinds of successful events that are written on a nearly full disk: users cannot cause them at will. */
 const essentialKinds: string[] = ['role_change', 'deletion', 'unlock', 'export', 'import', 'reset']
-/** How long a reader waits for what was just noted to be written, in milliseconds. */
-const readerPatienceMs = 500
+/** How long a reader waits for pending events to be written, in milliseconds. */
+const flushTimeoutMs = 500
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** The audit trail. */
     audit: AuditLog
   }
 }
 
-/** The audit trail: what happened to whom, when, and from where. */
+/** The audit log: what happened to whom, when, and from where. */
 export interface AuditLog {
-  /** Notes an event down, in the log and in the trail; it is written later, and holds nobody up. */
+  /** Records an event, in the server's log and in the audit log. It is written later: no request waits for it. */
   record: (event: NewEvent, request?: FastifyRequest) => void
-  /** Has a function called with each event that is noted. What it throws is logged, and changes nothing. */
+  /** Calls a listener with each event that is recorded in this process. An error that it throws is logged, and changes nothing. */
   subscribe: (listener: (event: NewEvent) => void) => void
-  /** Events, newest first, with those that were just noted here, if they can be written. */
+  /** Events, newest first, including those just recorded by this process if they can be written in time. */
   list: (filter: EventFilter, limit: number) => Promise<AuditEvent[]>
-  /** Events from an id on, oldest first. */
+  /** Events whose ids are higher than `id`, oldest first. */
   listAfter: (id: number, filter: EventFilter, limit: number) => Promise<AuditEvent[]>
-  /** How many are yet to be written, and how many were lost because the database did not take them for too long. */
+  /** How many events are not written yet, and how many were dropped because the queue was full or closed. */
   counts: () => { waiting: number, dropped: number }
 }
 
 /** The plugin's options. */
 export interface AuditOptions {
-  /** For how many days events are kept; 0: none is written. */
+  /** For how many days events are kept; with 0 none is written. */
   auditRetentionDays: number
-  /** Where events come from that no request caused. */
+  /** The source of events that no request caused. */
   source: Exclude<EventSource, 'http'>
+  /** The clock, in milliseconds since 1970. */
   now: () => number
 }
 
+const isEssential = ({ kind, outcome }: NewEventRow) => essentialKinds.includes(kind) && outcome === 'success'
+
 const plugin: FastifyPluginAsync<AuditOptions> = async (app, { auditRetentionDays, source, now }) => {
   const repository = eventsRepository(app.store)
-  const listeners: Array<(event: NewEvent) => void> = []
   const retention = auditRetention(app.store, { retentionDays: auditRetentionDays, now })
-  const queue = batchWriter<NewEventRow>({
+  const listeners: Array<(event: NewEvent) => void> = []
+
+  const writer = scheduleWrites<NewEventRow>(app, {
+    rows: 'Audit events',
     async write (rows) {
-      // What space is left on the disk is for logins.
-      const kept = app.store.isNearlyFull() ? rows.filter(({ kind, outcome }) => essentialKinds.includes(kind) && outcome === 'success') : rows
+      // The space that is left on a nearly full disk is for logins.
+      const kept = app.store.isNearlyFull() ? rows.filter(isEssential) : rows
       if (kept.length === 0) return
       await repository.insert(kept)
-      await bestEffort(app, { work: () => retention.trimAfter(kept), failure: 'events beyond what is kept could not be removed' })()
-    },
-    onFailure: (error) => app.log.error({ err: unwrapDatabaseError(error) }, 'events could not be written yet'),
-    onDrop: () => app.log.error('events are lost: too many wait to be written, or they came after the end')
+      await bestEffort(app, { work: () => retention.trimAfter(kept), failure: 'Surplus audit events could not be removed.' })()
+    }
   })
 
-  /** Whoever listens cannot harm what they hear of. */
   function notify (event: NewEvent): void {
     for (const listener of listeners) {
       try {
         listener(event)
       } catch (error) {
-        app.log.error({ err: error }, 'a listener to events failed')
+        app.log.error({ err: error }, 'A listener to audit events failed.')
       }
     }
   }
@@ -80,7 +80,7 @@ const plugin: FastifyPluginAsync<AuditOptions> = async (app, { auditRetentionDay
       log.info({ event: kind, outcome, userId, actorId, detail, address }, eventMessages[kind])
       notify(event)
       if (auditRetentionDays === 0) return
-      queue.add({
+      writer.add({
         time: new Date(now()),
         kind,
         outcome,
@@ -100,24 +100,17 @@ const plugin: FastifyPluginAsync<AuditOptions> = async (app, { auditRetentionDay
 
     async list (filter, limit) {
       // Reading must not depend on writing.
-      await Promise.race([queue.flush().catch(() => {}), delay(readerPatienceMs, undefined, { ref: false })])
+      await Promise.race([writer.flush().catch(() => {}), delay(flushTimeoutMs, undefined, { ref: false })])
       return await repository.list(filter, limit)
     },
 
     listAfter: repository.listAfter,
 
-    counts: queue.counts
+    counts: writer.counts
   }
   app.decorate('audit', auditLog)
 
   scheduleCleanup(app, { deleteBatch: retention.deleteOld, failure: 'old events could not be removed' })
-  app.addHook('onClose', async () => {
-    try {
-      await queue.close()
-    } catch (error) {
-      app.log.error({ err: unwrapDatabaseError(error), events: queue.counts().waiting }, 'events could not be written, and are lost')
-    }
-  })
 }
 
 export default fp(plugin, { name: 'latchkey-audit', dependencies: ['latchkey-database'] })

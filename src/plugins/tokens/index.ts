@@ -1,10 +1,14 @@
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
-import { bestEffort, scheduleCleanup } from '../../lib/background.js'
-import { type Tokens, tokensRepository } from './repository.js'
+import { scheduleCleanup } from '../../lib/background.js'
+import { type LastUsedTimes, lastUsedTimes } from './last-used.js'
+import { type TokensRepository, tokensRepository } from './repository.js'
 
-/** How long last-used times are collected before one statement writes them all. */
-const lastUsedDelayMs = 1_000
+/** The tokens of users: their rows, and when they were used last. */
+export interface Tokens extends TokensRepository, Pick<LastUsedTimes, 'touch'> {
+  /** Writes the pending last-used times now. Rejects when that fails: they are retried. */
+  flushLastUsed: () => Promise<void>
+}
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -13,16 +17,10 @@ declare module 'fastify' {
 }
 
 const plugin: FastifyPluginAsync<{ now: () => number }> = async (app, { now }) => {
-  const tokens = tokensRepository(app.store, now)
-  app.decorate('tokens', tokens)
-
-  scheduleCleanup(app, { deleteBatch: tokens.deleteExpired, failure: 'expired tokens could not be removed' })
-  const flushLastUsed = bestEffort(app, { work: tokens.flushLastUsed, failure: 'the last uses of tokens could not be written' })
-  const timer = setInterval(flushLastUsed, lastUsedDelayMs).unref()
-  app.addHook('onClose', async () => {
-    clearInterval(timer)
-    await flushLastUsed()
-  })
+  const { pending, touch, flush } = lastUsedTimes(app, now)
+  const repository = tokensRepository(app.store, { now, pendingLastUsed: pending })
+  app.decorate('tokens', { ...repository, touch, flushLastUsed: flush })
+  scheduleCleanup(app, { deleteBatch: repository.deleteExpired, failure: 'expired tokens could not be removed' })
 }
 
 export default fp(plugin, { name: 'latchkey-tokens', dependencies: ['latchkey-database'] })

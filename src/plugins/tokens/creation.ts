@@ -1,0 +1,86 @@
+import { randomUUID } from 'node:crypto'
+import { and, count, desc, eq, exists, gt, inArray, lt, notInArray, type Placeholder, sql } from 'drizzle-orm'
+import { isForeignKeyViolation } from '../../database/errors.js'
+import type { Store } from '../../database/store.js'
+import { personalTokensPerUser, tokensPerUser } from './limits.js'
+
+/** What a new row is made of. */
+export type NewToken = Pick<Store['tables']['tokens']['$inferSelect'], 'userId' | 'kind' | 'description' | 'createdAt' | 'expiresAt'> & {
+  /** Of a personal access token: the id of the login token that it is requested with; undefined where the operator creates it. */
+  askingId?: string
+}
+
+/** The queries that insert tokens, and keep their number within the limits. */
+export function tokenCreation ({ batch, db, lockUser, prepare, relaxed, tables: { tokens, users } }: Store, now: () => number) {
+  // After a power cut a user whose last login is lost logs in again.
+  const insertLogin = prepare('login_token', relaxed.insert(tokens).values({
+    id: sql.placeholder('id'),
+    userId: sql.placeholder('userId'),
+    kind: 'login',
+    description: sql.placeholder('description'),
+    createdAt: sql.placeholder('createdAt'),
+    expiresAt: sql.placeholder('expiresAt')
+  }))
+
+  /** Deletes a user's oldest login tokens until no more than `tokensPerUser` tokens are left; `keepIds` stay. */
+  const evictionQuery = (userId: number | Placeholder, time: Date | Placeholder, keepIds: Array<string | Placeholder>) => {
+    const kept = db
+      .select({ id: tokens.id })
+      .from(tokens)
+      .where(and(eq(tokens.userId, userId), gt(tokens.expiresAt, sql.param(time, tokens.expiresAt))))
+      // What must stay comes first: `keepIds`, then personal access tokens, then the newest logins.
+      .orderBy(desc(inArray(tokens.id, keepIds)), desc(tokens.kind), desc(tokens.createdAt))
+      .limit(tokensPerUser)
+    return db.delete(tokens).where(and(eq(tokens.userId, userId), eq(tokens.kind, 'login'), notInArray(tokens.id, kept)))
+  }
+  const evict = prepare('evict_tokens', evictionQuery(sql.placeholder('userId'), sql.placeholder('now'), [sql.placeholder('keepId')]))
+
+  /** How many active personal access tokens a user has. */
+  const personalTokenCount = (userId: number) => sql<number>`(${db.select({ count: count() }).from(tokens).where(and(eq(tokens.userId, userId), eq(tokens.kind, 'personal'), gt(tokens.expiresAt, new Date(now()))))})`
+
+  /** Inserts a personal access token where that is permitted, in one transaction: revoking all of a user's tokens comes before it or after it. */
+  async function insertPersonal (id: string, { userId, askingId = id, kind, description, createdAt, expiresAt }: NewToken): Promise<boolean> {
+    const askingLogin = db.select({ id: tokens.id }).from(tokens).where(and(eq(tokens.userId, userId), eq(tokens.id, askingId), eq(tokens.kind, 'login')))
+    const row = {
+      id: sql`${sql.param(id, tokens.id)}`.as('id'),
+      userId: users.id,
+      kind: sql`${sql.param(kind, tokens.kind)}`.as('kind'),
+      description: sql`${sql.param(description, tokens.description)}`.as('description'),
+      createdAt: sql`${sql.param(createdAt, tokens.createdAt)}`.as('created_at'),
+      expiresAt: sql`${sql.param(expiresAt, tokens.expiresAt)}`.as('expires_at'),
+      lastUsedAt: sql`null`.as('last_used_at')
+    }
+    const isAllowed = and(eq(users.id, userId), lt(personalTokenCount(userId), personalTokensPerUser), askingId === id ? undefined : exists(askingLogin))
+    const written = await batch([
+      ...lockUser(userId),
+      db.insert(tokens).select(db.select(row).from(users).where(isAllowed)),
+      evictionQuery(userId, new Date(now()), [id, askingId])
+    ])
+    return written.at(-2) !== 0
+  }
+
+  return {
+    /**
+     * Inserts a row and returns its id, a random UUID. `undefined` when the user does not exist;
+     * for a personal access token also when the login token that it is requested with was revoked,
+     * or the user has `personalTokensPerUser` already. Where there are too many tokens, a personal
+     * one evicts the oldest logins.
+     */
+    async create (token: NewToken): Promise<string | undefined> {
+      const id = randomUUID()
+      try {
+        if (token.kind === 'personal') return await insertPersonal(id, token) ? id : undefined
+        await insertLogin.execute({ ...token, id })
+        return id
+      } catch (error) {
+        if (isForeignKeyViolation(error)) return undefined
+        throw error
+      }
+    },
+
+    /** Deletes a user's oldest login tokens until no more than `tokensPerUser` tokens are left; `keepId` stays. */
+    async evictLeastRecentlyUsed (userId: number, keepId: string): Promise<void> {
+      await evict.execute({ userId, now: new Date(now()), keepId })
+    }
+  }
+}
