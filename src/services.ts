@@ -53,7 +53,7 @@ export function exposeServices (api: object, scope: FastifyInstance): void {
  * The scope of an app's services, for the parts of Latchkey outside of it, such as metrics and
  * the test kit.
  *
- * @throws {Error} the app has no Latchkey
+ * @throws {Error} Latchkey is not registered on the app
  */
 export function servicesOf ({ latchkey }: Pick<FastifyInstance, 'latchkey'>): FastifyInstance {
   const scope = scopes.get(latchkey)

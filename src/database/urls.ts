@@ -1,8 +1,8 @@
 /**
- * The parts of a PostgreSQL URL; `undefined` when it is none. The host may be left out
- * also behind a user, as where `?host=` names a Unix socket. A password whose special
- * characters are not escaped would be taken for a host, a port or a path: nothing that
- * looks like it passes, so that no part of it is shown or looked up.
+ * Parses a PostgreSQL URL; `undefined` when it is none. The host may be left out, also after a
+ * user, as where `?host=` names a Unix socket. A password whose special characters are not escaped
+ * would be taken for a host, a port or a path: such a URL is refused, so that no part of the
+ * password is shown or looked up.
  *
  * @see https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING-URIS
  */
@@ -14,7 +14,7 @@ export function parsePostgresUrl (url: string): URL | undefined {
   return /^\/?[^/@]*$/.test(pathname) && !search.includes('@') ? new URL(text) : undefined
 }
 
-/** A database's URL as it can be shown: without the credentials, which can also stand in its query. */
+/** A database's URL as it can be shown: without credentials, which its query can contain as well. */
 export function printableUrl (url: string): string {
   if (url.startsWith('sqlite:')) return url
   const { protocol, host, pathname, searchParams } = parsePostgresUrl(url) ?? new URL('postgres:')

@@ -5,12 +5,12 @@ import type { Store, StoreOptions } from '../database/store.js'
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** The database, behind its port. */
+    /** The database. */
     store: Store
   }
 }
 
-/** Opens the store and closes it when the server is closed, after the last answer. */
+/** Opens the store, and closes it with the app, after the last response. */
 const plugin: FastifyPluginAsync<StoreOptions & { url: string }> = async (app, { url, ...options }) => {
   const store = await openStore(url, options)
   app.decorate('store', store)

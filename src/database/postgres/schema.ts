@@ -1,8 +1,8 @@
 import { bigint, customType, index, integer, pgSchema, primaryKey, text, timestamp } from 'drizzle-orm/pg-core'
 
-// The same tables as in ../sqlite/schema.ts, which says what they are for.
+// The same tables as in ../sqlite/schema.ts, where they are described.
 
-/** A schema of its own: the database may be that of an app that has users and roles itself. */
+/** A schema of our own: the database may belong to an app that has tables `users` and `roles` itself. */
 export const latchkey = pgSchema('latchkey')
 
 /**
@@ -12,7 +12,7 @@ export const latchkey = pgSchema('latchkey')
 const bytewise = customType<{ data: string }>({ dataType: () => 'text COLLATE "C"' })
 /** Milliseconds since 1970, as JavaScript counts. */
 const time = (name: string) => timestamp(name, { withTimezone: true, precision: 3 })
-/** As large as a safe integer: ids come from outside, in tokens. */
+/** Holds every safe integer: ids come from clients, in tokens. */
 const id = (name: string) => bigint(name, { mode: 'number' })
 
 export const users = latchkey.table('users', {

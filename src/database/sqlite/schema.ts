@@ -1,10 +1,10 @@
 import { index, integer, primaryKey, sqliteTable, text } from 'drizzle-orm/sqlite-core'
 
 /**
- * The accounts. `username` and `email` are kept as they were written; the `*_key`
- * columns hold their canonical forms, and it is their unique indexes that decide
- * whether a name is taken. Ids are AUTOINCREMENT: the id of a deleted user never
- * returns, so a token can never come to name somebody else.
+ * The accounts. `username` and `email` are stored as they were typed; the `*_key` columns hold
+ * their canonical forms, and the unique indexes on these decide whether a name is taken. Ids are
+ * AUTOINCREMENT: the id of a deleted user is never given again, so an old token can never name
+ * another user.
  */
 export const users = sqliteTable('users', {
   id: integer('id').primaryKey({ autoIncrement: true }),
@@ -18,13 +18,13 @@ export const users = sqliteTable('users', {
 })
 
 /**
- * The living tokens. `id` is the `jti` claim (RFC 7519, section 4.1.7); the token
- * itself is never stored. A token whose row is gone is refused. The table has no rowid.
+ * The tokens that were not revoked. `id` is the `jti` claim (RFC 7519, section 4.1.7); the token
+ * itself is never stored. A token without a row is refused. The table has no rowid.
  */
 export const tokens = sqliteTable('tokens', {
   id: text('id').primaryKey(),
   userId: integer('user_id').notNull().references(() => users.id, { onDelete: 'cascade' }),
-  /** `login`: made by a login, gives way when there are too many; `personal`: made on purpose, stays. */
+  /** `login`: issued by a login, evicted when there are too many; `personal`: a personal access token, never evicted. */
   kind: text('kind', { enum: ['login', 'personal'] }).notNull().default('login'),
   description: text('description').notNull(),
   createdAt: integer('created_at', { mode: 'timestamp_ms' }).notNull(),
@@ -35,13 +35,13 @@ export const tokens = sqliteTable('tokens', {
   index('tokens_expires_at_index').on(table.expiresAt)
 ])
 
-/** What somebody can be. The role `admin` is there from the start and cannot be deleted. */
+/** The roles. `admin` always exists and cannot be deleted. */
 export const roles = sqliteTable('roles', {
   name: text('name').primaryKey(),
   description: text('description').notNull()
 })
 
-/** Who is what. */
+/** Which user has which role. */
 export const userRoles = sqliteTable('user_roles', {
   userId: integer('user_id').notNull().references(() => users.id, { onDelete: 'cascade' }),
   roleName: text('role_name').notNull().references(() => roles.name, { onDelete: 'cascade' })
@@ -51,9 +51,10 @@ export const userRoles = sqliteTable('user_roles', {
 ])
 
 /**
- * Failed logins by canonical username, whether somebody has it or not. `network` is empty for
- * everybody; where the user has logged in from before, it has a row of its own. Times are
- * plain numbers, milliseconds since 1970, because one statement counts with them.
+ * Failed logins by canonical username, whether an account has it or not. Each network that the
+ * user has logged in from before has a row of its own; that of all other networks has an empty
+ * `network`. Times are plain numbers, in milliseconds since 1970, because a statement calculates
+ * with them.
  */
 export const loginFailures = sqliteTable('login_failures', {
   usernameKey: text('username_key').notNull(),
@@ -66,7 +67,7 @@ export const loginFailures = sqliteTable('login_failures', {
   index('login_failures_last_failure_ms_index').on(table.lastFailureMs)
 ])
 
-/** Where users have logged in from. */
+/** The networks that users have logged in from. */
 export const knownNetworks = sqliteTable('known_networks', {
   userId: integer('user_id').notNull().references(() => users.id, { onDelete: 'cascade' }),
   network: text('network').notNull(),
@@ -77,8 +78,8 @@ export const knownNetworks = sqliteTable('known_networks', {
 ])
 
 /**
- * The audit trail. It outlives the users that it speaks of: ids of deleted users never
- * return. `user_id` is whom it happened to, `actor_id` who did it, where that is another.
+ * The audit log. Events outlive their users, whose ids are never given again. `user_id` is the
+ * user it happened to, `actor_id` the user who did it, where that is another.
  */
 export const events = sqliteTable('events', {
   id: integer('id').primaryKey({ autoIncrement: true }),

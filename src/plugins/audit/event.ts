@@ -1,80 +1,80 @@
-/** What can happen, with the words that the log has for it. */
+/** The kinds of events, with their messages in the server's log. */
 export const eventMessages = {
   signup: 'signed up',
   login: 'logged in',
   login_failure: 'login failed',
-  backoff: 'has to wait before the next attempt',
-  unlock: 'need not wait any more',
+  backoff: 'attempts have to wait',
+  unlock: 'attempts need not wait any longer',
   logout: 'logged out',
-  token_creation: 'personal access token made',
+  token_creation: 'personal access token created',
   revocation: 'tokens revoked',
-  password_change: 'change of password',
-  role_change: 'change of roles',
-  deletion: 'deletion of the account',
-  export: 'everything was exported',
-  import: 'accounts were imported',
-  reset: 'everything was deleted'
+  password_change: 'password change',
+  role_change: 'role change',
+  deletion: 'account deletion',
+  export: 'all data exported',
+  import: 'accounts imported',
+  reset: 'all data deleted'
 } as const
 
-/** What happened. */
+/** The kind of an event. */
 export type EventKind = keyof typeof eventMessages
 
-/** The kinds in the order of the documentation. */
+/** The kinds of events, in the order of the documentation. */
 export const eventKinds = Object.keys(eventMessages)
 
-/** How it ended: `success`, or what stood in the way. */
+/** The outcomes of an event: `success`, or why it failed. */
 export const eventOutcomes = ['success', 'username_unknown', 'password_incorrect', 'password_changed_concurrently', 'user_deleted_concurrently'] as const
 
-/** How it ended. */
+/** The outcome of an event. */
 export type EventOutcome = typeof eventOutcomes[number]
 
-/** Where an event came from: a request, the command line, or the app that embeds Latchkey. */
+/** The sources of events: a request, the command line, or the app that embeds Latchkey. */
 export const eventSources = ['http', 'cli', 'app'] as const
 
-/** Where an event came from. */
+/** The source of an event. */
 export type EventSource = typeof eventSources[number]
 
-/** Something that happened. */
+/** An event to be recorded. */
 export interface NewEvent {
   kind: EventKind
-  /** How it ended: `success` by default. */
+  /** `success` by default. */
   outcome?: EventOutcome
-  /** Whom it happened to. */
+  /** The user it happened to. */
   userId?: number
-  /** Who did it, where that is somebody else. */
+  /** The user who did it, where that is another. */
   actorId?: number
-  /** What else there is to say: the name of a role, the id of a token. Never a secret, never what a stranger wrote. */
+  /** Details, such as the name of a role or the id of a token. Never a secret, never text that an anonymous client chose. */
   detail?: string
 }
 
-/** An event of the audit log, as it was written. */
+/** An event of the audit log. */
 export interface AuditEvent {
-  /** Later events have higher ones. */
+  /** Later events have higher ids. */
   id: number
   time: Date
   kind: string
   outcome: string
   source: EventSource
   userId: number | null
-  /** Null when the user is gone. */
+  /** Null when the account was deleted, or the event has no user. */
   username: string | null
   actorId: number | null
   detail: string | null
   address: string | null
-  /** The start of the User-Agent header. */
+  /** The start of the User-Agent header, without invisible characters. */
   userAgent: string | null
   requestId: string | null
 }
 
-/** Which events are asked for. */
+/** Selects events: all conditions must hold. */
 export interface EventFilter {
   userId?: number
   kind?: string
-  /** Only those before this id. */
+  /** Only events whose ids are lower than this one. */
   before?: number
 }
 
-/** An event as it is shown. */
+/** An event in the form of the API and of the command line's JSON. */
 export function eventRecord ({ id, time, kind, outcome, source, userId, username, actorId, detail, address, userAgent, requestId }: AuditEvent) {
   return { id, time: time.toISOString(), kind, outcome, source, user_id: userId, username, actor_id: actorId, detail, address, user_agent: userAgent, request_id: requestId }
 }

@@ -5,7 +5,7 @@ import { lockAdmins, revocationRetryMs } from './lock-admins.js'
 import type { Role } from './role.js'
 import { adminRole, roleNameProblem } from './role-name.js'
 
-/** An admin who does something, and the token that it was asked with. */
+/** An admin who changes roles, and the token of the request. */
 export interface Actor {
   userId: number
   tokenId: string
@@ -14,12 +14,13 @@ export interface Actor {
 /** Every query on roles. */
 export type Roles = ReturnType<typeof rolesRepository>
 
+/** Every query on roles, and on who has them. */
 export function rolesRepository (store: Store) {
   const { db, tables: { roles, tokens, users, userRoles } } = store
   const roleOfUser = (userId: number, roleName: string) => and(eq(userRoles.userId, userId), eq(userRoles.roleName, roleName))
-  /** For the start of a batch: what an actor may do, and how many admins there are, changes before it or after it. */
+  /** For the start of a batch: the actor's rights and the number of admins change before it or after it. */
   const locks = (actor: Actor | undefined): Query[] => [lockAdmins(store), ...actor === undefined ? [] : store.lockUser(actor.userId)]
-  /** Whether an actor is an admin still, and the token active. Where the operator acts there is none. */
+  /** Whether an actor is still an admin, with a token that is not revoked. Without an actor the operator acts. */
   const isStillAdmin = (actor: Actor | undefined) => actor && and(
     exists(db.select({ id: tokens.id }).from(tokens).where(and(eq(tokens.id, actor.tokenId), eq(tokens.userId, actor.userId)))),
     exists(db.select({ userId: userRoles.userId }).from(userRoles).where(roleOfUser(actor.userId, adminRole)))
@@ -33,9 +34,9 @@ export function rolesRepository (store: Store) {
     },
 
     /**
-     * Makes a role; `undefined` when the name is taken.
+     * Creates a role; `undefined` when the name is taken.
      *
-     * @throws {TypeError} it is no name of a role
+     * @throws {TypeError} the name is not permitted
      */
     async create (role: Role): Promise<Role | undefined> {
       if (roleNameProblem(role.name) !== undefined) throw new TypeError('not the name of a role')
@@ -43,18 +44,18 @@ export function rolesRepository (store: Store) {
       return created
     },
 
-    /** Deletes a role, and takes it from everybody; false when there is none. */
+    /** Deletes a role, also from all users who have it; false when there is none. */
     async delete (name: string): Promise<boolean> {
       const rows = await db.delete(roles).where(eq(roles.name, name)).returning({ name: roles.name })
       return rows.length > 0
     },
 
-    /** Deletes every role but `admin`. */
+    /** Deletes every role except `admin`. */
     async deleteAll (): Promise<void> {
       await db.delete(roles).where(ne(roles.name, adminRole))
     },
 
-    /** Whether there is such a role. */
+    /** Whether a role exists. */
     async has (name: string): Promise<boolean> {
       const rows = await db.select({ name: roles.name }).from(roles).where(eq(roles.name, name))
       return rows.length > 0
@@ -66,7 +67,7 @@ export function rolesRepository (store: Store) {
       return rows.map(({ name }) => name)
     },
 
-    /** The names of everybody's roles, sorted, by user id. */
+    /** The names of all users' roles, sorted, by user id. */
     async ofAll (): Promise<Map<number, string[]>> {
       const all = new Map<number, string[]>()
       for (const { userId, roleName } of await db.select().from(userRoles).orderBy(asc(userRoles.roleName))) {
@@ -76,8 +77,8 @@ export function rolesRepository (store: Store) {
     },
 
     /**
-     * Gives a role to a user, who may have it already; false, and nothing happens, when there is
-     * no such user or role, or the actor is no admin any more.
+     * Grants a role to a user, who may have it already; false, and nothing changes, when the user
+     * or the role does not exist, or the actor is not an admin any longer.
      */
     async grant (userId: number, roleName: string, actor?: Actor): Promise<boolean> {
       const row = db.select({ userId: users.id, roleName: sql<string>`${sql.param(roleName, userRoles.roleName)}`.as('role_name') }).from(users).where(and(eq(users.id, userId), isStillAdmin(actor)))
@@ -92,8 +93,8 @@ export function rolesRepository (store: Store) {
     },
 
     /**
-     * Takes a role from a user, who may not have it; false, and nothing happens, when that would
-     * leave nobody with `admin`, or the actor is no admin any more.
+     * Revokes a user's role, which the user need not have; false, and nothing changes, when it is
+     * the last `admin`, or the actor is not an admin any longer.
      */
     async revoke (userId: number, roleName: string, actor?: Actor): Promise<boolean> {
       const others = db.select({ userId: userRoles.userId }).from(userRoles)
@@ -103,7 +104,7 @@ export function rolesRepository (store: Store) {
       return written.at(-1) !== 0 || !(await isGranted(userId, roleName))
     },
 
-    /** Whether a user is the only one with `admin`. */
+    /** Whether a user is the only admin. */
     async isLastAdmin (userId: number): Promise<boolean> {
       const admins = await db.select({ userId: userRoles.userId }).from(userRoles).where(eq(userRoles.roleName, adminRole)).limit(2)
       return admins.length === 1 && admins[0]?.userId === userId

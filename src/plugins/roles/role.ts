@@ -1,6 +1,6 @@
-/** What a user can be. */
+/** A role that users can have. */
 export interface Role {
   name: string
-  /** What it allows: one line. */
+  /** What the role permits, in one line. */
   description: string
 }

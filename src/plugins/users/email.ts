@@ -1,24 +1,23 @@
-/** The longest email address, in characters (RFC 5321, section 4.5.3.1.3, less the angle brackets). */
+/** The maximum length of an email address, in characters (RFC 5321, section 4.5.3.1.3, less the angle brackets). */
 export const emailMaxLength = 254
-/** The same in UTF-16 code units: of longer text nothing is looked at. */
+/** The same in UTF-16 code units: longer text is refused before anything examines it. */
 const emailMaxUnits = 2 * emailMaxLength
 
-// One address, user@host: a local part without spaces, controls, format characters,
-// surrogates or the characters that make a list or a display name of it (RFC 5322,
-// section 3.4); a host of dot-separated labels (RFC 5321, section 4.1.2), in any script
-// (RFC 6531).
+// One address, user@host: a local part without spaces, controls, format characters, surrogates
+// or the characters that would make it a list or a display name (RFC 5322, section 3.4); a host of
+// dot-separated labels (RFC 5321, section 4.1.2), in any script (RFC 6531).
 const address = /^[^\s\p{C}\p{Z}@<>()[\]\\,;:"]+@[\p{L}\p{M}\p{N}]+(?:[.-]+[\p{L}\p{M}\p{N}]+)*$/u
 
-/** What is wrong with an email address, as the end of a sentence that starts with the field's name. */
+/** What is wrong with an email address, as the end of a sentence that starts with the field's name; `undefined` when nothing is. */
 export function emailProblem (email: string): string | undefined {
   if (email === '') return 'is empty'
-  // Some characters are two units: only what can be short enough is counted.
+  // A character has one or two units: only text that may be short enough is counted.
   if (email.length > emailMaxUnits || [...email].length > emailMaxLength) return `must not be longer than ${emailMaxLength} characters`
   if (!address.test(email) || email.includes('..')) return 'must be one address like user@example.com'
 }
 
 /**
- * The form under which an email address is unique: composed (NFC), without regard to case.
+ * The canonical form of an email address, under which it is unique: composed (NFC), in lower case.
  *
  * @throws {RangeError} it is longer than any address
  */

@@ -9,15 +9,20 @@ import { canonicalUsername, usernameProblem } from './username.js'
 
 type UserRow = Store['tables']['users']['$inferSelect']
 
-/** An account as the login sees it; `lastLoginAt` is null where its user has not logged in from the same network before. */
+/** What a login is checked against; `lastLoginAt` is null when the user has not logged in from this network before. */
 export type Credentials = Pick<UserRow, 'id' | 'passwordHash'> & { lastLoginAt: Date | null }
 
-/** What a new account is made of; `username` and `email` have been validated, the password hashed. */
+/** A new account; `email` has been validated, the password hashed. */
 export type NewUser = Pick<UserRow, 'username' | 'email' | 'passwordHash'>
 
 /** Every query on users. */
 export type Users = ReturnType<typeof usersRepository>
 
+/**
+ * Every query on users.
+ *
+ * @param now the clock, in milliseconds since 1970
+ */
 export function usersRepository (store: Store, now: () => number) {
   const { db, tables: { knownNetworks, tokens, users, userRoles } } = store
   const account = { id: users.id, username: users.username, email: users.email, createdAt: users.createdAt }
@@ -30,13 +35,17 @@ export function usersRepository (store: Store, now: () => number) {
   const hash = { passwordHash: users.passwordHash }
   const hashOf = store.prepareGet('password_hash', hash, db.select(hash).from(users).where(eq(users.id, sql.placeholder('id'))))
 
-  /** Whether the token that asks is active still. Where the operator asks there is none. */
+  /** Whether the token of the request is not revoked. Without a token the operator acts. */
   const isActive = (userId: number, tokenId: string | undefined) => tokenId === undefined
     ? undefined
     : exists(db.select({ id: tokens.id }).from(tokens).where(and(eq(tokens.id, tokenId), eq(tokens.userId, userId))))
 
   return {
-    /** Makes an account; `undefined` when the username or the email is taken. */
+    /**
+     * Creates an account; `undefined` when the username or the email is taken.
+     *
+     * @throws {TypeError} the username is not permitted
+     */
     async create ({ username, email, passwordHash }: NewUser): Promise<User | undefined> {
       const usernameKey = canonicalUsername(username)
       if (usernameKey === undefined || usernameProblem(username) !== undefined) throw new TypeError('not a username')
@@ -57,19 +66,19 @@ export function usersRepository (store: Store, now: () => number) {
       return user
     },
 
-    /** What a login from a network is checked against; `undefined` when nobody has that username. */
+    /** What a login from a network is checked against; `undefined` when no account has the username. */
     async findCredentials (username: string, network = ''): Promise<Credentials | undefined> {
       const usernameKey = canonicalUsername(username)
       if (usernameKey === undefined) return undefined
       return await byUsername({ usernameKey, network })
     },
 
-    /** The hash of a user's password; `undefined` when the user is gone. */
+    /** The hash of a user's password; `undefined` when the user does not exist. */
     async findHash (id: number): Promise<string | undefined> {
       return (await hashOf({ id }))?.passwordHash
     },
 
-    /** Replaces a hash that was just verified; false when it is another by now. */
+    /** Replaces a hash that was just verified; false when it was changed concurrently. */
     async replaceHash (id: number, oldHash: string, newHash: string): Promise<boolean> {
       const rows = await db
         .update(users)
@@ -80,11 +89,11 @@ export function usersRepository (store: Store, now: () => number) {
     },
 
     /**
-     * Replaces the password and takes the user's tokens back, both or neither.
+     * Replaces the password and revokes the user's tokens, both or neither.
      *
-     * @param options.oldHash what was verified; undefined: whatever it was
-     * @param options.keptTokenId the token that asks, and stays; undefined where the operator does: none stays
-     * @returns false, and nothing happens, when the hash is another than `oldHash`, or the token that asks is gone by now
+     * @param options.oldHash the hash that was verified; undefined where none was
+     * @param options.keptTokenId the token of the request, which is kept; undefined where the operator acts: none is kept
+     * @returns false, and nothing changes, when the hash is not `oldHash` any longer, or the token of the request was revoked
      */
     async replacePassword (id: number, newHash: string, { oldHash, keptTokenId }: { oldHash?: string, keptTokenId?: string } = {}): Promise<boolean> {
       const isReplaced = exists(db.select({ id: users.id }).from(users).where(and(eq(users.id, id), eq(users.passwordHash, newHash))))
@@ -98,12 +107,12 @@ export function usersRepository (store: Store, now: () => number) {
       return written.at(-2) !== 0
     },
 
-    /** How many accounts there are. */
+    /** The number of accounts. */
     async count (): Promise<number> {
       return await db.$count(users)
     },
 
-    /** An account by its username, in any case; `undefined` when nobody has it. */
+    /** The account with a username, in any case; `undefined` when there is none. */
     async find (username: string): Promise<User | undefined> {
       const usernameKey = canonicalUsername(username)
       if (usernameKey === undefined) return undefined
@@ -111,14 +120,14 @@ export function usersRepository (store: Store, now: () => number) {
       return user
     },
 
-    /** An account by its id; `undefined` when it was deleted, or it is no id. */
+    /** The account with an id; `undefined` when there is none, or it is not an id. */
     async findById (id: number): Promise<User | undefined> {
       if (!isUserId(id)) return undefined
       const [user] = await db.select(account).from(users).where(eq(users.id, id))
       return user
     },
 
-    /** Whether somebody has an email, in any case. */
+    /** Whether an account has an email, in any case. */
     async isEmailTaken (email: string): Promise<boolean> {
       const rows = await db.select({ id: users.id }).from(users).where(eq(users.emailKey, canonicalEmail(email)))
       return rows.length > 0
@@ -129,20 +138,20 @@ export function usersRepository (store: Store, now: () => number) {
       return await db.select(account).from(users).orderBy(asc(users.id))
     },
 
-    /** Deletes every account, and all that hangs on them. Their ids never return. */
+    /** Deletes all accounts and their data. Their ids are never given again. */
     async deleteAll (): Promise<void> {
       await db.delete(users)
     },
 
     /**
-     * Deletes an account and all that hangs on it.
+     * Deletes an account and its data.
      *
-     * @param asked.verifiedHash the hash that its password was verified with
-     * @param asked.tokenId the token that asks; both are undefined where the operator deletes
-     * @returns false, and nothing happens, when it is the last admin, or the hash is another or the token gone by now
+     * @param options.verifiedHash the hash that the password was verified with
+     * @param options.tokenId the token of the request; both are undefined where the operator acts
+     * @returns false, and nothing changes, when it is the last admin's, the hash was changed, or the token was revoked
      */
     async delete (id: number, { verifiedHash, tokenId }: { verifiedHash?: string, tokenId?: string } = {}): Promise<boolean> {
-      const admin = (whose: SQL) => exists(db.select({ id: userRoles.userId }).from(userRoles).where(and(eq(userRoles.roleName, adminRole), whose)))
+      const adminExists = (condition: SQL) => exists(db.select({ id: userRoles.userId }).from(userRoles).where(and(eq(userRoles.roleName, adminRole), condition)))
       const written = await store.batch([
         lockAdmins(store),
         ...store.lockUser(id),
@@ -150,7 +159,7 @@ export function usersRepository (store: Store, now: () => number) {
           eq(users.id, id),
           isActive(id, tokenId),
           verifiedHash === undefined ? undefined : eq(users.passwordHash, verifiedHash),
-          or(not(admin(eq(userRoles.userId, id))), admin(ne(userRoles.userId, id)))
+          or(not(adminExists(eq(userRoles.userId, id))), adminExists(ne(userRoles.userId, id)))
         ))
       ], { retryBusyMs: revocationRetryMs })
       return written.at(-1) !== 0 || (await db.select({ id: users.id }).from(users).where(eq(users.id, id))).length === 0
