@@ -18,13 +18,13 @@ import { openNewFile } from '../src/lib/new-file.js'
 import { servicesOf } from '../src/services.js'
 import { testOptions } from '../src/testing.js'
 import { openStore } from './databases.js'
-import { asStranger, bob, build, fillDisks, isRoot, logIn, signUp, stranger, temporaryFolder } from './helper.js'
+import { asStranger, bob, build, fillDisks, isRoot, logIn, needLogin, signUp, stranger, temporaryFolder, tokenOf } from './helper.js'
 
 const mode = (path: string) => statSync(path).mode & 0o777
 const pragma = async (store: Store, name: string) => Object.values(await store.db.get<object>(sql.raw(`pragma ${name}`)))[0]
 
 t.test('openStore', async (t) => {
-  t.test('makes the folder and the file for nobody else, with the promised pragmas, also when opened again', async (t) => {
+  t.test('creates the folder and the file unreadable for others, with the documented pragmas, also when opened again', async (t) => {
     const folder = join(temporaryFolder(t), 'data', 'deep')
     const file = join(folder, 'latchkey.sqlite')
     for (const attempt of ['first', 'second']) {
@@ -40,7 +40,7 @@ t.test('openStore', async (t) => {
     }
   })
 
-  t.test('takes an existing file back from other readers', async (t) => {
+  t.test('makes an existing file unreadable for others', async (t) => {
     const file = join(temporaryFolder(t), 'latchkey.sqlite')
     writeFileSync(file, '')
     chmodSync(file, 0o644)
@@ -88,7 +88,7 @@ t.test('openStore', async (t) => {
     await t.rejects(openStore(`sqlite:///${file}`), { name: 'StoreError', message: `cannot open the database ${file}: it is not a regular file` })
   })
 
-  t.test('a link is not followed to a file that is not there; a pipe keeps nobody waiting', async (t) => {
+  t.test('a symbolic link to a file that does not exist is not followed; a pipe does not block the start', async (t) => {
     const folder = temporaryFolder(t)
     const [file, victim, pipe] = ['latchkey.sqlite', 'victim', 'pipe'].map((name) => join(folder, name)) as [string, string, string]
     symlinkSync(victim, file)
@@ -100,7 +100,7 @@ t.test('openStore', async (t) => {
     await t.rejects(openStore(`sqlite:///${join(folder, 'loop')}`), { name: 'StoreError', message: /ELOOP/ })
   })
 
-  t.test('a database behind a link is used where it is, with all that lies beside it', async (t) => {
+  t.test('a database behind a symbolic link is used where it is, with its other files', async (t) => {
     const [here, there] = [temporaryFolder(t), temporaryFolder(t)]
     const [link, file, victim] = [join(here, 'latchkey.sqlite'), join(there, 'real.sqlite'), join(here, 'victim')] as const
     writeFileSync(file, '')
@@ -111,11 +111,11 @@ t.test('openStore', async (t) => {
     symlinkSync(victim, `${link}-wal`)
     const store = await openStore(`sqlite:///${link}`)
     for (const suffix of ['', '-wal', '-shm']) t.equal(mode(file + suffix), 0o600, suffix)
-    t.equal(mode(victim), 0o644, 'what only has the name of a file of ours is left as it was')
+    t.equal(mode(victim), 0o644, 'a file that only has the name of one of ours is left alone')
     await store.close()
   })
 
-  t.test('blanks around the name of the file are none of its characters', async (t) => {
+  t.test('spaces around the name of the file are ignored', async (t) => {
     const folder = temporaryFolder(t)
     const store = await openStore(`sqlite:///${folder}/latchkey.sqlite `)
     t.same(readdirSync(folder).sort(), ['latchkey.sqlite', 'latchkey.sqlite-shm', 'latchkey.sqlite-wal'])
@@ -123,7 +123,7 @@ t.test('openStore', async (t) => {
     await store.close()
   })
 
-  t.test('no database is made where everybody can write', async (t) => {
+  t.test('no database is created in a folder that everybody can write to', async (t) => {
     const folder = temporaryFolder(t)
     const file = join(folder, 'latchkey.sqlite')
     chmodSync(folder, 0o777)
@@ -136,11 +136,11 @@ t.test('openStore', async (t) => {
     chmodSync(folder, 0o777)
     const store = await openStore(`sqlite:///${file}`, { keepsBallast: true })
     await delay(1_500)
-    t.notOk(existsSync(`${file}-reserve`), 'one that is there is used, without a reserve')
+    t.notOk(existsSync(`${file}-reserve`), 'an existing one is used, without a ballast file')
     await store.close()
   })
 
-  t.test('no database is made in the folder of somebody else, unless by root', { skip: isRoot ? false : 'only root can be somebody else' }, async (t) => {
+  t.test('no database is created in the folder of another user, unless by root', { skip: isRoot ? false : 'only root can act as another user' }, async (t) => {
     const folder = temporaryFolder(t)
     const file = join(folder, 'latchkey.sqlite')
     chownSync(folder, 65_533, 65_533)
@@ -154,7 +154,7 @@ t.test('openStore', async (t) => {
 
     chownSync(folder, 0, 0)
     await asStranger(() => closeSync(openNewFile(join(folder, 'other.sqlite'))))
-    t.equal(statSync(join(folder, 'other.sqlite')).uid, stranger, 'a folder of root is nobody else\'s')
+    t.equal(statSync(join(folder, 'other.sqlite')).uid, stranger, 'a folder of root is accepted')
   })
 
   t.test('a scheme without a driver is refused with one line', async (t) => {
@@ -183,14 +183,14 @@ t.test('openStore', async (t) => {
     await store.close()
   })
 
-  t.test('a database whose tables are not ours is refused', async (t) => {
+  t.test('a database with the tables of another program is refused', async (t) => {
     const file = join(temporaryFolder(t), 'latchkey.sqlite')
     const other = new Database(file)
     other.exec('create table tokens (id integer)')
     other.close()
     const before = readFileSync(file)
     await t.rejects(openStore(`sqlite:///${file}`), { name: 'StoreError', message: `cannot open the database ${file}: it has the tables of another program` })
-    t.same(readFileSync(file), before, 'and left as it was')
+    t.same(readFileSync(file), before, 'and left alone')
 
     const stranger = join(temporaryFolder(t), 'latchkey.sqlite')
     const drizzles = new Database(stranger)
@@ -199,44 +199,44 @@ t.test('openStore', async (t) => {
     await t.rejects(openStore(`sqlite:///${stranger}`), { name: 'StoreError', message: /table `tokens` already exists/ })
   })
 
-  t.test('reads of one turn share a transaction; where that fails each is answered by itself, and nothing is left of it', async (t) => {
+  t.test('reads of one turn of the event loop share a transaction; where that fails each is run by itself, and no transaction stays open', async (t) => {
     const client = new Database(':memory:')
     client.exec('create table parent (id integer primary key); create table child (id references parent (id) deferrable initially deferred); insert into parent values (1)')
-    const together = batchReads(client)
+    const batchRead = batchReads(client)
     const count = client.prepare('select count(*) from parent').pluck()
-    const ask = () => together(() => count.get())
-    const isShared = () => together(() => client.inTransaction)
+    const ask = () => batchRead(() => count.get())
+    const isShared = () => batchRead(() => client.inTransaction)
     t.same(await Promise.all([isShared(), isShared()]), [true, true])
-    t.equal(await isShared(), false, 'one alone needs none')
+    t.equal(await isShared(), false, 'a single read needs none')
 
-    t.same(await Promise.all([ask(), together(() => client.exec('rollback').open), ask()]), [1, true, 1], 'SQLite has ended it, as it does where a disk fails')
-    const [before, failed, after] = await Promise.allSettled([ask(), together(() => { throw new Error('a mishap') }), ask()])
-    t.match([before, failed, after], [{ value: 1 }, { reason: { message: 'a mishap' } }, { value: 1 }])
-    await Promise.all([ask(), together(() => client.exec('insert into child values (7)').open)])
+    t.same(await Promise.all([ask(), batchRead(() => client.exec('rollback').open), ask()]), [1, true, 1], 'SQLite has rolled back, as it does when a disk fails')
+    const [before, failed, after] = await Promise.allSettled([ask(), batchRead(() => { throw new Error('a failure') }), ask()])
+    t.match([before, failed, after], [{ value: 1 }, { reason: { message: 'a failure' } }, { value: 1 }])
+    await Promise.all([ask(), batchRead(() => client.exec('insert into child values (7)').open)])
     t.equal(client.inTransaction, false, 'what cannot be committed is rolled back')
     t.equal(client.prepare('select count(*) from child').pluck().get(), 0)
 
     client.exec('begin')
-    t.same(await Promise.all([ask(), ask()]), [1, 1], 'within the transaction of somebody else')
+    t.same(await Promise.all([ask(), ask()]), [1, 1], 'inside another transaction')
     t.equal(client.inTransaction, true)
     client.exec('commit')
     const rows = client.prepare('select * from parent').iterate()
     rows.next()
-    t.same(await Promise.all([ask(), ask()]), [1, 1], 'beside somebody who goes through rows')
+    t.same(await Promise.all([ask(), ask()]), [1, 1], 'while rows are iterated')
     rows.return?.()
     t.same(await Promise.all([ask(), ask()]), [1, 1])
     client.close()
     for (const { status } of await Promise.allSettled([ask(), ask()])) t.equal(status, 'rejected')
   })
 
-  t.test('only logins, failures and events are written without waiting for the disk', async (t) => {
+  t.test('durability · only login tokens, login failures and audit events are relaxed', async (t) => {
     const writes = new Map<string, Set<number>>()
     const prototype = Object.getPrototypeOf(new Database(':memory:').prepare('select 1'))
     const originals = { run: prototype.run, all: prototype.all }
     for (const [name, original] of Object.entries(originals)) {
       prototype[name] = function (...args: unknown[]) {
         const [, what] = /^((?:insert into|update|delete from) "\w+")/.exec(this.source) ?? []
-        // Within a transaction it is the one that commits which counts: the same connection.
+        // In a transaction its commit counts, on the same connection.
         if (what !== undefined) writes.set(what, (writes.get(what) ?? new Set()).add(this.database.pragma('synchronous', { simple: true })))
         return Reflect.apply(original, this, args)
       }
@@ -244,24 +244,24 @@ t.test('openStore', async (t) => {
     t.teardown(() => Object.assign(prototype, originals))
     const app = await build(t, { DATABASE_URL: `sqlite:///${join(temporaryFolder(t), 'latchkey.sqlite')}`, LOGIN_FAILURES_PER_ACCOUNT: '10' })
     const [normal, full] = [1, 2]
-    /** How the statements were written that something takes. */
-    async function waysOf (work: () => Promise<unknown>): Promise<Record<string, number[]>> {
+    /** By table, the value of `synchronous` with which it was written meanwhile. */
+    async function durabilityOf (work: () => Promise<unknown>): Promise<Record<string, number[]>> {
       writes.clear()
       await work()
-      return Object.fromEntries([...writes].map(([what, ways]) => [what, [...ways]]))
+      return Object.fromEntries([...writes].map(([what, levels]) => [what, [...levels]]))
     }
     let token = ''
     const ask = (method: 'POST' | 'PUT' | 'DELETE', path: string, payload?: object) => async () => {
       const { statusCode } = await app.inject({ method, url: `/api/v1${path}`, headers: { authorization: token }, payload })
       if (statusCode >= 300) throw new Error(`${method} ${path}: ${statusCode}`)
     }
-    t.match(await waysOf(() => signUp(app)), { 'insert into "users"': [full] })
-    t.match(await waysOf(async () => { token = (await logIn(app)).json().token }), { 'insert into "login_failures"': [normal], 'delete from "login_failures"': [normal], 'insert into "tokens"': [normal], 'delete from "tokens"': [full] })
-    t.same((await waysOf(() => logIn(app, { ...bob, password: 'wrong' })))['insert into "login_failures"'], [normal])
-    t.match(await waysOf(ask('POST', '/tokens', { description: 'a script' })), { 'insert into "tokens"': [full] })
-    t.match(await waysOf(ask('PUT', '/me/password', { current_password: bob.password, new_password: 'another horse battery' })), { 'update "users"': [full], 'delete from "tokens"': [full] })
-    t.match(await waysOf(ask('POST', '/logout')), { 'delete from "tokens"': [full] })
-    t.same((await waysOf(() => servicesOf(app).audit.list({}, 9)))['insert into "events"'], [normal])
+    t.match(await durabilityOf(() => signUp(app)), { 'insert into "users"': [full] })
+    t.match(await durabilityOf(async () => { token = (await logIn(app)).json().token }), { 'insert into "login_failures"': [normal], 'delete from "login_failures"': [normal], 'insert into "tokens"': [normal], 'delete from "tokens"': [full] })
+    t.same((await durabilityOf(() => logIn(app, { ...bob, password: 'wrong' })))['insert into "login_failures"'], [normal])
+    t.match(await durabilityOf(ask('POST', '/tokens', { description: 'a script' })), { 'insert into "tokens"': [full] })
+    t.match(await durabilityOf(ask('PUT', '/me/password', { current_password: bob.password, new_password: 'another horse battery' })), { 'update "users"': [full], 'delete from "tokens"': [full] })
+    t.match(await durabilityOf(ask('POST', '/logout')), { 'delete from "tokens"': [full] })
+    t.same((await durabilityOf(() => servicesOf(app).audit.list({}, 9)))['insert into "events"'], [normal])
   })
 
   t.test('store.relaxed · does not wait for the disk, sees what store.db has written, and can be prepared as well', async (t) => {
@@ -305,7 +305,7 @@ t.test('openStore', async (t) => {
     t.same(await busyTimeouts(), [250, 250])
   })
 
-  t.test('a look-up has nothing but placeholders in it', async (t) => {
+  t.test('prepareGet · refuses parameters that are not placeholders', async (t) => {
     const store = await openStore('sqlite://')
     t.teardown(() => store.close())
     const { db, tables: { users } } = store
@@ -315,7 +315,7 @@ t.test('openStore', async (t) => {
     t.equal(await find({ id: 1 }), undefined)
   })
 
-  t.test('rows that refer to nothing are found after a migration', async (t) => {
+  t.test('rows that refer to rows that do not exist are found after a migration', async (t) => {
     const file = join(temporaryFolder(t), 'latchkey.sqlite')
     await (await openStore(`sqlite:///${file}`)).close()
     const other = new Database(file)
@@ -323,13 +323,13 @@ t.test('openStore', async (t) => {
     other.exec("insert into users (id, username, username_key, password_hash, created_at, updated_at) values (1, 'bob', 'bob', '', 0, 0)")
     other.exec("insert into tokens (id, user_id, kind, description, created_at, expires_at, last_used_at) values ('y', 1, 'personal', 'a script', 1, 2, 3)")
     other.exec("insert into tokens (id, user_id, description, created_at, expires_at) values ('x', 42, '', 0, 0)")
-    // The last two migrations are done once more: the first of them makes a table anew from what is in it.
+    // The last two migrations are applied again: the first of them rebuilds a table.
     other.exec('drop index events_user_id_kind_index')
     other.exec('delete from __drizzle_migrations where created_at in (select created_at from __drizzle_migrations order by created_at desc limit 2)')
     for (let start = 1; start <= 2; start++) await t.rejects(openStore(`sqlite:///${file}`), { name: 'StoreError', message: /rows refer to rows that do not exist/ })
     other.exec('delete from tokens where user_id = 42')
     await (await openStore(`sqlite:///${file}`)).close()
-    t.same(other.prepare('select * from tokens').all(), [{ id: 'y', user_id: 1, kind: 'personal', description: 'a script', created_at: 1, expires_at: 2, last_used_at: 3 }], 'what refers to something is kept')
+    t.same(other.prepare('select * from tokens').all(), [{ id: 'y', user_id: 1, kind: 'personal', description: 'a script', created_at: 1, expires_at: 2, last_used_at: 3 }], 'other rows are kept')
     other.close()
   })
 
@@ -357,7 +357,7 @@ t.test('openStore', async (t) => {
     await store.close()
   })
 
-  t.test('the id of a deleted user never returns', async (t) => {
+  t.test('the id of a deleted user is never given again', async (t) => {
     const store = await openStore('sqlite://')
     const { users } = store.tables
     const add = async () => store.db.insert(users).values({ username: 'bob', usernameKey: 'bob', passwordHash: '', createdAt: new Date(), updatedAt: new Date() }).returning()
@@ -420,25 +420,25 @@ t.test('ballast file · only the server creates one; any store releases it when 
   t.notOk(existsSync(`${file}-reserve`))
 })
 
-t.test('the reserve · is made soon for nobody else, and given up when the disk is full', async (t) => {
+t.test('ballast file · is created soon after the start, unreadable for others, and released when the disk is full', async (t) => {
   const folder = join(temporaryFolder(t), 'data')
   const file = join(folder, 'latchkey.sqlite')
-  const reserve = `${file}-reserve`
+  const ballast = `${file}-reserve`
   const store = await openStore(`sqlite:///${file}`, { keepsBallast: true })
   const { roles } = store.tables
   t.notOk(store.isNearlyFull())
-  t.notOk(existsSync(reserve), 'not on the way to the first answer')
-  const isMade = async () => {
-    for (let i = 0; i < 200 && !existsSync(reserve); i++) await delay(50)
-    t.match(statSync(reserve), { size: 16_777_216, mode: 0o100600 })
+  t.notOk(existsSync(ballast), 'the start does not wait for it')
+  const isCreated = async () => {
+    for (let i = 0; i < 200 && !existsSync(ballast); i++) await delay(50)
+    t.match(statSync(ballast), { size: 16_777_216, mode: 0o100600 })
   }
-  await isMade()
+  await isCreated()
 
   const long = 'x'.repeat(100_000)
   await store.db.run(sql.raw('pragma max_page_count = 1'))
   const insert = async () => store.db.insert(roles).values({ name: 'one', description: long }).then(() => 'inserted', (error) => errorCode(unwrapDatabaseError(error)))
   t.equal(await insert(), 'SQLITE_FULL')
-  t.notOk(existsSync(reserve), 'it was given up, and the write tried again')
+  t.notOk(existsSync(ballast), 'it was released, and the write retried')
   t.equal(await insert(), 'SQLITE_FULL')
   await t.rejects(store.batch([store.db.insert(roles).values({ name: 'one', description: long })]), { code: 'SQLITE_FULL' })
   await store.db.run(sql.raw('pragma max_page_count = 1000000'))
@@ -446,15 +446,15 @@ t.test('the reserve · is made soon for nobody else, and given up when the disk 
   await store.close()
 
   const again = await openStore(`sqlite:///${file}`, { keepsBallast: true })
-  await isMade()
+  await isCreated()
   await again.db.run(sql.raw('pragma max_page_count = 1'))
   await t.rejects(again.batch([again.db.insert(roles).values({ name: 'two', description: long })]), { code: 'SQLITE_FULL' })
-  t.notOk(existsSync(reserve), 'for a batch as well')
-  t.same((await again.db.select({ name: roles.name }).from(roles)).map(({ name }) => name), ['admin', 'one'], 'which is tried as a whole')
+  t.notOk(existsSync(ballast), 'for a batch as well')
+  t.same((await again.db.select({ name: roles.name }).from(roles)).map(({ name }) => name), ['admin', 'one'], 'which is retried as a whole')
   await again.close()
 })
 
-t.test('the reserve · whoever cannot have one does without', async (t) => {
+t.test('ballast file · in memory, or in a folder that disappeared, there is none', async (t) => {
   const inMemory = await openStore('sqlite://', { keepsBallast: true })
   await inMemory.db.run(sql.raw('pragma max_page_count = 1'))
   await t.rejects(inMemory.batch([inMemory.db.insert(inMemory.tables.roles).values({ name: 'one', description: 'x'.repeat(100_000) })]), { code: 'SQLITE_FULL' })
@@ -470,7 +470,7 @@ t.test('the reserve · whoever cannot have one does without', async (t) => {
   await store.close()
 })
 
-t.test('the reserve · overwrites nothing that lies where it is made', async (t) => {
+t.test('ballast file · overwrites nothing at its path', async (t) => {
   const [victim, linked] = [join(temporaryFolder(t), 'victim'), join(temporaryFolder(t), 'linked')]
   for (const path of [victim, linked, `${linked}-2`]) writeFileSync(path, 'precious')
   const plants: Record<string, (path: string) => void> = {
@@ -479,7 +479,7 @@ t.test('the reserve · overwrites nothing that lies where it is made', async (t)
     'a hard link': (path) => linkSync(statSync(linked).nlink === 1 ? linked : `${linked}-2`, path),
     'a folder': (path) => mkdirSync(path),
     'a pipe': (path) => execFileSync('mkfifo', [path]),
-    'a file': (path) => writeFileSync(path, 'half a reserve')
+    'a file': (path) => writeFileSync(path, 'half a ballast file')
   }
   await Promise.all(Object.entries(plants).flatMap(([name, plant]) => [true, false].map(async (isOld) => {
     const file = join(temporaryFolder(t), 'latchkey.sqlite')
@@ -488,28 +488,28 @@ t.test('the reserve · overwrites nothing that lies where it is made', async (t)
     if (isOld) lutimesSync(unfinished, 1, 1)
     const store = await openStore(`sqlite:///${file}`, { keepsBallast: true })
     await delay(2_500)
-    const isMade = isOld && name !== 'a folder'
-    t.equal(existsSync(`${file}-reserve`), isMade, `${name}, ${isOld ? 'long ago: what was left by a crash is removed' : 'just now: somebody else makes one'}`)
-    t.equal(lstatSync(unfinished, { throwIfNoEntry: false }) === undefined, isMade)
+    const isCreated = isOld && name !== 'a folder'
+    t.equal(existsSync(`${file}-reserve`), isCreated, `${name}, ${isOld ? 'old: left by a crash, and deleted' : 'recent: another process is creating one'}`)
+    t.equal(lstatSync(unfinished, { throwIfNoEntry: false }) === undefined, isCreated)
     await store.close()
   })))
   for (const path of [victim, linked, `${linked}-2`]) t.equal(readFileSync(path, 'utf8'), 'precious')
   t.notOk(existsSync(`${victim}-2`))
 })
 
-t.test('the reserve · leaves nothing unfinished when it cannot be finished', async (t) => {
+t.test('ballast file · leaves no unfinished file behind when it cannot be created', async (t) => {
   const file = join(temporaryFolder(t), 'latchkey.sqlite')
   const store = await openStore(`sqlite:///${file}`, { keepsBallast: true })
   t.teardown(() => store.close())
   const unfinished = `${file}-reserve.part`
   while (!existsSync(unfinished)) await nextTurn()
-  // While it is being written somebody takes its name.
+  // Its name is taken while it is being written.
   mkdirSync(`${file}-reserve`)
   while (existsSync(unfinished)) await delay(10)
   t.ok(statSync(`${file}-reserve`).isDirectory())
 })
 
-t.test('the reserve · what only has its name is neither followed nor in the way', async (t) => {
+t.test('ballast file · anything else under its name is neither followed nor an obstacle', async (t) => {
   for (const plant of [mkdirSync, (path: string) => symlinkSync('/nowhere', path)]) {
     const file = join(temporaryFolder(t), 'latchkey.sqlite')
     plant(`${file}-reserve`)
@@ -520,6 +520,22 @@ t.test('the reserve · what only has its name is neither followed nor in the way
     await t.rejects(store.batch([store.db.insert(store.tables.roles).values({ name: 'one', description: 'x'.repeat(100_000) })]), { code: 'SQLITE_FULL' })
     await store.close()
   }
+})
+
+t.test('last-used times of tokens · a failure is logged once and retried; after close nothing is written', async (t) => {
+  const lines: string[] = []
+  const app = await build(t, { LOG_LEVEL: 'error' }, { logStream: { write: (line) => { lines.push(line) } } })
+  const { store, tokens } = servicesOf(app)
+  const token = await tokenOf(app)
+  await store.db.run("create trigger faults before update on tokens begin select raise(abort, 'not today'); end")
+  await needLogin(app, token)
+  while (lines.length === 0) await delay(20)
+  t.match(lines.map((line) => JSON.parse(line)), [{ level: 50, err: { message: 'not today' }, msg: 'Last-used times of tokens cannot be written now; they are retried.' }])
+  await store.db.run('drop trigger faults')
+  while ((await store.db.select().from(store.tables.tokens))[0]?.lastUsedAt === null) await delay(20)
+  await app.close()
+  for (let i = 0; i < 2; i++) tokens.touch('another', null)
+  t.match(lines.slice(1).map((line) => JSON.parse(line)), [{ level: 50, msg: 'Last-used times of tokens dropped: the queue is closed.' }])
 })
 
 t.test('nearly full disk · POST /api/v1/signup → 503, POST /api/v1/login → 200', async (t) => {
@@ -534,21 +550,21 @@ t.test('nearly full disk · POST /api/v1/signup → 503, POST /api/v1/login → 
   t.equal((await logIn(app)).statusCode, 200)
 })
 
-t.test('faults', async (t) => {
-  const fault = (code: string) => Object.assign(new Error('driver'), { code })
-  const wrapped = new DrizzleQueryError('select ?', ['secret'], fault('SQLITE_BUSY'))
+t.test('database errors · classification', async (t) => {
+  const errorWith = (code: string) => Object.assign(new Error('driver'), { code })
+  const wrapped = new DrizzleQueryError('select ?', ['secret'], errorWith('SQLITE_BUSY'))
   t.notMatch(String(unwrapDatabaseError(wrapped)), 'secret')
   t.ok(isUnavailable(wrapped))
   for (const code of [
     'SQLITE_BUSY_SNAPSHOT', 'SQLITE_FULL', 'SQLITE_IOERR_WRITE', 'SQLITE_READONLY',
     '08006', '28P01', '3D000', '40001', '40P01', '53300', '57014', '57P01', '57P03', '58030', '25006', '55P03', 'ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ENOTFOUND', 'EAI_AGAIN'
-  ]) t.ok(isUnavailable(fault(code)), code)
-  for (const code of ['SQLITE_CONSTRAINT_UNIQUE', 'SQLITE_ERROR', 'ENOENT', '23505', '42P01', '22021', '0A000', '5', '25001']) t.notOk(isUnavailable(fault(code)), code)
+  ]) t.ok(isUnavailable(errorWith(code)), code)
+  for (const code of ['SQLITE_CONSTRAINT_UNIQUE', 'SQLITE_ERROR', 'ENOENT', '23505', '42P01', '22021', '0A000', '5', '25001']) t.notOk(isUnavailable(errorWith(code)), code)
   t.notOk(isUnavailable('SQLITE_BUSY'))
   t.notOk(isUnavailable(new Error('SQLITE_BUSY')))
-  for (const code of ['SQLITE_CONSTRAINT_FOREIGNKEY', '23503']) t.ok(isForeignKeyViolation(fault(code)) && isConflict(fault(code)), code)
-  for (const code of ['SQLITE_CONSTRAINT_UNIQUE', '23505']) t.ok(isConflict(fault(code)), code)
-  for (const code of ['SQLITE_CONSTRAINT_TRIGGER', '23514', '57P01']) t.notOk(isConflict(fault(code)), code)
+  for (const code of ['SQLITE_CONSTRAINT_FOREIGNKEY', '23503']) t.ok(isForeignKeyViolation(errorWith(code)) && isConflict(errorWith(code)), code)
+  for (const code of ['SQLITE_CONSTRAINT_UNIQUE', '23505']) t.ok(isConflict(errorWith(code)), code)
+  for (const code of ['SQLITE_CONSTRAINT_TRIGGER', '23514', '57P01']) t.notOk(isConflict(errorWith(code)), code)
 })
 
 t.test('errors of any kind · code and message', async (t) => {
