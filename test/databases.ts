@@ -12,7 +12,7 @@ import type { Store, StoreOptions } from '../src/database/store.js'
 import { embeddedPostgres, freePort } from './embedded-postgres.js'
 import { temporaryFolder } from './helper.js'
 
-/** Opens a store with the defaults of the settings, but for what is said. */
+/** Opens a store with default options, except those given. */
 export async function openStore (url: string, options: Partial<StoreOptions> = {}): Promise<Store> {
   return await open(url, { poolSize: 10, connectTimeoutMs: 2_000, statementTimeoutMs: 3_000, ...options })
 }
@@ -20,25 +20,25 @@ export async function openStore (url: string, options: Partial<StoreOptions> = {
 /** A kind of database that Latchkey works on. */
 export interface TestDatabase {
   name: 'SQLite' | 'PostgreSQL'
-  /** The URL of a new database, gone when the test ends; `isShared`: for several apps at once, `isEmpty`: without our tables. */
+  /** The URL of a new database, deleted when the test ends; `isShared`: for several apps at once, `isEmpty`: without our tables. */
   create: (t: Test, options?: { isShared?: boolean, isEmpty?: boolean }) => Promise<string>
   /** Runs a statement that drizzle has no builder for. */
   execute: (store: Store, statement: string) => Promise<unknown>
-  /** Has a statement run at an event like `before insert on tokens`, for rows that meet a condition. */
+  /** Adds a trigger that runs a statement at an event like `before insert on tokens`, for rows that meet a condition. */
   addTrigger: (store: Store, event: string, statement: string, condition?: string) => Promise<unknown>
   /** Removes our triggers from a table. */
   removeTriggers: (store: Store, table: string) => Promise<unknown>
-  /** The statement that fails. */
+  /** A statement that fails. */
   fault: (message: string) => string
-  /** The plans of the queries that are run meanwhile. */
+  /** The plans of the queries that `work` runs. */
   explain: (store: Store, work: () => Promise<unknown>) => Promise<string[]>
-  /** What a plan says that reads, or sorts, more than it answers. */
+  /** Matches a plan that reads, or sorts, more rows than it returns. */
   scans: RegExp
-  /** Counts from now on what the driver is asked to run, whoever asks. */
+  /** Counts the queries that the driver runs from now on. */
   countQueries: (t: Test) => () => number
 }
 
-/** A PostgreSQL of our own: real, started by us, in a temporary folder. */
+/** A real PostgreSQL server, started for a test in a temporary folder. */
 export interface OwnPostgres {
   /** The URL of a database on it. */
   url: (database?: string) => string
@@ -46,7 +46,7 @@ export interface OwnPostgres {
   port: number
   start: () => Promise<void>
   stop: () => Promise<void>
-  /** Ends it as a failing machine would. */
+  /** Kills it, as a failing machine would. */
   kill: () => Promise<void>
 }
 
@@ -61,11 +61,11 @@ const postgresFlags = {
   listen_addresses: '127.0.0.1',
   unix_socket_directories: '',
   max_connections: '200',
-  // What is in it need not survive the machine.
+  // Its data need not survive a crash.
   fsync: 'off'
 }
 
-/** Starts a PostgreSQL; it ends, and its folder goes, with the test. */
+/** Starts a PostgreSQL server; it is stopped, and its folder deleted, when the test ends. */
 export async function startPostgres (t: Pick<Test, 'teardown'>): Promise<OwnPostgres> {
   const folder = mkdtempSync(join(tmpdir(), 'latchkey-postgres-'))
   const port = await freePort()
@@ -90,7 +90,7 @@ export async function startPostgres (t: Pick<Test, 'teardown'>): Promise<OwnPost
     onLog: (line) => { printed.push(String(line)) },
     onError: (error) => { printed.push(String(error)) }
   })
-  // Two test files that make the user at once get in each other's way.
+  // Two test files that create the user at once fail.
   await server.initialise().catch(async () => {
     await delay(500)
     await server.initialise()
@@ -117,13 +117,13 @@ export async function startPostgres (t: Pick<Test, 'teardown'>): Promise<OwnPost
       isRunning = false
       const [pid] = readFileSync(join(folder, 'postmaster.pid'), 'utf8').split('\n')
       process.kill(Number(pid), 'SIGKILL')
-      // Its children notice, and end as well.
+      // Its child processes notice, and end as well.
       while (await isListening(port)) await delay(20)
     }
   }
 }
 
-/** Does something on a connection of its own. */
+/** Opens a connection for `work`, and closes it. */
 export async function withClient<Result> (url: string, work: (client: pg.Client) => Promise<Result>): Promise<Result> {
   const client = new pg.Client({ connectionString: url })
   await client.connect()
@@ -180,7 +180,7 @@ function countCalls (t: Test, prototype: Record<string, (...args: unknown[]) => 
   return () => calls
 }
 
-/** What a method is called with meanwhile. */
+/** The arguments of a method's calls during `work`. */
 async function callsOf (owner: Record<string, (...args: unknown[]) => unknown>, name: string, work: () => Promise<unknown>): Promise<unknown[][]> {
   const method = owner[name]
   const calls: unknown[][] = []
@@ -192,7 +192,7 @@ async function callsOf (owner: Record<string, (...args: unknown[]) => unknown>, 
   return calls
 }
 
-/** The driver's own connection, or pool, which drizzle keeps. */
+/** The driver's connection or pool, which drizzle keeps. */
 const driverOf = (store: Store) => Object(store.db).$client
 
 const sqlite: TestDatabase = {
@@ -236,5 +236,5 @@ const postgres: TestDatabase = {
   countQueries: (t) => countCalls(t, Object(pg.Client.prototype), ['query'])
 }
 
-/** What must hold on every database is tested on each. */
+/** Tests of what must hold on both databases run on each. */
 export const databases = [sqlite, postgres] as const

@@ -20,27 +20,27 @@ import { bob, build as buildServer, buildOn, fillDisks, logIn, needLogin, signUp
 const next = 'incorrect donkey charger clip'
 const eventKinds = Object.keys(eventMessages) as EventKind[]
 
-/** Asks as whoever has the token. */
+/** Sends requests with a token. */
 function as (app: FastifyInstance, token: string) {
   return (method: 'GET' | 'POST' | 'PUT' | 'DELETE', url: string, payload?: object) =>
     app.inject({ method, url: `/api/v1${url}`, headers: { authorization: `Bearer ${token}`, 'user-agent': 'a test\t1.0' }, payload })
 }
 
-/** An admin, asking. */
+/** Sends requests as an admin. */
 async function asAdmin (app: FastifyInstance) {
   const token = await tokenOf(app, { ...bob, username: 'admin' })
   await asUser(app, 'admin', { roles: ['admin'] })
   return as(app, token)
 }
 
-/** What happened, oldest first, in a few words. */
+/** Events in a few words, oldest first. */
 const summary = (events: AuditEvent[]) => events.toReversed().map(({ kind, outcome, username, detail }) => [kind, outcome, username, detail].filter((word) => word !== null).join(' '))
 
 for (const database of databases) {
   t.test(database.name, async (t) => {
     const build = buildOn(database)
 
-    t.test('every kind of event is written down, with whom, how it ended, and from where', async (t) => {
+    t.test('every kind of event is recorded, with user, outcome and origin', async (t) => {
       const app = await build(t, { LOGIN_FAILURES_PER_ACCOUNT: '2' }, { now: () => Date.UTC(2026, 10, 24, 20, 44) })
       const admin = await asAdmin(app)
       const token = await tokenOf(app)
@@ -84,7 +84,7 @@ for (const database of databases) {
       t.match(events.filter(({ kind }) => kind === 'role_change').map(({ userId, actorId }) => [userId, actorId]), [[null, 1], [2, 1], [2, 1], [null, 1]])
     })
 
-    t.test('what fails in the very moment is told apart', async (t) => {
+    t.test('a login that fails because of a concurrent change has an outcome of its own', async (t) => {
       const hash = await servicesOf(await build(t)).passwords.hash(next)
       for (const [meanwhile, outcome] of [[`update users set password_hash = '${hash}'`, 'password_changed_concurrently'], ['delete from users', 'user_deleted_concurrently']] as const) {
         const app = await build(t)
@@ -102,7 +102,7 @@ for (const database of databases) {
       for (let i = 0; i < 5; i++) await logIn(app, { ...bob, password: 'wrong' })
       const list = async (query = '') => (await admin('GET', `/events${query}`)).json()
 
-      t.test('newest first, as they are promised, never cached', async (t) => {
+      t.test('newest first, as documented, never cached', async (t) => {
         const response = await admin('GET', '/events?limit=1')
         t.equal(response.statusCode, 200)
         t.equal(response.headers['cache-control'], 'no-store')
@@ -112,7 +112,7 @@ for (const database of databases) {
         t.equal(cursor, '9')
       })
 
-      t.test('by pages, which hold although more happens meanwhile', async (t) => {
+      t.test('pages contain each event once, also while events are added', async (t) => {
         const ids: number[] = []
         let cursor: string | null = null
         do {
@@ -125,7 +125,7 @@ for (const database of databases) {
         t.equal((await list('?limit=100')).next_cursor, null)
       })
 
-      t.test('of one user, of one kind', async (t) => {
+      t.test('filters: user, kind', async (t) => {
         const kinds = async (query: string) => (await list(query)).events.map(({ kind }: { kind: string }) => kind)
         t.same(await kinds('?user=ADMIN'), ['login', 'signup'])
         t.same(await kinds('?user=bob&kind=signup'), ['signup'])
@@ -137,7 +137,7 @@ for (const database of databases) {
         t.equal((await kinds('?kind=login_failure')).length, 5)
       })
 
-      t.test('what cannot be asked for is 422', async (t) => {
+      t.test('invalid query → 422 VALIDATION_FAILED', async (t) => {
         for (const query of ['limit=0', 'limit=101', 'limit=x', 'limit=1.5', 'cursor=0', 'cursor=-1', 'cursor=x', 'cursor=9999999999999999', 'cursor=', 'kind=nonsense', 'kind=toString', 'user_id=0', 'user_id=9007199254740993', 'user_id=x']) {
           t.match((await admin('GET', `/events?${query}`)).json(), { statusCode: 422, code: 'VALIDATION_FAILED' }, query)
         }
@@ -149,7 +149,7 @@ for (const database of databases) {
       })
     })
 
-    t.test('GET /api/v1/me/events · what concerns me, and nobody else', async (t) => {
+    t.test('GET /api/v1/me/events · only my own events', async (t) => {
       const app = await build(t)
       const admin = await asAdmin(app)
       const token = await tokenOf(app)
@@ -160,13 +160,13 @@ for (const database of databases) {
       const page = (await ask('GET', '/me/events?limit=1&kind=login')).json()
       t.match(page, { events: [{ kind: 'login' }], next_cursor: null })
       t.match((await ask('GET', '/me/events?limit=1')).json(), { events: [{ kind: 'login_failure' }], next_cursor: String })
-      t.equal((await ask('GET', '/me/events?user_id=1')).json().events.length, 3, 'whatever else is asked for')
+      t.equal((await ask('GET', '/me/events?user_id=1')).json().events.length, 3, 'other filters are ignored')
       await admin('PUT', '/users/bob/roles/admin')
-      t.match((await ask('GET', '/me/events?limit=1')).json().events, [{ kind: 'role_change', actor_id: 1, address: null, user_agent: null, request_id: null }], 'where an admin was is not told')
+      t.match((await ask('GET', '/me/events?limit=1')).json().events, [{ kind: 'role_change', actor_id: 1, address: null, user_agent: null, request_id: null }], 'the address of an admin is not shown')
       t.equal((await app.inject('/api/v1/me/events')).statusCode, 400)
     })
 
-    t.test('AUDIT_RETENTION_DAYS · older ones are removed at the start; 0 keeps none', async (t) => {
+    t.test('AUDIT_RETENTION_DAYS · older events are deleted at the start; with 0 none is written', async (t) => {
       const url = await database.create(t, { isShared: true })
       let now = Date.now()
       const app = await build(t, { DATABASE_URL: url }, { now: () => now })
@@ -188,7 +188,7 @@ for (const database of databases) {
       t.same(await count({ AUDIT_RETENTION_DAYS: '0' }), [])
     })
 
-    t.test('also very many', async (t) => {
+    t.test('AUDIT_RETENTION_DAYS · a backlog is deleted in batches', async (t) => {
       const url = await database.create(t, { isShared: true })
       const app = await build(t, { DATABASE_URL: url })
       const old = { time: new Date(Date.now() - 31 * 86_400_000), kind: 'logout', outcome: 'success', source: 'http' as const }
@@ -205,7 +205,7 @@ for (const database of databases) {
       t.comment(`in ${turns} looks`)
     })
 
-    t.test('of each user and kind the newest 1,000 are kept: whoever makes many evicts only their own, of that kind', async (t) => {
+    t.test('of each user and kind the newest 1,000 events are kept: a user who causes many evicts only their own, of that kind', async (t) => {
       const app = await build(t)
       await signUp(app)
       for (const kind of ['login_failure', 'token_creation'] as const) servicesOf(app).audit.record({ kind, userId: 2 })
@@ -220,12 +220,12 @@ for (const database of databases) {
         const count = await countOf(1, kind)
         t.ok(count >= 1_000 && count < 1_100, `${kind}: ${count}`)
       }
-      for (const kind of ['login_failure', 'token_creation']) t.equal(await countOf(2, kind), 1, 'those of others stay')
+      for (const kind of ['login_failure', 'token_creation']) t.equal(await countOf(2, kind), 1, 'events of others are kept')
       t.equal(await servicesOf(app).store.db.$count(events, isNull(events.userId)), 3)
       t.equal((await servicesOf(app).audit.list({ userId: 1, kind: 'signup' }, 2_000)).at(0)?.kind, 'signup')
     })
 
-    t.test('a trail that cannot be trimmed is written all the same', async (t) => {
+    t.test('events are written also when surplus ones cannot be deleted', async (t) => {
       const lines: string[] = []
       const app = await build(t, { LOG_LEVEL: 'error' }, { logStream: { write: (line) => { lines.push(line) } } })
       await database.addTrigger(servicesOf(app).store, 'before delete on events', database.fault('not today'))
@@ -236,7 +236,7 @@ for (const database of databases) {
       t.match(lines.map((line) => JSON.parse(line).msg), ['Surplus audit events could not be removed.'])
     })
 
-    t.test('every filter that can be asked for has an index', async (t) => {
+    t.test('every filter has an index', async (t) => {
       const app = await build(t)
       const { events } = servicesOf(app).store.tables
       const kinds = eventKinds.slice(0, 8)
@@ -254,7 +254,7 @@ for (const database of databases) {
       }
     })
 
-    t.test('latchkey · what the command line does is written down as well', async (t) => {
+    t.test('latchkey · commands are recorded as well', async (t) => {
       const url = await database.create(t, { isShared: true })
       const { latchkey } = commandLine(t, { DATABASE_URL: url })
       await latchkey(['user', 'create', 'alice', '--admin', '--password-stdin'], bob.password)
@@ -308,7 +308,7 @@ for (const database of databases) {
       t.match((await latchkey(['events', '--limit', '1'])).out, / {2}#2 {2}cli\n$/)
       for (const args of [['--limit', '0'], ['--limit', 'x'], ['--kind', 'nonsense']]) t.match(await latchkey(['events', ...args]), { code: 2, out: '' })
 
-      t.test('--follow · goes on with what happens, until nobody reads any more', async (t) => {
+      t.test('--follow · prints new events until its output is closed', async (t) => {
         const [stdin, stdout, stderr] = [Object.assign(new PassThrough(), { isTTY: false }), new PassThrough(), new PassThrough()]
         let printed = ''
         stdout.setEncoding('utf8').on('data', (text) => { printed += text })
@@ -326,7 +326,7 @@ for (const database of databases) {
   })
 }
 
-t.test('events are written beside the answers, many at once', async (t) => {
+t.test('events are written after the responses, in batches', async (t) => {
   const app = await buildServer(t)
   const { events } = servicesOf(app).store.tables
   const written = () => servicesOf(app).store.db.$count(events)
@@ -338,7 +338,7 @@ t.test('events are written beside the answers, many at once', async (t) => {
   t.equal(await written(), 20)
 })
 
-t.test('a database that does not take them · they wait, up to a number; the log says so, once', async (t: Test) => {
+t.test('database refuses events · they wait, up to a limit; the log says so once', async (t: Test) => {
   const lines: string[] = []
   const app = await buildServer(t, { LOG_LEVEL: 'error' }, { logStream: { write: (line) => { lines.push(line) } } })
   await signUp(app)
@@ -370,7 +370,7 @@ t.test('reading does not depend on writing', async (t) => {
   t.match((await as(app, token)('GET', '/me/events')).json(), { events: [{ kind: 'login' }, { kind: 'signup' }], next_cursor: null })
 })
 
-t.test('a listener that fails harms nobody', async (t) => {
+t.test('a listener that throws changes nothing', async (t) => {
   const lines: string[] = []
   const app = await buildServer(t, { LOG_LEVEL: 'error' }, { logStream: { write: (line) => { lines.push(line) } } })
   servicesOf(app).audit.subscribe(() => { throw new Error('not today') })
@@ -379,14 +379,14 @@ t.test('a listener that fails harms nobody', async (t) => {
   t.match(lines.map((line) => JSON.parse(line)), [{ msg: 'A listener to audit events failed.', err: { message: 'not today' } }, {}])
 })
 
-t.test('nothing taken back is nothing to note', async (t) => {
+t.test('a revocation of no token is not recorded', async (t) => {
   const app = await buildServer(t)
   const ask = as(app, await tokenOf(app))
   for (let i = 0; i < 5; i++) await ask('DELETE', '/tokens?scope=others')
   t.same((await servicesOf(app).audit.list({}, 9)).map(({ kind }) => kind), ['login', 'signup'])
 })
 
-t.test('on a disk that is nearly full only what matters is written', async (t) => {
+t.test('nearly full disk · only essential events are written', async (t) => {
   let now = Date.now()
   const app = await buildServer(t, { DATABASE_URL: `sqlite:///${temporaryFolder(t)}/latchkey.sqlite` }, { now: () => now })
   await signUp(app)
@@ -401,10 +401,10 @@ t.test('on a disk that is nearly full only what matters is written', async (t) =
   await as(app, token)('PUT', '/me/password', { current_password: bob.password, new_password: next })
   await as(app, token)('POST', '/tokens', { description: 'x' })
   servicesOf(app).audit.record({ kind: 'role_change', userId: 1 })
-  t.same((await servicesOf(app).audit.list({}, 9)).map(({ kind }) => kind), ['role_change', 'signup'], 'what a user can repeat is not')
+  t.same((await servicesOf(app).audit.list({}, 9)).map(({ kind }) => kind), ['role_change', 'signup'], 'not those that a user can cause at will')
 })
 
-t.test('of what concerns no user the newest 100,000 of a kind are kept', async (t) => {
+t.test('of each kind the newest 100,000 events without a user are kept', async (t) => {
   const app = await buildServer(t)
   const { events } = servicesOf(app).store.tables
   await servicesOf(app).store.db.run("insert into events (time, kind, outcome, source) with recursive n(i) as (select 1 union all select i + 1 from n where i < 101500) select 0, 'login_failure', 'username_unknown', 'http' from n")
@@ -470,7 +470,7 @@ t.test('METRICS_PORT', async (t) => {
   const scrape = async (app: FastifyInstance) => (await app.metrics.listener.inject('/metrics')).body
   const value = (text: string, series: string) => Number(text.split('\n').find((line) => line.startsWith(`${series} `))?.split(' ')[1])
 
-  t.test('counts requests, logins, refusals, the gate, faults; and measures the event loop', async (t) => {
+  t.test('counts requests, logins, rejected attempts, hash limiter, database errors; measures the event loop', async (t) => {
     const path = `${temporaryFolder(t)}/latchkey.sqlite`
     const app = await buildServer(t, { DATABASE_URL: `sqlite:///${path}`, METRICS_PORT: '0', LOGIN_FAILURES_PER_ACCOUNT: '2', HASH_CONCURRENCY: '1', HASH_QUEUE: '1' })
     const token = await tokenOf(app)
@@ -513,10 +513,10 @@ t.test('METRICS_PORT', async (t) => {
     t.ok(value(text, 'nodejs_eventloop_lag_p99_seconds') >= 0)
     t.ok(value(text, 'process_resident_memory_bytes') > 1e6)
     t.notMatch(text, /bob|nobody|carol/)
-    t.match(await scrape(app), 'latchkey_hash_rejected_total{reason="queue_full"} 4', 'a second look counts nothing twice')
+    t.match(await scrape(app), 'latchkey_hash_rejected_total{reason="queue_full"} 4', 'a second scrape counts nothing twice')
   })
 
-  t.test('is answered on a listener of its own, and by nothing else', async (t) => {
+  t.test('is served on a listener of its own only', async (t) => {
     const server = startServer(t, temporaryFolder(t), { METRICS_PORT: '0' })
     const url = await server.listening
     const metrics = /metrics at (http:\/\/127\.0\.0\.1:\d+)\/metrics/.exec(server.output())?.[1] ?? ''
@@ -542,7 +542,7 @@ t.test('METRICS_PORT', async (t) => {
     other.close()
   })
 
-  t.test('two servers in one process count for themselves', async (t) => {
+  t.test('two servers in one process have separate metrics', async (t) => {
     const [here, there] = [await buildServer(t, { METRICS_PORT: '0' }), await buildServer(t, { METRICS_PORT: '0' })]
     await here.inject('/health/live')
     for (const app of [here, there]) await app.ready()
@@ -551,7 +551,7 @@ t.test('METRICS_PORT', async (t) => {
   })
 })
 
-t.test('an app that embeds Latchkey hears of every event, and has its own request ids in them', async (t) => {
+t.test('an embedding app can subscribe to events, which contain its own request ids', async (t) => {
   const app = Fastify({ genReqId: () => 'the-id-of-the-host' })
   t.teardown(() => app.close())
   await app.register(latchkey, testOptions())
@@ -563,7 +563,7 @@ t.test('an app that embeds Latchkey hears of every event, and has its own reques
 })
 
 for (const database of databases) {
-  t.test(`${database.name} · what a client sends as request id, User-Agent or address is short and visible in the audit log, whatever the host app lets through`, async (t) => {
+  t.test(`${database.name} · request id, User-Agent and address are short and printable in the audit log, whatever the host app accepts`, async (t) => {
     const ids: unknown[] = []
     const app = Fastify({ trustProxy: true, requestIdHeader: 'x-request-id', genReqId: () => ids.shift() as string })
     t.teardown(() => app.close())

@@ -24,7 +24,7 @@ async function open (t: Test, url: string, options: Partial<StoreOptions> = {}):
   return store
 }
 
-/** Rows of any query, by the store's own connections. */
+/** The rows of a query, on the store's own connections. */
 const rowsOf = async (store: Store, query: string): Promise<Array<Record<string, unknown>>> => (await Object(store.db).execute(sql.raw(query))).rows
 
 const change = (url: string, changes: Partial<URL>) => Object.assign(new URL(url), changes).href
@@ -67,22 +67,22 @@ t.test('openStore', async (t) => {
     }
   })
 
-  t.test('of several that start at once on an empty database one migrates, the others wait', async (t) => {
+  t.test('of several servers that start at once on an empty database one migrates, the others wait', async (t) => {
     const url = await createPostgres(t, { isEmpty: true })
     const stores = await Promise.all(Array.from({ length: 8 }, () => open(t, url)))
     for (const store of stores) await store.ping()
     t.same(await rowsOf(stores[0] as Store, 'select count(*)::int as migrations, count(distinct hash)::int as different from drizzle.latchkey_migrations'), [{ migrations: 4, different: 4 }])
   })
 
-  t.test('a server that goes silent before it is asked anything ends the start, in bounded time', { timeout: 30_000 }, async (t) => {
+  t.test('a server that does not answer the first query ends the start, in bounded time', { timeout: 30_000 }, async (t) => {
     const url = await createPostgres(t)
-    const { port, cut } = await cable(t, Number(new URL(url).port))
+    const { port, cut } = await interruptibleProxy(t, Number(new URL(url).port))
     // What follows the greeting is lost.
     cut('after the greeting')
     await t.rejects(openStore(change(url, { hostname: '127.0.0.1', port })), { name: 'StoreError', message: /Query read timeout$/ })
   })
 
-  t.test('waits for another one that migrates', async (t) => {
+  t.test('waits for another server that migrates', async (t) => {
     const url = await createPostgres(t, { isEmpty: true })
     await withClient(url, async (other) => {
       await other.query("select pg_advisory_lock(hashtextextended('latchkey migrations', 0))")
@@ -95,7 +95,7 @@ t.test('openStore', async (t) => {
     })
   })
 
-  t.test('where there is nothing to migrate it takes no lock, and no right but to read and write', async (t) => {
+  t.test('with nothing to migrate it takes no lock, and needs no privilege but to read and write', async (t) => {
     const url = await createPostgres(t)
     const role = `latchkey_server_${process.pid}`
     await withClient(url, async (owner) => {
@@ -109,7 +109,7 @@ t.test('openStore', async (t) => {
     })
   })
 
-  t.test('lives beside the tables and the migrations of another app', async (t) => {
+  t.test('leaves the tables and the migrations of another app alone', async (t) => {
     const url = await createPostgres(t, { isEmpty: true })
     await withClient(url, (client) => client.query('create table users (name text); create schema drizzle; create table drizzle.__drizzle_migrations (id serial primary key, hash text, created_at bigint); insert into drizzle.__drizzle_migrations (created_at) values (9999999999999)'))
     const app = await build(t, { DATABASE_URL: url })
@@ -117,7 +117,7 @@ t.test('openStore', async (t) => {
     t.same(await rowsOf(servicesOf(app).store, 'select * from public.users'), [])
   })
 
-  t.test('what is wrong is one line, without the credentials', async (t) => {
+  t.test('an error is one line, without credentials', async (t) => {
     const ownersUrl = await createPostgres(t)
     const username = `latchkey_secretive_${process.pid}`
     const password = encodeURIComponent('s3cr3t/ä#?@')
@@ -154,7 +154,7 @@ t.test('openStore', async (t) => {
     await t.rejects(openStore('postgres://user:p/w@host/db'), { name: 'StoreError', message: 'this is no URL like postgres://user:password@host:port/database' })
   })
 
-  t.test('tells the server who it is, keeps hot queries prepared, and closes once', async (t) => {
+  t.test('sets application_name, keeps frequent queries prepared, and closes once', async (t) => {
     const url = await createPostgres(t)
     for (const [address, name] of [[url, 'latchkey'], [`${url}?application_name=login-1`, 'login-1']]) {
       const store = await openStore(String(address), { poolSize: 1 })
@@ -169,7 +169,7 @@ t.test('openStore', async (t) => {
     t.same(prepared, ['credentials', 'evict_tokens', 'login_token', 'password_hash', 'token_owner'].map((name) => ({ name, times: 2 })))
   })
 
-  t.test('reads times rightly, whatever way of writing them the database prefers', async (t) => {
+  t.test('reads times correctly, whatever DateStyle and time zone the database has', async (t) => {
     const url = await createPostgres(t)
     await withClient(url, (client) => client.query(`alter database ${new URL(url).pathname.slice(1)} set datestyle = 'SQL, DMY'; alter database ${new URL(url).pathname.slice(1)} set timezone = 'Asia/Kathmandu'`))
     const app = await build(t, { DATABASE_URL: url }, { now: () => Date.UTC(2026, 1, 3, 20, 44, 0, 7) })
@@ -177,7 +177,7 @@ t.test('openStore', async (t) => {
     t.equal((await servicesOf(app).users.find('bob'))?.createdAt.toISOString(), '2026-02-03T20:44:00.007Z')
   })
 
-  t.test('two in one process, on two databases, know nothing of each other', async (t) => {
+  t.test('two apps in one process, on two databases, are independent', async (t) => {
     const [here, there] = [await build(t, { DATABASE_URL: await createPostgres(t) }), await build(t, { DATABASE_URL: await createPostgres(t) })]
     await signUp(here)
     t.equal((await logIn(here)).statusCode, 200)
@@ -238,7 +238,7 @@ t.test('without its driver PostgreSQL is refused with one clear line, and SQLite
   t.equal(await server.exited, 0)
 })
 
-t.test('faults of a real server', async (t) => {
+t.test('errors of a real server · classification', async (t) => {
   const url = await createPostgres(t)
   const store = await open(t, url, { poolSize: 2, statementTimeoutMs: 1_000, connectTimeoutMs: 1_000 })
   const fault = async (work: Promise<unknown>) => work.then(() => undefined, (error) => error)
@@ -278,7 +278,7 @@ t.test('40 signups for one name over two servers make one account', async (t) =>
   t.equal(responses.filter(({ statusCode }) => statusCode === 409).length, 39)
 })
 
-t.test('several processes · start at once on an empty database; what one does holds on the others', async (t) => {
+t.test('several processes · start at once on an empty database; a revocation on one holds on the others', async (t) => {
   const url = await createPostgres(t, { isEmpty: true })
   const servers = Array.from({ length: 3 }, () => startServer(t, temporaryFolder(t), { DATABASE_URL: url }))
   const [one = '', two = ''] = await Promise.all(servers.map((server) => server.listening))
@@ -295,7 +295,7 @@ t.test('several processes · start at once on an empty database; what one does h
   }
 })
 
-t.test('without a SECRET_KEY the log says that the others need the one that was made', async (t) => {
+t.test('without SECRET_KEY the log says that the other servers need the new one', async (t) => {
   const server = startServer(t, temporaryFolder(t), { DATABASE_URL: await createPostgres(t), SECRET_KEY: undefined })
   await server.listening
   t.match(server.output(), 'a new one was made and kept in .env: every other server on this database needs the same')
@@ -303,7 +303,7 @@ t.test('without a SECRET_KEY the log says that the others need the one that was 
   t.equal(await server.exited, 0)
 })
 
-/** Asks all the time, at a fixed rate, whatever the answers; counts them. */
+/** Sends requests at a fixed rate, whatever the responses, and counts these. */
 function load (app: FastifyInstance, token: string) {
   const statuses = new Map<string, number>()
   const problems: string[] = []
@@ -332,8 +332,8 @@ function load (app: FastifyInstance, token: string) {
       ask('live', '/health/live')
     ]
     for (const asked of each) {
-      const noted = asked.catch((error) => { problems.push(String(error)) }).finally(() => pending.delete(noted))
-      pending.add(noted)
+      const tracked = asked.catch((error) => { problems.push(String(error)) }).finally(() => pending.delete(tracked))
+      pending.add(tracked)
     }
   }, 100)
   t.teardown(() => clearInterval(timer))
@@ -341,8 +341,8 @@ function load (app: FastifyInstance, token: string) {
     statuses,
     problems,
     slowestMs: () => slowestMs,
-    /** What was answered in the last moments: everything before is forgotten. */
-    forget: () => statuses.clear(),
+    /** Resets the counts. */
+    reset: () => statuses.clear(),
     async stop () {
       clearInterval(timer)
       await Promise.all(pending)
@@ -350,7 +350,7 @@ function load (app: FastifyInstance, token: string) {
   }
 }
 
-t.test('the server goes away under load · 503 with Retry-After, never "user not found"; it heals by itself', async (t) => {
+t.test('the server goes away under load · 503 with Retry-After, never "user not found"; it recovers by itself', async (t) => {
   const server = await startPostgres(t)
   const lines: string[] = []
   const app = await build(t, { DATABASE_URL: server.url(), LOG_LEVEL: 'trace' }, { logStream: { write: (line) => { lines.push(line) } } })
@@ -367,7 +367,7 @@ t.test('the server goes away under load · 503 with Retry-After, never "user not
   ] as const) {
     await stop()
     await delay(300)
-    traffic.forget()
+    traffic.reset()
     await delay(1_500)
     t.same(kinds(), ['live 200', 'login 503', 'need_login 503', 'ready 503', 'signup 503'], name)
     await start()
@@ -379,7 +379,7 @@ t.test('the server goes away under load · 503 with Retry-After, never "user not
     }
     t.ok(performance.now() - startedAt < 10_000, `${name}: recovered after ${Math.round(performance.now() - startedAt)} ms`)
     await delay(500)
-    traffic.forget()
+    traffic.reset()
     await delay(1_000)
     t.same(kinds(), ['live 200', 'login 200', 'need_login 200', 'ready 200', 'signup 200'], `${name} and back`)
   }
@@ -391,8 +391,8 @@ t.test('the server goes away under load · 503 with Retry-After, never "user not
   for (const secret of ['$argon2', bob.password, token, decodeURIComponent(new URL(server.url()).password), 'insert into', 'username_key']) t.notOk(log.includes(secret), secret)
 })
 
-/** Passes bytes on to a server, until it is told to keep them. */
-async function cable (t: Test, port: number) {
+/** Forwards bytes to a server, until it is told to drop them. */
+async function interruptibleProxy (t: Test, port: number) {
   const sockets = new Set<Socket>()
   let isCut: boolean | 'after the greeting' = false
   const proxy = createServer((client) => {
@@ -415,9 +415,9 @@ async function cable (t: Test, port: number) {
   return { port: String(Object(proxy.address()).port), cut: (cut: typeof isCut) => { isCut = cut } }
 }
 
-t.test('a server that goes silent · every answer is 503 in bounded time, and it heals by itself', async (t) => {
+t.test('a server that does not answer · every response is 503 in bounded time, and it recovers by itself', async (t) => {
   const url = await createPostgres(t)
-  const { port, cut } = await cable(t, Number(new URL(url).port))
+  const { port, cut } = await interruptibleProxy(t, Number(new URL(url).port))
   const app = await build(t, { DATABASE_URL: change(url, { hostname: '127.0.0.1', port }), DATABASE_POOL_SIZE: '3', DATABASE_CONNECT_TIMEOUT_MS: '1000', DATABASE_STATEMENT_TIMEOUT_MS: '1000' })
   const token = await tokenOf(app)
   cut(true)
@@ -428,12 +428,12 @@ t.test('a server that goes silent · every answer is 503 in bounded time, and it
   t.equal((await app.inject('/health/live')).statusCode, 200)
   t.ok(performance.now() - before < 9_000)
   cut(false)
-  const healing = performance.now()
-  while ((await needLogin(app, token)).statusCode !== 200 && performance.now() - healing < 10_000) await delay(50)
+  const restoredAt = performance.now()
+  while ((await needLogin(app, token)).statusCode !== 200 && performance.now() - restoredAt < 10_000) await delay(50)
   t.equal((await needLogin(app, token)).statusCode, 200)
 })
 
-t.test('a table that somebody locked · 503 in bounded time', async (t) => {
+t.test('a locked table · 503 in bounded time', async (t) => {
   const url = await createPostgres(t)
   const app = await build(t, { DATABASE_URL: url, DATABASE_STATEMENT_TIMEOUT_MS: '500' })
   const token = await tokenOf(app)
@@ -448,7 +448,7 @@ t.test('a table that somebody locked · 503 in bounded time', async (t) => {
   t.equal((await needLogin(app, token)).statusCode, 200)
 })
 
-t.test('a pool of 2 serves 50 clients, and takes no third connection', async (t) => {
+t.test('a pool of 2 connections serves 50 clients', async (t) => {
   const url = `${await createPostgres(t)}?application_name=small-pool`
   const app = await build(t, { DATABASE_URL: url, DATABASE_POOL_SIZE: '2', DATABASE_CONNECT_TIMEOUT_MS: '10000' })
   const token = await tokenOf(app)
