@@ -54,7 +54,7 @@ t.test('openapi.yaml', async (t) => {
     t.same(operation.security, [{ bearerAuth: [] }])
     t.same(Object.keys(operation.responses), ['400', '401', '403', '500', '503'])
     t.match((await app.inject({ url: '/mine', headers: { authorization: await tokenOf(app) } })).json(), { statusCode: 403, code: 'NOT_YOURS' })
-    t.match((await app.inject('/hidden')).json(), { statusCode: 400, code: 'REQUEST_MALFORMED', message: 'the request is malformed' })
+    t.match((await app.inject('/hidden')).json(), { statusCode: 418, code: 'IM_A_TEAPOT', message: "I'm a Teapot" })
     t.match((await app.inject('/literal')).json(), { statusCode: 500, code: 'INTERNAL_SERVER_ERROR', message: 'Internal Server Error' })
   })
 

@@ -265,7 +265,7 @@ t.test('more than can be hashed · 503 OVERLOADED with Retry-After, and token ch
     t.same(response.json(), overloaded)
     t.equal(response.headers['retry-after'], '1')
   }
-  t.match(servicesOf(app).passwords.load(), { running: 0, queued: 0, queue_full: refused.length })
+  t.match(servicesOf(app).passwords.load(), { running: 0, queued: 0, rejected: { queue_full: refused.length } })
   t.equal((await logIn(app)).statusCode, 200)
 })
 
@@ -297,7 +297,7 @@ t.test('a login that waits too long is 503', async (t) => {
   const { app } = await shut(t, { HASH_QUEUE: '20', HASH_DEADLINE_MS: '100' })
   const statuses = (await Promise.all(Array.from({ length: 12 }, () => logIn(app)))).map(({ statusCode }) => statusCode)
   t.ok(statuses.includes(200) && statuses.includes(503))
-  t.match(servicesOf(app).passwords.load(), { queue_full: 0, timed_out: statuses.filter((status) => status === 503).length })
+  t.match(servicesOf(app).passwords.load(), { rejected: { queue_full: 0, timed_out: statuses.filter((status) => status === 503).length } })
 })
 
 t.test('clients that leave take no place', async (t) => {

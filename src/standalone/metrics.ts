@@ -2,39 +2,39 @@ import Fastify, { type FastifyInstance, type FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
 import { isDatabaseError, isUnavailable } from '../database/errors.js'
-import { failureOf } from '../plugins/errors/failures.js'
+import { toExpectedError } from '../plugins/errors/expected-error.js'
 import { servicesOf } from '../services.js'
 import { loggerOptions } from './log-serializers.js'
 
-/** What the plugin is told. */
+/** The plugin's options. */
 export interface MetricsOptions {
   host: string
-  /** 0: any that is free. */
+  /** 0: any free port. */
   port: number
 }
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** What is measured, for Prometheus. */
+    /** The metrics, for Prometheus. */
     metrics: Metrics
   }
 }
 
-/** What is measured. */
+/** The metrics. */
 export interface Metrics {
   registry: Registry
-  /** The server that answers `GET /metrics`. */
+  /** The server of `GET /metrics`. */
   listener: FastifyInstance
 }
 
-/** In seconds: from what a token check takes to the longest that anything may take. */
+/** In seconds: from the duration of a token check to the request timeout. */
 const durationBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
-/** A scrape that takes longer than this is given up. */
+/** A scrape that takes longer than this is ended. */
 const scrapeTimeoutMs = 5_000
-/** How exactly the delay of the event loop is measured, in milliseconds. */
+/** The resolution of the event loop delay, in milliseconds. */
 const eventLoopPrecisionMs = 10
 
-/** What others count already, as a counter that is brought up to date at every scrape. */
+/** A counter whose values are read at every scrape from where they are counted. */
 function counterOf<Label extends string> (registry: Registry, name: string, help: string, labelNames: Label[], add: (counter: Counter<Label>) => void): void {
   const counter: Counter<Label> = new Counter({
     name,
@@ -49,12 +49,12 @@ function counterOf<Label extends string> (registry: Registry, name: string, help
 }
 
 /**
- * Measures the server, and answers `GET /metrics` on a port of its own, which is nobody's
- * business but Prometheus'. Register it before the routes.
+ * Measures the server, and answers `GET /metrics` on a port of its own, which only Prometheus
+ * needs to reach. Register it before the routes.
  *
  * @see https://github.com/siimon/prom-client
  * @see https://prometheus.io/docs/practices/naming/
- * @throws {Error} the address cannot be listened at
+ * @throws {Error} it cannot listen at the address
  */
 const plugin: FastifyPluginAsync<MetricsOptions> = async (app, { host, port }) => {
   const registry = new Registry()
@@ -65,7 +65,9 @@ const plugin: FastifyPluginAsync<MetricsOptions> = async (app, { host, port }) =
   const databaseErrors = new Counter({ name: 'latchkey_database_errors_total', help: 'Requests that failed because of the database: it could not serve (unavailable), or a query failed otherwise (failed).', labelNames: ['kind'], registers })
   app.addHook('onResponse', async (request, reply) => {
     requests.labels(request.method, request.routeOptions.url ?? 'none', String(reply.statusCode)).observe(reply.elapsedTime / 1_000)
-    const cause = failureOf(request)?.cause
+  })
+  app.addHook('onError', async (request, reply, error) => {
+    const { cause } = toExpectedError(error, request)
     if (isDatabaseError(cause)) databaseErrors.labels(isUnavailable(cause) ? 'unavailable' : 'failed').inc()
   })
 
@@ -74,16 +76,16 @@ const plugin: FastifyPluginAsync<MetricsOptions> = async (app, { host, port }) =
     servicesOf(app).audit.subscribe(({ kind, outcome = 'success' }) => {
       if (kind === 'login' || kind === 'login_failure') logins.labels(outcome).inc()
     })
-    servicesOf(app).passwords.onWait((waitedMs) => wait.observe(waitedMs / 1_000))
+    servicesOf(app).passwords.onJobStart((waitedMs) => wait.observe(waitedMs / 1_000))
   })
-  counterOf(registry, 'latchkey_attempts_rejected_total', 'Requests that were refused with 429, by the limit that they met.', ['limit'], (counter) => {
+  counterOf(registry, 'latchkey_attempts_rejected_total', 'Requests that were rejected with 429, by limit.', ['limit'], (counter) => {
     for (const [limit, count] of Object.entries(servicesOf(app).throttle.counts)) counter.labels(limit).inc(count)
   })
 
   const wait = new Histogram({ name: 'latchkey_hash_wait_seconds', help: 'How long passwords waited to be hashed.', buckets: durationBuckets, registers })
   const running = new Gauge({ name: 'latchkey_hash_running', help: 'Passwords that are being hashed.', registers, collect: () => { running.set(servicesOf(app).passwords.load().running) } })
   const queued = new Gauge({ name: 'latchkey_hash_queued', help: 'Passwords that wait to be hashed.', registers, collect: () => { queued.set(servicesOf(app).passwords.load().queued) } })
-  counterOf(registry, 'latchkey_hash_rejected_total', 'Passwords that were not hashed, by reason: the queue was full, they waited too long, their client had left.', ['reason'], (counter) => {
+  counterOf(registry, 'latchkey_hash_rejected_total', 'Passwords that were not hashed, by reason: the queue was full, the deadline was exceeded, the client disconnected.', ['reason'], (counter) => {
     for (const [reason, count] of Object.entries(servicesOf(app).passwords.load().rejected)) counter.labels(reason).inc(count)
   })
   const unwritten = new Gauge({ name: 'latchkey_audit_events_pending', help: 'Audit events that are not written yet.', registers, collect: () => { unwritten.set(servicesOf(app).audit.counts().waiting) } })

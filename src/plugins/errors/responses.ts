@@ -1,21 +1,21 @@
-import { STATUS_CODES } from 'node:http'
 import { type TSchema, Type } from '@sinclair/typebox'
 import type { FastifyError } from '@fastify/error'
 import { ref } from '../../schema-ref.js'
+import { statusText } from './status-text.js'
 import { type FieldProblem, ValidationFailed } from '../../errors.js'
 
-/** A failure that is part of the contract. */
+/** An error that is part of the contract. */
 export interface ExpectedError extends FastifyError {
   statusCode: number
-  /** Header fields of the answer. */
+  /** Header fields of the response. */
   headers?: Record<string, string>
   errors?: FieldProblem[]
 }
 
-/** A class of expected failures, made with @fastify/error. */
+/** A class of expected errors, made with @fastify/error. */
 export type ErrorClass = new (...args: never[]) => ExpectedError
 
-/** The body of every answer that reports a failure: Fastify's own shape. */
+/** The body of every error response: Fastify's own shape. */
 export const ErrorBody = Type.Object({
   statusCode: Type.Integer({ description: 'The status of the answer.', examples: [400] }),
   code: Type.String({ description: 'What happened, for programs. Codes never change their meaning.', examples: ['AUTHORIZATION_MISSING'] }),
@@ -23,7 +23,7 @@ export const ErrorBody = Type.Object({
   message: Type.String({ description: 'What happened, for people.', examples: ['no Authorization header found'] })
 }, { $id: 'latchkey.ErrorResponse', description: 'A failure.' })
 
-/** The same with a list of all that is wrong with a body. */
+/** The same with a list of everything that is wrong with a body. */
 export const ValidationErrorBody = Type.Object({
   ...ErrorBody.properties,
   errors: Type.Array(
@@ -34,9 +34,9 @@ export const ValidationErrorBody = Type.Object({
     { description: 'Everything that is wrong, at most one entry a field, in the order of the schema. The first one is also the message.' })
 }, { $id: 'latchkey.ValidationErrorResponse', description: 'The request can be read, but is not what is asked for.' })
 
-/** The body that reports a failure. A 5xx says its status text and no more. */
+/** The body of an error response. A 5xx reveals its status text and nothing else. */
 export function errorBody ({ statusCode, code, message, errors }: ExpectedError): Record<string, unknown> {
-  const status = STATUS_CODES[statusCode]
+  const status = statusText(statusCode)
   return { statusCode, code, error: status, message: statusCode < 500 ? message : status, ...(errors === undefined ? {} : { errors }) }
 }
 
@@ -51,10 +51,10 @@ const responseHeaders = {
 }
 
 /**
- * The response schemas that document failures: one a status, with the codes it can
- * carry and an example of each.
+ * The response schemas that document errors: one for each status, with its possible codes and an
+ * example of each.
  *
- * @param classes what the route can throw, in the order to be read
+ * @param classes what the route can throw, in the order of the documentation
  * @param firstField a field of the body, for the example of a failed validation
  */
 export function errorResponses (classes: ErrorClass[], firstField = 'field'): Record<number, unknown> {
@@ -67,7 +67,8 @@ export function errorResponses (classes: ErrorClass[], firstField = 'field'): Re
 }
 
 function example (ErrorOfClass: ErrorClass, firstField: string): ExpectedError {
-  if (ErrorOfClass !== ValidationFailed) return Reflect.construct(ErrorOfClass, [])
+  // Every other class has defaults for its arguments.
+  if (ErrorOfClass !== ValidationFailed) return new (ErrorOfClass as new () => ExpectedError)()
   return new ValidationFailed([{ field: firstField, message: `${firstField} is empty` }])
 }
 

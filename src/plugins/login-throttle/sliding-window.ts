@@ -7,15 +7,15 @@ export interface WindowLimit {
 }
 
 /**
- * For how many keys attempts are remembered. Whoever has more addresses than this makes
- * the oldest forgotten, and gains nothing: each of his had a limit of its own anyway.
+ * For how many keys attempts are remembered. A client with more addresses than this evicts the
+ * least recently used ones, and gains nothing: each of its addresses had a limit of its own.
  */
 const keysMax = 10_000
 
 /**
- * Remembers when there were attempts, by key, and holds them to limits. The windows
- * slide: in no span of a window's length there are more attempts than its limit. The
- * memory is bounded, by the number of keys and by the highest limit.
+ * A sliding-window log: remembers the times of attempts, by key, and holds them to limits. In no
+ * span of a window's length are there more attempts than its limit. The memory is bounded, by
+ * the number of keys and by the highest limit.
  */
 export function slidingWindowLog (limits: WindowLimit[]) {
   const inForce = limits.filter(({ attempts }) => attempts > 0)
@@ -23,7 +23,7 @@ export function slidingWindowLog (limits: WindowLimit[]) {
   const log = new LRUCache<string, number[]>({ max: keysMax })
 
   return {
-    /** How long it is until this key may try again, in milliseconds; 0 when it may now. */
+    /** How long a key has to wait for its next attempt, in milliseconds; 0: it need not. */
     retryAfterMs (key: string, nowMs: number): number {
       const times = log.get(key) ?? []
       return inForce.reduce((longest, { attempts, windowMs }) => {
@@ -32,16 +32,19 @@ export function slidingWindowLog (limits: WindowLimit[]) {
       }, 0)
     },
 
-    /** Remembers an attempt. Calling what is returned takes it back. */
-    add (key: string, nowMs: number): () => void {
+    /** How many attempts a key has left. */
+    remaining (key: string, nowMs: number): number {
+      const times = log.get(key) ?? []
+      return Math.min(...inForce.map(({ attempts, windowMs }) => attempts - times.filter((time) => time + windowMs > nowMs).length))
+    },
+
+    /** Counts an attempt. */
+    add (key: string, nowMs: number): void {
+      if (attemptsMax === 0) return
       const times = log.get(key) ?? []
       times.push(nowMs)
       if (times.length > attemptsMax) times.shift()
-      if (inForce.length > 0) log.set(key, times)
-      return () => {
-        const index = times.lastIndexOf(nowMs)
-        if (index !== -1) times.splice(index, 1)
-      }
+      log.set(key, times)
     },
 
     /** How many keys are remembered. */

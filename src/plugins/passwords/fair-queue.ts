@@ -1,6 +1,6 @@
 /**
- * A queue in which flows take turns: however many items one of them has, the next of
- * another waits for one of each at the most.
+ * A queue in which flows take turns: however many items one flow has, the next item of another
+ * flow waits for at most one item of each.
  *
  * @see RFC 970 (fair queueing, by its inventor)
  */
@@ -24,7 +24,7 @@ export function fairQueue<Item> () {
       length++
     },
 
-    /** Takes the oldest item of the flow whose turn it is, which then comes last. */
+    /** Removes and returns the oldest item of the first flow, which then becomes the last. */
     shift (): Item | undefined {
       const [first] = flows
       if (first === undefined) return undefined
@@ -35,7 +35,7 @@ export function fairQueue<Item> () {
       return items.shift()
     },
 
-    /** Takes an item out, wherever it is. */
+    /** Removes an item. */
     remove (item: Item): void {
       for (const [flow, items] of flows) {
         const index = items.indexOf(item)
@@ -47,11 +47,11 @@ export function fairQueue<Item> () {
     },
 
     /**
-     * The item that must go so that a flow can have one more, where there is no room: the
-     * newest of the flow that has most, when that would still have as many ("longest queue
-     * drop"). Undefined: the one more is it.
+     * Which item to drop from a full queue for a new item of a flow ("longest queue drop"): the
+     * newest of the longest flow, if the new item's flow stays no longer than that one.
+     * Undefined: the new item itself.
      *
-     * @param isOfKind only items of this kind are counted, and can go
+     * @param isOfKind only items of this kind are counted and dropped
      */
     surplus (flow: string, isOfKind: (item: Item) => boolean): Item | undefined {
       const own = (flows.get(flow) ?? []).filter(isOfKind)

@@ -1,122 +1,97 @@
 import { ClientDisconnected, Overloaded } from '../../errors.js'
+import { createWaiter, type RejectionReason, type Wait, type Waiter } from '../../lib/waiter.js'
 import { fairQueue } from './fair-queue.js'
 
-/** What may pass at once, and what may wait. */
+/** How many jobs run, and how many wait. */
 export interface HashLimiterOptions {
-  /** How many hashes are under way at once. */
+  /** How many jobs run at the same time. */
   concurrency: number
-  /** How many wait; sign-ups can be at most half of them. */
+  /** How many jobs wait; signups can be at most half of them. */
   queueLength: number
-  /** How long one waits before it is refused, in milliseconds. */
+  /** How long a job waits before it is rejected, in milliseconds. */
   deadlineMs: number
-  /** Called with the time that each one waited which was let through, in milliseconds. */
-  onPass?: (waitedMs: number) => void
+  /** Called when a job starts, with the time that it waited, in milliseconds. */
+  onStart?: (waitedMs: number) => void
 }
 
-/** On whose behalf a hash is asked for. */
-export interface HashJob {
-  /** Which share of the queue it waits in: `login` by default. */
+/** A hash to be computed. */
+export interface HashJob extends Wait {
+  /** The lane of the queue: `login` by default. */
   lane?: 'login' | 'signup'
-  /** The network of its client (`siteOf`): networks take turns. All jobs without one are one. */
+  /** The network of its client (`clientSite`): networks take turns. All jobs without one count as one network. */
   network?: string
-  /** Aborted when the client is gone: it then waits no longer. */
-  signal?: AbortSignal
-  /** A job with priority, because the same request has passed before: it is not refused now, and waits in front of all others. */
+  /** A job with priority, because an earlier job of the same request has run: it is not rejected for a full queue, and waits in front of all others. */
   hasPriority?: boolean
-  /** Called when the work starts. */
+  /** Called when the job starts. */
   onStart?: () => void
 }
 
-/**
- * Why a job was not run: the queue was full, at once or in favour of another network; it
- * waited too long; its client disconnected.
- */
-export type RejectionReason = 'queue_full' | 'timed_out' | 'aborted'
-
 /** What the limiter has counted so far. */
 export interface HashLimiterCounts {
-  /** Hashes that were let through, and how long they had waited together, in milliseconds. */
+  /** Jobs that were started, and the sum of the times that they had waited, in milliseconds. */
   passed: number
   waitedMs: number
-  /** Jobs that were not run, by reason. */
+  /** Jobs that were rejected, by reason. */
   rejected: Record<RejectionReason, number>
 }
 
-/** A job that waits. */
-interface Waiting {
+interface QueuedJob extends Waiter {
   isSignup: boolean
-  start: () => void
-  /** Ends the wait without a start. */
-  leave: (reason: RejectionReason) => void
 }
 
 /**
  * How many jobs with priority run in a row while others wait: as many as a request has after
- * its first. So nobody's priority holds the others up for long.
+ * its first. So nobody's priority delays the others for long.
  */
 const priorityInARow = 2
 
 /**
- * Lets a few hashes through at once and a few wait: hashing takes all of a processor and
- * 19 MiB, and more of them at once make none faster and everything else slow. Networks take
- * turns, and where all places are taken, the network that holds most of them gives one up to
- * another that would hold fewer: nobody can take the places of all.
+ * A bulkhead for password hashing: few jobs run at the same time and a few wait, because a hash
+ * takes a whole processor and 19 MiB, and more of them at the same time make none faster and
+ * everything else slow. Networks take turns; where the queue is full, the network that holds
+ * most of it gives up a place to one that would hold fewer: no network can fill the queue for
+ * all others.
  *
  * @see https://cheatsheetseries.owasp.org/cheatsheets/Denial_of_Service_Cheat_Sheet.html
  */
-export function hashLimiter ({ concurrency, queueLength, deadlineMs, onPass = () => {} }: HashLimiterOptions) {
-  const queue = fairQueue<Waiting>()
-  const priority: Waiting[] = []
+export function hashLimiter ({ concurrency, queueLength, deadlineMs, onStart = () => {} }: HashLimiterOptions) {
+  const queue = fairQueue<QueuedJob>()
+  const priority: QueuedJob[] = []
   const counts: HashLimiterCounts = { passed: 0, waitedMs: 0, rejected: { queue_full: 0, timed_out: 0, aborted: 0 } }
   let running = 0
   let priorityRun = 0
 
-  function reject (): never {
+  function rejectNewcomer (): never {
     counts.rejected.queue_full++
     throw new Overloaded()
   }
 
   /**
-   * Finds a newcomer a place in the queue.
+   * Finds a place in the queue for a new job.
    *
-   * @returns who has to give one up; undefined where there is a free one
+   * @returns the job that has to give up its place; undefined where one is free
    * @throws {Overloaded} there is none
    */
-  function findPlace (lane: 'login' | 'signup', network: string): Waiting | undefined {
-    const isSignup = (waiting: Waiting) => waiting.isSignup
-    if (lane === 'signup' && queue.count(isSignup) >= queueLength / 2) return queue.surplus(network, isSignup) ?? reject()
-    return queue.length() < queueLength ? undefined : queue.surplus(network, () => true) ?? reject()
+  function findPlace (lane: 'login' | 'signup', network: string): QueuedJob | undefined {
+    const isSignup = (job: QueuedJob) => job.isSignup
+    if (lane === 'signup' && queue.count(isSignup) >= queueLength / 2) return queue.surplus(network, isSignup) ?? rejectNewcomer()
+    return queue.length() < queueLength ? undefined : queue.surplus(network, () => true) ?? rejectNewcomer()
   }
 
-  function wait ({ lane, network = '', signal, hasPriority = false }: HashJob): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const settle = () => {
-        clearTimeout(timer)
-        signal?.removeEventListener('abort', abort)
-      }
-      const waiting: Waiting = {
-        isSignup: lane === 'signup',
-        start () {
-          settle()
-          resolve()
-        },
-        leave (reason) {
-          if (hasPriority) priority.splice(priority.indexOf(waiting), 1)
-          else queue.remove(waiting)
-          settle()
-          counts.rejected[reason]++
-          reject(reason === 'aborted' ? new ClientDisconnected() : new Overloaded())
-        }
-      }
-      const abort = () => waiting.leave('aborted')
-      const timer = setTimeout(() => waiting.leave('timed_out'), deadlineMs)
-      signal?.addEventListener('abort', abort)
-      if (hasPriority) priority.push(waiting)
-      else queue.push(network, waiting)
+  function enqueue (job: HashJob): Promise<void> {
+    const { lane, network = '', signal, waitingSinceMs, hasPriority = false } = job
+    const waiter = createWaiter({ signal, waitingSinceMs: hasPriority ? undefined : waitingSinceMs }, deadlineMs, (reason) => {
+      if (hasPriority) priority.splice(priority.indexOf(queued), 1)
+      else queue.remove(queued)
+      counts.rejected[reason]++
     })
+    const queued = { ...waiter, isSignup: lane === 'signup' }
+    if (hasPriority) priority.push(queued)
+    else queue.push(network, queued)
+    return waiter.started
   }
 
-  function next (): Waiting | undefined {
+  function dequeue (): QueuedJob | undefined {
     const hasPriority = priority.length > 0 && (priorityRun < priorityInARow || queue.length() === 0)
     priorityRun = hasPriority ? priorityRun + 1 : 0
     return hasPriority ? priority.shift() : queue.shift()
@@ -124,11 +99,12 @@ export function hashLimiter ({ concurrency, queueLength, deadlineMs, onPass = ()
 
   return {
     counts,
-    /** How many are under way, and how many wait. */
+    /** How many jobs run, and how many wait. */
     load: () => ({ running, queued: priority.length + queue.length() }),
 
     /**
-     * For whoever has not brought the password yet. Nobody gives a place up for it.
+     * Rejects a request whose body, and with it the password, has not been read yet. No job gives
+     * up its place for it.
      *
      * @throws {Overloaded} there is no place for this network
      */
@@ -137,13 +113,13 @@ export function hashLimiter ({ concurrency, queueLength, deadlineMs, onPass = ()
     },
 
     /**
-     * Does the work when it is its turn.
+     * Runs a job, after those that are before it.
      *
-     * @throws {Overloaded} there was no place, another network was given it, or the turn did not come in time
-     * @throws {ClientDisconnected} nobody waits for it any more
+     * @throws {Overloaded} there was no place, another network was given it, or the deadline was exceeded
+     * @throws {ClientDisconnected} its client disconnected
      */
-    async run<Result>(work: () => Promise<Result>, turn: HashJob = {}): Promise<Result> {
-      if (turn.signal?.aborted === true) {
+    async run<Result>(work: () => Promise<Result>, job: HashJob = {}): Promise<Result> {
+      if (job.signal?.aborted === true) {
         counts.rejected.aborted++
         throw new ClientDisconnected()
       }
@@ -151,20 +127,20 @@ export function hashLimiter ({ concurrency, queueLength, deadlineMs, onPass = ()
       if (running < concurrency) {
         running++
       } else {
-        if (turn.hasPriority !== true) findPlace(turn.lane ?? 'login', turn.network ?? '')?.leave('queue_full')
+        if (job.hasPriority !== true) findPlace(job.lane ?? 'login', job.network ?? '')?.reject('queue_full')
         const before = performance.now()
-        // Whoever ends gives its place to the one that starts: it stays counted.
-        await wait(turn)
+        // A job that ends gives its place to the one that starts: `running` stays as it is.
+        await enqueue(job)
         waitedMs = performance.now() - before
       }
       counts.passed++
       counts.waitedMs += waitedMs
-      onPass(waitedMs)
-      turn.onStart?.()
+      onStart(waitedMs)
+      job.onStart?.()
       try {
         return await work()
       } finally {
-        const following = next()
+        const following = dequeue()
         if (following === undefined) running--
         else following.start()
       }

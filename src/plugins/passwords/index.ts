@@ -8,34 +8,34 @@ import type { ResolvedOptions } from '../../options.js'
 import { bcryptPasswordBytes, type HashParameters, parseHash } from './stored-hash.js'
 import { canonicalPassword, passwordMaxUnits } from './policy.js'
 
-/** Hashing and verifying passwords. Every hash of the process passes through here, a few at once. */
+/** Hashes and verifies passwords. Every hash of the process runs here, under the hash limiter. */
 export interface Passwords {
   /**
    * Hashes a password with argon2id into a PHC string.
    *
    * @throws {RangeError} it is longer than any password
-   * @throws {Overloaded} there is too much to do
+   * @throws {Overloaded} the hash limiter rejected the job
    */
-  hash: (password: string, turn?: HashJob) => Promise<string>
+  hash: (password: string, job?: HashJob) => Promise<string>
   /**
-   * Whether a password is the one of a stored hash. Without a hash (nobody has that
-   * username) it does the same work and says no, so that the time tells nothing. What is
-   * longer than any password is none, and costs nothing.
+   * Whether a password matches a stored hash. Without a hash (nobody has that username) it does
+   * the same work and returns false, so that the time reveals nothing. A text that is longer
+   * than any password is rejected without a hash.
    *
-   * @throws {Error} the stored hash is none that can be verified, or asks for more than is affordable
-   * @throws {Overloaded} there is too much to do
+   * @throws {Error} the stored hash cannot be verified, or its parameters exceed the bounds
+   * @throws {Overloaded} the hash limiter rejected the job
    */
-  verify: (storedHash: string | undefined, password: string, turn?: HashJob) => Promise<boolean>
+  verify: (storedHash: string | undefined, password: string, job?: HashJob) => Promise<boolean>
   /**
-   * Whether a stored hash, which was just verified with this password, is another than a new
-   * one would be: weaker, or stronger, which takes a time of its own at each login.
+   * Whether a stored hash, which was just verified with this password, has other parameters than
+   * a new one: it is weaker, or stronger, which takes another time at each login.
    */
   needsRehash: (storedHash: string, password: string) => boolean
-  /** Makes a hook (onRequest) that refuses what would find no room, before its body is read. */
-  rejectWhenFull: (share: 'login' | 'signup') => (request: FastifyRequest) => Promise<void>
-  /** Has a function called with the time that each hash waited, in milliseconds, from now on. */
-  onWait: (listener: (waitedMs: number) => void) => void
-  /** What has happened at the gate so far, and what is there now. */
+  /** Makes a hook (onRequest) that rejects a request for which the queue has no place, before its body is read. */
+  rejectWhenFull: (lane: 'login' | 'signup') => (request: FastifyRequest) => Promise<void>
+  /** Calls a function at the start of each job from now on, with the time that the job waited, in milliseconds. What it throws is logged. */
+  onJobStart: (listener: (waitedMs: number) => void) => void
+  /** What the hash limiter has counted so far, and how many jobs run and wait now. */
   load: () => HashLimiterCounts & { running: number, queued: number }
 }
 
@@ -57,37 +57,48 @@ function decoyHash ({ memoryCost, timeCost, parallelism }: HashParameters): stri
 }
 
 const plugin: FastifyPluginAsync<PasswordsOptions> = async (app, { hashParameters, hashConcurrency, hashQueue, hashDeadlineMs }) => {
-  let listener = (_waitedMs: number) => {}
-  const limiter = hashLimiter({ concurrency: hashConcurrency, queueLength: hashQueue, deadlineMs: hashDeadlineMs, onPass: (waitedMs) => listener(waitedMs) })
+  const listeners: Array<(waitedMs: number) => void> = []
+  const limiter = hashLimiter({ concurrency: hashConcurrency, queueLength: hashQueue, deadlineMs: hashDeadlineMs, onStart: notify })
   const options = { algorithm: argon2id, ...hashParameters }
 
-  // For users that do not exist: a hash of nothing anybody knows, with the parameters of the real ones.
+  /** Calls the listeners; none of them can make the job fail. */
+  function notify (waitedMs: number): void {
+    for (const listener of listeners) {
+      try {
+        listener(waitedMs)
+      } catch (error) {
+        app.log.error({ err: error }, 'a listener to hash jobs failed')
+      }
+    }
+  }
+
+  // For users that do not exist: a hash of random bytes, with the parameters of the real ones.
   const decoy = decoyHash(hashParameters)
 
   const passwords: Passwords = {
-    async hash (password, turn) {
+    async hash (password, job) {
       const canonical = canonicalPassword(password)
-      return await limiter.run(() => hash(canonical, options), turn)
+      return await limiter.run(() => hash(canonical, options), job)
     },
 
-    async verify (storedHash, password, turn) {
-      // What no password can be is nobody's; to bcrypt NUL is where a copy of the password ends.
+    async verify (storedHash, password, job) {
+      // Too long for a password, or with a NUL, which ends a copy of the password in bcrypt.
       if (password.length > passwordMaxUnits || password.includes('\0')) return false
       const canonical = canonicalPassword(password)
       const stored = parseHash(storedHash ?? decoy)
       if (stored === undefined) throw new Error('a stored password hash is not acceptable')
       if (stored.algorithm === 'bcrypt') {
-        // Most installations never see one.
+        // Loaded when needed: most installations have no bcrypt hashes.
         const bcrypt = await import('@node-rs/bcrypt')
-        return await limiter.run(() => bcrypt.verify(canonical, String(storedHash)), turn)
+        return await limiter.run(() => bcrypt.verify(canonical, String(storedHash)), job)
       }
-      const isSame = await limiter.run(() => verify(storedHash ?? decoy, canonical), turn)
+      const isSame = await limiter.run(() => verify(storedHash ?? decoy, canonical), job)
       return isSame && storedHash !== undefined
     },
 
     needsRehash (storedHash, password) {
       const stored = parseHash(storedHash)
-      // bcrypt has not looked at the rest: it may be mistyped, and would become the password.
+      // bcrypt ignores the bytes beyond: they may be mistyped, and would become part of the password.
       if (stored?.algorithm === 'bcrypt') return Buffer.byteLength(canonicalPassword(password)) <= bcryptPasswordBytes
       return stored?.algorithm !== 'argon2id' ||
         stored.parameters.memoryCost !== hashParameters.memoryCost ||
@@ -95,10 +106,10 @@ const plugin: FastifyPluginAsync<PasswordsOptions> = async (app, { hashParameter
         stored.parameters.parallelism !== hashParameters.parallelism
     },
 
-    rejectWhenFull: (share) => async (request) => limiter.rejectWhenFull(share, clientSite(request.ip)),
+    rejectWhenFull: (lane) => async (request) => limiter.rejectWhenFull(lane, clientSite(request.ip)),
 
-    onWait (next) {
-      listener = next
+    onJobStart (listener) {
+      listeners.push(listener)
     },
 
     load: () => ({ ...limiter.counts, ...limiter.load() })

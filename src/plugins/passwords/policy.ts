@@ -6,28 +6,27 @@ import { canonicalEmail } from '../users/email.js'
 export const passwordMaxLength = 256
 
 /**
- * The longest password as it is sent, in UTF-16 code units: of longer text nothing is looked
- * at, because normalizing takes time that grows with the square of its length. A character
- * that is counted is at most four units before NFC composes it (a Greek letter and three
- * marks; the few of Gurung Khema that are six never stand alone).
+ * The longest password as it is sent, in UTF-16 code units: longer text is rejected unread,
+ * because the time to normalize it grows with the square of its length. A character that is
+ * counted is at most four units before NFC composes it (a Greek letter and three marks; the
+ * few of Gurung Khema that are six never stand alone).
  */
 export const passwordMaxUnits = 4 * passwordMaxLength
 
 const tooLong = `must not be longer than ${passwordMaxLength} characters`
 
-/** What the operator chose; both by configuration. */
+/** The operator's rules for new passwords. */
 export interface PasswordPolicy {
   /** The fewest characters (Unicode code points after NFC). */
   minLength: number
-  /** Whether the bundled list of common passwords is refused. */
+  /** Whether the passwords of the bundled list of common passwords are rejected. */
   blocklist: boolean
 }
 
 /**
  * The form of a password that is counted and hashed: Unicode NFC, so that the same
  * characters typed on another keyboard are the same password (NIST SP 800-63B, section
- * 3.1.1.2). Nothing is trimmed or cut. Text that is NFC already stays as it is, in next to
- * no time.
+ * 3.1.1.2). Nothing is trimmed or cut.
  *
  * @throws {RangeError} it is longer than any password
  */
@@ -37,9 +36,8 @@ export function canonicalPassword (password: string): string {
 }
 
 /**
- * What is wrong with a password that somebody offers at login, as the end of a sentence
- * that starts with the field's name. Rules that only a new password must meet are not
- * asked here: they may have grown since.
+ * What is wrong with a password at login, as the end of a sentence that starts with the field's
+ * name. The rules for new passwords do not apply here: they may be stricter than when it was set.
  */
 export function passwordProblem (password: string): string | undefined {
   if (password.length > passwordMaxUnits) return tooLong
@@ -51,7 +49,7 @@ export function passwordProblem (password: string): string | undefined {
   if ([...canonicalPassword(password)].length > passwordMaxLength) return tooLong
 }
 
-/** The same for a new password, with the policy's own rules. There are no composition rules (OWASP Authentication Cheat Sheet). */
+/** The same for a new password, with the rules of the policy. There are no composition rules (OWASP Authentication Cheat Sheet). */
 export function newPasswordProblem (password: string, policy: PasswordPolicy): string | undefined {
   const problem = passwordProblem(password)
   if (problem !== undefined) return problem
@@ -60,7 +58,7 @@ export function newPasswordProblem (password: string, policy: PasswordPolicy): s
   if (policy.blocklist && commonPasswords().has(canonical.toLowerCase())) return 'is one of the most common passwords'
 }
 
-/** The same for a password that is its owner's username or email: the first an attacker tries. */
+/** The same for a password that is its owner's username or email: attackers try these first. */
 export function personalPasswordProblem (password: string, { username, email }: { username: string, email: string | null }): string | undefined {
   const canonical = canonicalPassword(password).toLowerCase()
   if (canonical === username.toLowerCase()) return 'must not be the username'
@@ -69,7 +67,7 @@ export function personalPasswordProblem (password: string, { username, email }: 
 
 let common: ReadonlySet<string> | undefined
 
-/** The bundled list, read when it is first asked for. Its source and licence stand at its head. */
+/** The bundled list, read at its first use. The file's header names its source and licence. */
 function commonPasswords (): ReadonlySet<string> {
   common ??= new Set(readFileSync(join(import.meta.dirname, '../../data/common-passwords.txt'), 'utf8')
     .split('\n')

@@ -8,7 +8,7 @@ export interface HashParameters {
   parallelism: number
 }
 
-/** What a stored hash says about itself. Ours are argon2id; the others came with an import. */
+/** The algorithm and parameters of a stored hash. Ours are argon2id; the others were imported. */
 export type StoredHash =
   | { algorithm: 'argon2id' | 'argon2i' | 'argon2d', parameters: HashParameters }
   | { algorithm: 'bcrypt' }
@@ -19,17 +19,17 @@ export type StoredHash =
  */
 export const recommendedParameters: HashParameters = { memoryCost: 19_456, timeCost: 2, parallelism: 1 }
 
-// A stored hash is believed only within these bounds: a row that asks for a gigabyte must
-// not cost one, nor hold a thread for seconds. They leave room for RFC 9106's second
-// recommendation (64 MiB, 3 passes) and 10 times today's work.
+// A stored hash is verified only within these bounds: a manipulated row must neither allocate a
+// gigabyte nor block a thread for seconds. They leave room for RFC 9106's second recommendation
+// (64 MiB, 3 passes) and 10 times today's work.
 const memoryCostMax = 131_072
 const parallelismMax = 8
 const workMax = 10 * recommendedParameters.memoryCost * recommendedParameters.timeCost
-// Each step doubles bcrypt's work: 12, where most systems are, takes some 300 ms of a
-// processor, 13 twice that, and an answer should be there within a second.
+// Each step doubles bcrypt's work: 12, the usual cost, takes some 300 ms of processor time, 13
+// twice that, and an answer should be there within a second.
 const bcryptCostMax = 13
 
-/** The bytes of a password that bcrypt looks at. */
+/** How many bytes of a password bcrypt uses. */
 export const bcryptPasswordBytes = 72
 
 // The PHC string format. https://github.com/P-H-C/phc-string-format/blob/master/phc-sf-spec.md
@@ -37,15 +37,15 @@ const phc = /^\$(argon2(?:id|i|d))\$v=19\$m=([1-9]\d{0,9}),t=([1-9]\d{0,9}),p=([
 // Of the variants of bcrypt the three that are one algorithm; `$2x$` marks a bug.
 const bcrypt = /^\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}$/
 
-/** Longer is no hash in either format. */
+/** Longer texts are a hash in neither format. */
 const hashMaxLength = 250
 
-/** Base64 as it is written, without padding, and in one way only. */
+/** Whether a text is base64 in its canonical form, without padding. */
 function isCanonical (text: string): boolean {
   return Buffer.from(text, 'base64').toString('base64').replace(/=+$/, '') === text
 }
 
-/** Reads a stored hash; `undefined` when it is none that can be verified, or asks for more than is affordable. */
+/** Parses a stored hash; `undefined` when it cannot be verified, or its parameters exceed the bounds. */
 export function parseHash (hash: string): StoredHash | undefined {
   if (hash.length > hashMaxLength) return undefined
   const [, bcryptCost] = bcrypt.exec(hash) ?? []

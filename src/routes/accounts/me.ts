@@ -5,18 +5,19 @@ import { ref } from '../../schema-ref.js'
 import { LastAdmin, Overloaded, PasswordIncorrect, TooManyAttempts } from '../../errors.js'
 import type { EventOutcome } from '../../plugins/audit/event.js'
 import { runGuardsAgain } from '../../plugins/authenticate/guard.js'
-import { clientNetwork } from '../../lib/client-network.js'
-import { isOwnPassword, turnOf } from '../../plugins/login-throttle/own-password.js'
-import { refusePersonalPassword } from './personal-password.js'
+import { checkOwnPassword } from '../../plugins/login-throttle/check-own-password.js'
+import { networkOf } from '../../plugins/login-throttle/network.js'
+import { hashJobOf } from '../../plugins/passwords/hash-job.js'
+import { rejectPersonalPassword } from './personal-password.js'
 import { AccountBody, AccountDeletion, PasswordChange } from './schemas.js'
 import { userBody } from './user-body.js'
 
 const me: FastifyPluginAsyncTypebox = async (app) => {
-  /** Acts on a password that was verified, while its hash is that one; a login may have upgraded it meanwhile, which changes nothing of what was verified. */
-  async function actOnVerified (id: number, hash: string, password: string, turn: HashJob, act: (hash: string) => Promise<boolean>): Promise<boolean> {
+  /** Acts on a verified password, if its hash is still the stored one. A login may have upgraded the hash concurrently: the password is then verified against the new one. */
+  async function actOnVerified (id: number, hash: string, password: string, job: HashJob, act: (hash: string) => Promise<boolean>): Promise<boolean> {
     if (await act(hash)) return true
     const present = await app.users.findHash(id)
-    return present !== undefined && present !== hash && await app.passwords.verify(present, password, turn) && act(present)
+    return present !== undefined && present !== hash && await app.passwords.verify(present, password, job) && act(present)
   }
 
   app.get('/me', {
@@ -31,9 +32,9 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
   }, async ({ currentUser, currentRoles: roles }) => Object.assign(userBody(currentUser), { roles }))
 
   app.put('/me/password', {
-    onRequest: [app.authenticate, app.throttle.refuseAddress('guess'), app.passwords.rejectWhenFull('login')],
-    preValidation: app.throttle.refuseAddress('guess'),
-    onSend: app.throttle.countMalformed('login'),
+    onRequest: [app.authenticate, app.throttle.rejectAddress('password'), app.passwords.rejectWhenFull('login')],
+    preValidation: app.throttle.rejectAddress('password'),
+    onError: app.throttle.countMalformed('login'),
     config: { errors: [PasswordIncorrect, TooManyAttempts, Overloaded] },
     schema: {
       operationId: 'changePassword',
@@ -45,33 +46,34 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
     }
   }, async (request, reply) => {
     const { currentUser, currentTokenId, body } = request
-    const note = (outcome: EventOutcome) => app.audit.record({ kind: 'password_change', outcome, userId: currentUser.id }, request)
-    const turn = turnOf(request, reply)
+    const record = (outcome: EventOutcome) => app.audit.record({ kind: 'password_change', outcome, userId: currentUser.id }, request)
+    const job = hashJobOf(request, reply)
+    const nextJob = { ...job, hasPriority: true }
     const hash = await app.users.findHash(currentUser.id)
-    if (!(await isOwnPassword(app, request, hash, body.current_password, turn)) || hash === undefined) {
-      note('password_incorrect')
+    if (!(await checkOwnPassword(app, request, { hash, password: body.current_password, job })) || hash === undefined) {
+      record('password_incorrect')
       throw new PasswordIncorrect()
     }
-    refusePersonalPassword('new_password', body.new_password, currentUser)
-    const newHash = await app.passwords.hash(body.new_password, { ...turn, hasPriority: true })
+    rejectPersonalPassword('new_password', body.new_password, currentUser)
+    const newHash = await app.passwords.hash(body.new_password, nextJob)
 
-    // A login that verified the old password, and whose token is not there yet, looks at the password once more.
+    // A login that verified the old password, and has not issued its token yet, checks the password once more.
     const replace = (oldHash: string) => app.users.replacePassword(currentUser.id, newHash, { oldHash, keptTokenId: currentTokenId })
-    if (!(await actOnVerified(currentUser.id, hash, body.current_password, { ...turn, hasPriority: true }, replace))) {
+    if (!(await actOnVerified(currentUser.id, hash, body.current_password, nextJob, replace))) {
       await runGuardsAgain(request, [app.authenticate])
-      note('password_changed_concurrently')
+      record('password_changed_concurrently')
       throw new PasswordIncorrect()
     }
-    await app.loginFailures.deleteNetworks(currentUser.id, clientNetwork(request.ip))
-    note('success')
+    await app.loginFailures.deleteNetworks(currentUser.id, networkOf(request))
+    record('success')
     reply.code(204)
     return null
   })
 
   app.delete('/me', {
-    onRequest: [app.authenticate, app.throttle.refuseAddress('guess'), app.passwords.rejectWhenFull('login')],
-    preValidation: app.throttle.refuseAddress('guess'),
-    onSend: app.throttle.countMalformed('login'),
+    onRequest: [app.authenticate, app.throttle.rejectAddress('password'), app.passwords.rejectWhenFull('login')],
+    preValidation: app.throttle.rejectAddress('password'),
+    onError: app.throttle.countMalformed('login'),
     config: { errors: [PasswordIncorrect, LastAdmin, TooManyAttempts, Overloaded] },
     schema: {
       operationId: 'deleteMe',
@@ -83,21 +85,22 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
     }
   }, async (request, reply) => {
     const { currentUser, currentTokenId } = request
-    const note = (outcome: EventOutcome) => app.audit.record({ kind: 'deletion', outcome, userId: currentUser.id }, request)
+    const record = (outcome: EventOutcome) => app.audit.record({ kind: 'deletion', outcome, userId: currentUser.id }, request)
     const { body: { password } } = request
-    const turn = turnOf(request, reply)
+    const job = hashJobOf(request, reply)
+    const nextJob = { ...job, hasPriority: true }
     const hash = await app.users.findHash(currentUser.id)
-    if (!(await isOwnPassword(app, request, hash, password, turn)) || hash === undefined) {
-      note('password_incorrect')
+    if (!(await checkOwnPassword(app, request, { hash, password, job })) || hash === undefined) {
+      record('password_incorrect')
       throw new PasswordIncorrect()
     }
-    if (!(await actOnVerified(currentUser.id, hash, password, { ...turn, hasPriority: true }, (verifiedHash) => app.users.delete(currentUser.id, { verifiedHash, tokenId: currentTokenId })))) {
+    if (!(await actOnVerified(currentUser.id, hash, password, nextJob, (verifiedHash) => app.users.delete(currentUser.id, { verifiedHash, tokenId: currentTokenId })))) {
       await runGuardsAgain(request, [app.authenticate])
       if (await app.roles.isLastAdmin(currentUser.id)) throw new LastAdmin()
-      note('password_changed_concurrently')
+      record('password_changed_concurrently')
       throw new PasswordIncorrect()
     }
-    note('success')
+    record('success')
     reply.code(204)
     return null
   })

@@ -3,12 +3,12 @@ import { personalPasswordProblem } from '../../plugins/passwords/policy.js'
 import type { User } from '../../plugins/users/user.js'
 
 /**
- * Refuses a password that is its owner's username or email.
+ * Rejects a password that is its owner's username or email.
  *
  * @param field the name of the field that carries it
  * @throws {ValidationFailed}
  */
-export function refusePersonalPassword (field: string, password: string, owner: Pick<User, 'username' | 'email'>): void {
+export function rejectPersonalPassword (field: string, password: string, owner: Pick<User, 'username' | 'email'>): void {
   const problem = personalPasswordProblem(password, owner)
   if (problem !== undefined) throw new ValidationFailed([{ field, message: `${field} ${problem}` }])
 }

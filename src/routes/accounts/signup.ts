@@ -1,18 +1,13 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { ClientDisconnected, EmailTaken, Overloaded, ServiceUnavailable, TooManyAttempts, UsernameTaken } from '../../errors.js'
-import { turnOf } from '../../plugins/login-throttle/own-password.js'
-import { keyedMutex } from '../../lib/keyed-mutex.js'
+import { EmailTaken, Overloaded, ServiceUnavailable, TooManyAttempts, UsernameTaken } from '../../errors.js'
+import { hashJobOf } from '../../plugins/passwords/hash-job.js'
 import { ref } from '../../schema-ref.js'
-import { canonicalUsername } from '../../plugins/users/username.js'
 import { SignupClosed } from './errors.js'
-import { refusePersonalPassword } from './personal-password.js'
+import { rejectPersonalPassword } from './personal-password.js'
 import { SignupRequest, SignupResponse } from './schemas.js'
 import { userBody } from './user-body.js'
 
 const signup: FastifyPluginAsyncTypebox<{ signup: 'open' | 'closed' }> = async (app, options) => {
-  // Of many who want one name at once one gets it, and only that one costs a hash.
-  const inTurn = keyedMutex((error) => !(Object(error).statusCode < 500) && !(error instanceof ClientDisconnected))
-
   app.post('/signup', {
     config: { errors: [SignupClosed, UsernameTaken, EmailTaken, TooManyAttempts, ServiceUnavailable, Overloaded] },
     schema: {
@@ -26,25 +21,26 @@ const signup: FastifyPluginAsyncTypebox<{ signup: 'open' | 'closed' }> = async (
     },
     onRequest: [
       async () => { if (options.signup === 'closed') throw new SignupClosed() },
-      app.throttle.refuseAddress('signup'),
+      app.throttle.rejectAddress('signup'),
       app.passwords.rejectWhenFull('signup')
     ],
-    preValidation: app.throttle.refuseAddress('signup'),
-    onSend: app.throttle.countMalformed('signup')
+    preValidation: app.throttle.rejectAddress('signup'),
+    onError: app.throttle.countMalformed('signup')
   }, async (request, reply) => {
     const { username, email = null, password } = request.body
-    if (app.store.isNearlyFull()) throw new ServiceUnavailable({ cause: new Error('the disk is nearly full: what is left is for those who have an account') })
-    refusePersonalPassword('password', password, { username, email })
-    const user = await app.throttle.signUp(request, () => inTurn(String(canonicalUsername(username)), async () => {
-      // The indexes decide; but what is taken already is not worth a hash.
+    if (app.store.isNearlyFull()) throw new ServiceUnavailable({ cause: new Error('the disk is nearly full: the remaining space is reserved for existing accounts') })
+    rejectPersonalPassword('password', password, { username, email })
+    const job = hashJobOf(request, reply)
+    const user = await app.throttle.signUp(request, { username, wait: job }, async () => {
+      // The unique indexes decide; but a name or email that is taken already needs no hash.
       if (await app.users.find(username) !== undefined) throw new UsernameTaken()
       if (email !== null && await app.users.isEmailTaken(email)) throw new EmailTaken()
-      const passwordHash = await app.passwords.hash(password, { lane: 'signup', ...turnOf(request, reply) })
-      const made = await app.users.create({ username, email, passwordHash })
-      if (made !== undefined) return made
+      const passwordHash = await app.passwords.hash(password, { ...job, lane: 'signup' })
+      const created = await app.users.create({ username, email, passwordHash })
+      if (created !== undefined) return created
       throw email !== null && await app.users.find(username) === undefined ? new EmailTaken() : new UsernameTaken()
-    }))
-    await app.throttle.welcome(request, user)
+    })
+    await app.throttle.registerNewUser(request, user)
     app.audit.record({ kind: 'signup', userId: user.id }, request)
     return { msg: 'welcome :-)', user: userBody(user) }
   })

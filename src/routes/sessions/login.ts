@@ -4,15 +4,15 @@ import { unwrapDatabaseError } from '../../lib/unwrap-error.js'
 import { describeUserAgent } from '../../lib/single-line.js'
 import { Overloaded, PasswordIncorrect, ServiceUnavailable, TooManyAttempts } from '../../errors.js'
 import type { EventOutcome } from '../../plugins/audit/event.js'
-import { clientNetwork } from '../../lib/client-network.js'
-import { turnOf } from '../../plugins/login-throttle/own-password.js'
+import { networkOf } from '../../plugins/login-throttle/network.js'
+import { hashJobOf } from '../../plugins/passwords/hash-job.js'
 import { ref } from '../../schema-ref.js'
 import { CredentialsIncorrect, UsernameUnknown } from './errors.js'
 import { LoginRequest, LoginResponse } from './schemas.js'
 
 /**
- * How long a login takes at the least before it fails, in milliseconds from the start of its
- * hash, where nobody may tell one failure from another: longer than any hash that is likely.
+ * The minimum duration of a failed login with uniform errors, in milliseconds from the start of
+ * its hash: longer than any likely hash, so that the failures cannot be told apart.
  */
 const uniformFailureMs = 400
 
@@ -23,9 +23,9 @@ const login: FastifyPluginAsyncTypebox<{ loginErrors: 'detailed' | 'uniform' }> 
 
   app.post('/login', {
     config: { errors: [PasswordIncorrect, CredentialsIncorrect, UsernameUnknown, TooManyAttempts, ServiceUnavailable, Overloaded] },
-    onRequest: [app.throttle.refuseAddress('login'), app.passwords.rejectWhenFull('login')],
-    preValidation: app.throttle.refuseAddress('login'),
-    onSend: app.throttle.countMalformed('login'),
+    onRequest: [app.throttle.rejectAddress('login'), app.passwords.rejectWhenFull('login')],
+    preValidation: app.throttle.rejectAddress('login'),
+    onError: app.throttle.countMalformed('login'),
     schema: {
       operationId: 'logIn',
       tags: ['Sessions'],
@@ -37,12 +37,10 @@ const login: FastifyPluginAsyncTypebox<{ loginErrors: 'detailed' | 'uniform' }> 
     }
   }, async (request, reply) => {
     const { username, password } = request.body
-    const turn = turnOf(request, reply)
-    // Once the password is known to be right, the login ends also where its client has left.
-    const continued = { network: turn.network, isContinued: true }
-    const credentials = await app.users.findCredentials(username, clientNetwork(request.ip))
+    const job = hashJobOf(request, reply)
+    const credentials = await app.users.findCredentials(username, networkOf(request))
     const userId = credentials?.id
-    if (userId !== undefined) app.throttle.refuseAccount(request, userId)
+    if (userId !== undefined) app.throttle.rejectAccount(request, userId)
     let hashStartedMs = performance.now()
     const fail = async (outcome: EventOutcome): Promise<Error> => {
       app.audit.record({ kind: 'login_failure', outcome, userId }, request)
@@ -50,19 +48,21 @@ const login: FastifyPluginAsyncTypebox<{ loginErrors: 'detailed' | 'uniform' }> 
       return outcome === 'username_unknown' || outcome === 'user_deleted_concurrently' ? new UnknownUsername() : new WrongPassword()
     }
 
-    const isCorrect = await app.throttle.guess(request, { username, userId, lastLoginAt: credentials?.lastLoginAt ?? null }, async () =>
-      // Nobody's password need not be looked at, unless nobody may notice.
-      (credentials !== undefined || isUniform) && app.passwords.verify(credentials?.passwordHash, password, { ...turn, onStart: () => { hashStartedMs = performance.now() } }))
+    const isCorrect = await app.throttle.checkPassword(request, { username, userId, lastLoginAt: credentials?.lastLoginAt ?? null, wait: job }, async () =>
+      // An unknown username needs no hash, unless its failure must take as long as others.
+      (credentials !== undefined || isUniform) && app.passwords.verify(credentials?.passwordHash, password, { ...job, onStart: () => { hashStartedMs = performance.now() } }))
     if (credentials === undefined || userId === undefined) throw await fail('username_unknown')
     if (!isCorrect) throw await fail('password_incorrect')
     const { passwordHash } = credentials
+    // After a correct password the login completes, even if its client disconnects.
+    const nextJob = { network: job.network, hasPriority: true }
 
     const issued = await app.throttle.logIn(request, userId, () => app.accessTokens.issue({ userId, kind: 'login', description: describeUserAgent(request.headers['user-agent']) }))
     if (issued === undefined) throw await fail('user_deleted_concurrently')
-    // Whoever changes a password revokes every token after the change. A token made between
-    // the check and the change would outlive it: what was checked must still be the password.
+    // A password change revokes every token that is there then. A token issued between the check
+    // and the change would outlive it: the checked password must still be the current one.
     const presentHash = await app.users.findHash(userId)
-    if (presentHash !== passwordHash && !(await app.passwords.verify(presentHash, password, continued))) {
+    if (presentHash !== passwordHash && !(await app.passwords.verify(presentHash, password, nextJob))) {
       await app.tokens.revoke(userId, issued.id)
       throw await fail('password_changed_concurrently')
     }
@@ -70,7 +70,7 @@ const login: FastifyPluginAsyncTypebox<{ loginErrors: 'detailed' | 'uniform' }> 
     app.audit.record({ kind: 'login', userId }, request)
     if (app.passwords.needsRehash(passwordHash, password)) {
       try {
-        await app.users.replaceHash(userId, passwordHash, await app.passwords.hash(password, continued))
+        await app.users.replaceHash(userId, passwordHash, await app.passwords.hash(password, nextJob))
       } catch (error) {
         // The login has succeeded; the next one tries again.
         request.log.error({ err: unwrapDatabaseError(error) }, 'a password hash could not be upgraded')

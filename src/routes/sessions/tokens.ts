@@ -5,7 +5,8 @@ import { isTokenId } from '../../plugins/tokens/claims.js'
 import { Overloaded, PasswordIncorrect, TooManyAttempts, TooManyTokens } from '../../errors.js'
 import { runGuardsAgain } from '../../plugins/authenticate/guard.js'
 import type { HashJob } from '../../plugins/passwords/hash-limiter.js'
-import { isOwnPassword, turnOf } from '../../plugins/login-throttle/own-password.js'
+import { checkOwnPassword } from '../../plugins/login-throttle/check-own-password.js'
+import { hashJobOf } from '../../plugins/passwords/hash-job.js'
 import { ref } from '../../schema-ref.js'
 import { personalTokenLifetimeSeconds, personalTokensPerUser, recentLoginSeconds } from '../../plugins/tokens/limits.js'
 import { LoginRequired, LoginTooOld, TokenNotFound } from './errors.js'
@@ -28,18 +29,18 @@ const tokens: FastifyPluginAsyncTypebox = async (app) => {
   })
 
   /**
-   * Makes sure that the owner is asking: whoever has found a token must not get others from it,
-   * which live on when that one expires or is revoked.
+   * Requires a recent login or the password: a stolen token must not create others, which stay
+   * active when it expires or is revoked.
    */
-  async function requireOwner (request: FastifyRequest, turn: HashJob, password?: string): Promise<void> {
+  async function requireOwner (request: FastifyRequest, job: HashJob, password?: string): Promise<void> {
     const { currentUser: { id: userId }, currentTokenId } = request
-    const asking = await app.tokens.findAge(userId, currentTokenId)
-    // For a login that is gone none will be made.
-    if (asking === undefined) return
-    if (asking.kind === 'personal') throw new LoginRequired()
+    const current = await app.tokens.findAge(userId, currentTokenId)
+    // A token that was revoked concurrently creates none.
+    if (current === undefined) return
+    if (current.kind === 'personal') throw new LoginRequired()
     if (password === undefined) {
-      if (asking.ageSeconds > recentLoginSeconds) throw new LoginTooOld()
-    } else if (!(await isOwnPassword(app, request, await app.users.findHash(userId), password, turn))) {
+      if (current.ageSeconds > recentLoginSeconds) throw new LoginTooOld()
+    } else if (!(await checkOwnPassword(app, request, { hash: await app.users.findHash(userId), password, job }))) {
       app.audit.record({ kind: 'token_creation', outcome: 'password_incorrect', userId }, request)
       throw new PasswordIncorrect()
     }
@@ -58,10 +59,10 @@ const tokens: FastifyPluginAsyncTypebox = async (app) => {
     }
   }, async (request, reply) => {
     const { currentUser: { id: userId }, currentTokenId, body: { description, expires_in: lifetimeSeconds = personalTokenLifetimeSeconds, password } } = request
-    await requireOwner(request, turnOf(request, reply), password)
-    const issued = await app.throttle.makeToken(request, userId, () => app.accessTokens.issue({ userId, kind: 'personal', description, lifetimeSeconds, askingId: currentTokenId }))
+    await requireOwner(request, hashJobOf(request, reply), password)
+    const issued = await app.throttle.createToken(request, userId, () => app.accessTokens.issue({ userId, kind: 'personal', description, lifetimeSeconds, askingId: currentTokenId }))
     if (issued === undefined) {
-      // Either what asked is gone by now, which the guard says, or there are too many.
+      // Either the current token was revoked concurrently, which the guard reports, or there are too many.
       await runGuardsAgain(request, [app.authenticate])
       throw new TooManyTokens()
     }
@@ -84,8 +85,8 @@ const tokens: FastifyPluginAsyncTypebox = async (app) => {
     }
   }, async (request) => {
     const { currentUser: { id: userId }, currentTokenId, query: { scope } } = request
-    const hasTaken = await app.tokens.revokeAll(userId, scope === 'others' ? currentTokenId : undefined)
-    if (hasTaken) app.audit.record({ kind: 'revocation', userId, detail: scope }, request)
+    const hasRevoked = await app.tokens.revokeAll(userId, scope === 'others' ? currentTokenId : undefined)
+    if (hasRevoked) app.audit.record({ kind: 'revocation', userId, detail: scope }, request)
     return { msg: scope === 'others' ? 'you are now disconnected on every other device' : 'you are now disconnected for every device' }
   })
 
@@ -104,7 +105,7 @@ const tokens: FastifyPluginAsyncTypebox = async (app) => {
     }
   }, async (request) => {
     const { currentUser: { id: userId }, params: { id } } = request
-    // What is no id never reaches the database: all databases answer alike.
+    // An invalid id does not reach the database: PostgreSQL would fail on it, SQLite would not.
     if (!isTokenId(id) || !(await app.tokens.revoke(userId, id))) throw new TokenNotFound()
     app.audit.record({ kind: 'revocation', userId, detail: id }, request)
     return { msg: 'the token has been deleted' }

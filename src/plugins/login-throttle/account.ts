@@ -1,0 +1,54 @@
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { bestEffort } from '../../lib/background.js'
+import { keyedMutex } from '../../lib/keyed-mutex.js'
+import { canonicalUsername } from '../users/username.js'
+import { networkOf } from './network.js'
+import type { PasswordCheck } from './throttle.js'
+
+/** The options of the throttle by account. */
+export interface AccountThrottleOptions {
+  /** How many failures an account has before its attempts have to wait; 0: they never have to. */
+  failuresFree: number
+  now: () => number
+  /** How long a check waits for others, in milliseconds. */
+  deadlineMs: number
+}
+
+/** What a check of an account does. */
+export interface AccountCheck {
+  verify: () => Promise<boolean>
+  /** Throws the error of a check during a wait. */
+  reject: (retryAfterMs: number) => never
+}
+
+/**
+ * Creates the function that checks the passwords of an account one at a time, and counts
+ * failures in the database, which is shared by all servers.
+ */
+export function accountThrottle (app: FastifyInstance, { failuresFree, now, deadlineMs }: AccountThrottleOptions) {
+  const withLock = keyedMutex({ deadlineMs })
+
+  return async function checkAccount (request: FastifyRequest, { username, userId, lastLoginAt, wait }: PasswordCheck, { verify, reject }: AccountCheck): Promise<boolean> {
+    const usernameKey = canonicalUsername(username)
+    // A text that cannot be a username belongs to no account.
+    if (usernameKey === undefined || failuresFree === 0) return await verify()
+    const attempt = { usernameKey, network: networkOf(request), lastLoginAt }
+    const { network: scope } = app.loginFailures.scopeOf(attempt)
+
+    return await withLock(`${usernameKey} ${scope}`, wait, async () => {
+      const before = await app.loginFailures.find(attempt)
+      const retryAfterMs = (before?.blockedUntilMs ?? 0) - now()
+      if (retryAfterMs > 0) reject(retryAfterMs)
+
+      const isCorrect = await verify()
+      if (!isCorrect) {
+        const failures = await app.loginFailures.count(attempt, failuresFree)
+        if (failures >= failuresFree) app.audit.record({ kind: 'backoff', userId }, request)
+      } else if (userId !== undefined) {
+        // A correct password is accepted even when this cannot be written.
+        await bestEffort(app, { work: () => app.loginFailures.recordSuccess(attempt, { userId, hasFailures: before !== undefined }), failure: 'the success of a password check could not be recorded' })()
+      }
+      return isCorrect
+    })
+  }
+}

@@ -1,0 +1,84 @@
+import type { FastifyRequest, onErrorHookHandler } from 'fastify'
+import type { Wait } from '../../lib/waiter.js'
+import type { User } from '../users/user.js'
+
+/** A password check. */
+export interface PasswordCheck {
+  username: string
+  /** Undefined where nobody has that username. */
+  userId: number | undefined
+  /** When the user last logged in from the network of this request; null when they never did. */
+  lastLoginAt: Date | null
+  /** For whom and since when it waits. */
+  wait: Wait
+}
+
+/** How many requests were rejected so far, by the limit that they met. */
+export interface ThrottleCounts {
+  /** Failed logins of an address. */
+  address: number
+  /** Failed logins for an account. */
+  account: number
+  /** Signups of an address. */
+  signup: number
+  /** Successful logins of an address. */
+  address_logins: number
+  /** Successful logins of an account. */
+  account_logins: number
+  /** Personal access tokens of an account. */
+  account_tokens: number
+}
+
+/** Limits password checks, logins, signups and personal access tokens, by address and by account. */
+export interface Throttle {
+  /** Makes a hook that rejects an address which has to wait: as onRequest before the body is read, as preValidation before it is validated. */
+  rejectAddress: (action: 'login' | 'password' | 'signup') => (request: FastifyRequest) => Promise<void>
+  /** Makes an onError hook that counts a malformed or invalid body like a failed attempt: it costs time as well. */
+  countMalformed: (action: 'login' | 'signup') => onErrorHookHandler
+  /**
+   * Rejects the login of a user who has logged in too often in the last minute, before the
+   * password is checked.
+   *
+   * @throws {TooManyAttempts} this account has to wait
+   */
+  rejectAccount: (request: FastifyRequest, userId: number) => void
+  /**
+   * Checks a password. The checks of one account run one at a time: those from networks that its
+   * user is known on, by network, and those from all other networks. Each failure is counted
+   * before the next check begins.
+   *
+   * @param verify whether the password is correct
+   * @returns what `verify` returns
+   * @throws {TooManyAttempts} this address or this account has to wait
+   * @throws {Overloaded} it waited too long for others
+   * @throws {ClientDisconnected} its client disconnected while it waited
+   */
+  checkPassword: (request: FastifyRequest, check: PasswordCheck, verify: () => Promise<boolean>) => Promise<boolean>
+  /**
+   * Issues the token of a login, and counts it.
+   *
+   * @returns what `issue` returns
+   * @throws {TooManyAttempts} this address or this account has to wait
+   */
+  logIn: <Issued>(request: FastifyRequest, userId: number, issue: () => Promise<Issued>) => Promise<Issued>
+  /**
+   * Issues a personal access token, and counts it, unless there is none.
+   *
+   * @returns what `issue` returns
+   * @throws {TooManyAttempts} this account has to wait
+   */
+  createToken: <Issued>(request: FastifyRequest, userId: number, issue: () => Promise<Issued>) => Promise<Issued>
+  /**
+   * Creates an account, and counts it; where its name or email is taken, the rejection is counted.
+   * Signups for one name run one at a time, so that only one of them needs a hash.
+   *
+   * @returns what `create` returns
+   * @throws {TooManyAttempts} this address has to wait
+   * @throws {Overloaded} it waited too long for others
+   */
+  signUp: <Created>(request: FastifyRequest, signup: { username: string, wait: Wait }, create: () => Promise<Created>) => Promise<Created>
+  /** Deletes the failures for the name of a new user, and records the network that they are on. */
+  registerNewUser: (request: FastifyRequest, user: User) => Promise<void>
+  /** How many requests were rejected so far. */
+  counts: ThrottleCounts
+}
