@@ -1,11 +1,18 @@
+import { once } from 'node:events'
+import { type AddressInfo, connect } from 'node:net'
+import { setImmediate, setTimeout as delay } from 'node:timers/promises'
+import { hash } from '@node-rs/argon2'
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
+import { ClientDisconnected } from '../src/errors.js'
+import { keyedMutex, keyedSemaphore } from '../src/lib/keyed-mutex.js'
+import errors from '../src/plugins/errors/index.js'
 import { slidingWindowLog } from '../src/plugins/login-throttle/sliding-window.js'
 import { clientNetwork, printableAddress } from '../src/lib/client-network.js'
 import { servicesOf } from '../src/services.js'
 import { commandLine } from './command-line.js'
 import { databases } from './databases.js'
-import { bob, buildOn, logIn, needLogin, signUp, tokenOf } from './helper.js'
+import { bob, build, buildOn, logIn, needLogin, signUp, tokenOf } from './helper.js'
 
 const wrong = { ...bob, password: 'a wrong password' }
 const tooMany = { statusCode: 429, code: 'TOO_MANY_ATTEMPTS', error: 'Too Many Requests', message: 'too many attempts: try again later' }
@@ -557,4 +564,185 @@ t.test('slidingWindowLog · windows slide, memory is bounded', async (t) => {
   t.equal(off.retryAfterMs('a', 0), 0)
   t.equal(off.remaining('a', 0), Infinity)
   t.equal(off.size(), 0)
+})
+
+t.test('keyedSemaphore and keyedMutex', async (t) => {
+  /** A work that runs until it is ended. */
+  const work = () => {
+    let end = () => {}
+    const ended = new Promise<void>((resolve) => { end = resolve })
+    let hasStarted = false
+    return { run: async () => { hasStarted = true; await ended }, end: () => end(), hasStarted: () => hasStarted }
+  }
+
+  t.test('works with one key run in their order, as many as there are permits; other keys do not wait', async (t) => {
+    let permits = 2
+    const withPermit = keyedSemaphore({ permits: () => permits, deadlineMs: 60_000 })
+    const works = times(6).map(work)
+    const results = works.map(({ run }) => withPermit('a', {}, run))
+    const other = work()
+    const otherResult = withPermit('b', {}, other.run)
+    const started = async () => {
+      await setImmediate()
+      return works.map(({ hasStarted }) => hasStarted()).filter(Boolean).length
+    }
+    t.equal(await started(), 2)
+    t.ok(other.hasStarted())
+    works[1]?.end()
+    t.equal(await started(), 3)
+    permits = 0
+    works[0]?.end()
+    t.equal(await started(), 3, 'a permit was withdrawn')
+    works[2]?.end()
+    t.equal(await started(), 4, 'one always may run')
+    permits = 9
+    works[3]?.end()
+    t.equal(await started(), 6)
+    for (const { end } of [...works, other]) end()
+    await Promise.all([...results, otherResult])
+  })
+
+  t.test('a failure gives its permit back; a wait ends at the deadline, and when its client disconnects', async (t) => {
+    const withLock = keyedMutex({ deadlineMs: 1_000 })
+    const isDisconnect = (result: Promise<unknown>) => result.then(() => false, (error) => error instanceof ClientDisconnected)
+    await t.rejects(withLock('a', {}, async () => { throw new Error('a fault') }), { message: 'a fault' })
+    const first = work()
+    const result = withLock('a', {}, first.run)
+    const client = new AbortController()
+    const [aborted, late, last] = [
+      withLock('a', { signal: client.signal }, async () => t.fail('its client is gone')),
+      withLock('a', { waitingSinceMs: performance.now() - 990 }, async () => t.fail('it is too late')),
+      withLock('a', { waitingSinceMs: performance.now() + 60_000 }, async () => 'done')
+    ]
+    client.abort()
+    t.ok(await isDisconnect(aborted))
+    await t.rejects(late, { code: 'OVERLOADED', headers: { 'retry-after': '1' } })
+    t.ok(await isDisconnect(withLock('b', { signal: client.signal }, async () => t.fail('its client was gone before'))))
+    first.end()
+    await result
+    t.equal(await last, 'done')
+  })
+})
+
+t.test('POST /api/v1/login · clients that disconnect while they wait for others of the account end their wait', async (t) => {
+  const app = await build(t, { LOGIN_FAILURES_PER_ACCOUNT: '5' })
+  await signUp(app)
+  await app.listen({ host: '127.0.0.1', port: 0 })
+  const { passwords } = servicesOf(app)
+  const { verify } = passwords
+  let release = () => {}
+  const released = new Promise<void>((resolve) => { release = resolve })
+  const verified = { count: 0 }
+  passwords.verify = async (...check) => {
+    verified.count++
+    await released
+    return await verify(...check)
+  }
+  const arrived = { count: 0 }
+  const { findCredentials } = servicesOf(app).users
+  servicesOf(app).users.findCredentials = async (...args) => {
+    arrived.count++
+    return await findCredentials(...args)
+  }
+  const body = JSON.stringify(bob)
+  const sockets = await Promise.all(times(5).map(async () => {
+    const socket = connect((app.addresses()[0] as AddressInfo).port, '127.0.0.1')
+    await once(socket, 'connect')
+    socket.write(`POST /api/v1/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`)
+    return socket
+  }))
+  while (arrived.count < 5 || verified.count < 1) await delay(1)
+  const closed = Promise.all(sockets.map((socket) => once(socket, 'close')))
+  for (const socket of sockets) socket.destroy()
+  await closed
+  await delay(50)
+  release()
+  t.equal((await logIn(app)).statusCode, 200)
+  t.equal(verified.count, 2, 'none of those that waited was verified')
+})
+
+t.test('a login upgrades the hash of its user also when the hash queue is full by then', async (t) => {
+  const app = await build(t, { HASH_CONCURRENCY: '1', HASH_QUEUE: '2' })
+  await signUp(app)
+  const { passwords, store } = servicesOf(app)
+  const old = await hash(bob.password, { memoryCost: 64, timeCost: 1 })
+  await store.db.update(store.tables.users).set({ passwordHash: old })
+  const [network, others] = ['127.0.0.1', [] as Array<Promise<unknown>>]
+  // When the login's check ends, one of these starts, and another takes its place in the queue.
+  const another = () => { others.push(passwords.hash('another password', { network })) }
+  const { verify } = passwords
+  passwords.verify = async (storedHash, password, job) => await verify(storedHash, password, {
+    ...job,
+    onStart () {
+      job?.onStart?.()
+      others.push(passwords.hash('another password', { network, onStart: another }))
+      another()
+    }
+  })
+  t.equal((await logIn(app)).statusCode, 200)
+  await Promise.all(others)
+  t.not((await store.db.select().from(store.tables.users))[0]?.passwordHash, old)
+})
+
+t.test('passwords.onJobStart · several listeners, one of which throws', async (t) => {
+  const lines: string[] = []
+  const app = await build(t, { LOG_LEVEL: 'error' }, { logStream: { write: (line) => { lines.push(line) } } })
+  const { passwords } = servicesOf(app)
+  const heard: string[] = []
+  passwords.onJobStart((waitedMs) => heard.push(`first ${typeof waitedMs}`))
+  passwords.onJobStart(() => { throw new Error('not today') })
+  passwords.onJobStart(() => heard.push('third'))
+  t.equal((await signUp(app)).statusCode, 200)
+  t.same(heard, ['first number', 'third'])
+  t.match(lines.map((line) => JSON.parse(line)), [{ msg: 'a listener to hash jobs failed', err: { message: 'not today' } }])
+})
+
+t.test('errors of a host keep their status, their code and the headers of the reply', async (t) => {
+  const lines: string[] = []
+  const app = await build(t, { LOG_LEVEL: 'error' }, { logStream: { write: (line) => { lines.push(line) } } })
+  const httpError = (statusCode: number, message: string) => Object.assign(new Error(message), { statusCode, expose: statusCode < 500 })
+  const thrown: Record<string, unknown> = {
+    'rate-limit': Object.assign(new Error('Rate limit exceeded, retry in 1 minute'), { statusCode: 429 }),
+    'rate-limit-object': { statusCode: 429, error: 'Too Many Requests', message: 'wait', code: 'RATE_LIMITED' },
+    'under-pressure': Object.assign(new Error('event loop at 99 %'), { statusCode: 503, code: 'FST_UNDER_PRESSURE' }),
+    forbidden: httpError(403, 'members only'),
+    'not-implemented': httpError(501, 'a secret'),
+    unknown: httpError(499, 'gone'),
+    basic: Object.assign(new Error('who are you?'), { statusCode: 401, code: 'NO_CREDENTIALS', headers: { 'x-hint': 'ask' } }),
+    silent: { statusCode: 409 },
+    redirect: { statusCode: 302, message: 'a secret' },
+    framework: Object.assign(new Error('a secret'), { statusCode: 400, code: 'FST_ERR_SOMETHING_NEW' }),
+    'framework-fault': Object.assign(new Error('a secret'), { statusCode: 500, code: 'FST_ERR_SOMETHING_ELSE' }),
+    nothing: null
+  }
+  await app.register(async (scope) => {
+    await scope.register(errors)
+    scope.get('/host/:name', async (request, reply) => {
+      const { name } = request.params as { name: string }
+      reply.headers({ 'retry-after': '60', 'x-ratelimit-limit': '10', ...(name === 'basic' ? { 'www-authenticate': 'Basic' } : {}) })
+      throw thrown[name]
+    })
+  })
+  for (const [name, statusCode, code, message] of [
+    ['rate-limit', 429, 'TOO_MANY_REQUESTS', 'Too Many Requests'],
+    ['rate-limit-object', 429, 'RATE_LIMITED', 'wait'],
+    ['under-pressure', 503, 'FST_UNDER_PRESSURE', 'Service Unavailable'],
+    ['forbidden', 403, 'FORBIDDEN', 'members only'],
+    ['not-implemented', 501, 'NOT_IMPLEMENTED', 'Not Implemented'],
+    ['unknown', 499, 'BAD_REQUEST', 'gone'],
+    ['basic', 401, 'NO_CREDENTIALS', 'who are you?'],
+    ['silent', 409, 'CONFLICT', 'Conflict'],
+    ['redirect', 500, 'INTERNAL_SERVER_ERROR', 'Internal Server Error'],
+    ['framework', 400, 'REQUEST_MALFORMED', 'the request is malformed'],
+    ['framework-fault', 500, 'INTERNAL_SERVER_ERROR', 'Internal Server Error'],
+    ['nothing', 500, 'INTERNAL_SERVER_ERROR', 'Internal Server Error']
+  ] as const) {
+    const response = await app.inject(`/host/${name}`)
+    t.match(response.json(), { statusCode, code, message }, name)
+    t.equal(response.statusCode, statusCode)
+    t.match(response.headers, { 'retry-after': '60', 'x-ratelimit-limit': '10' })
+    t.notMatch(response.body, /secret/)
+    if (name === 'basic') t.match(response.headers, { 'www-authenticate': 'Basic', 'x-hint': 'ask' })
+  }
+  t.match(lines.map((line) => JSON.parse(line).err?.message), ['event loop at 99 %', 'a secret', 'a secret', 'a secret'])
 })
