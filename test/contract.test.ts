@@ -79,6 +79,26 @@ t.test('openapi.yaml', async (t) => {
     }
   })
 
+  t.test('a parameter or a member that has a default is not required', async (t) => {
+    let defaults = 0
+    const visit = (value: unknown, path: string): void => {
+      if (typeof value !== 'object' || value === null) return
+      const { required, properties, schema }: { required?: unknown, properties?: Record<string, object>, schema?: object } = value
+      if (schema !== undefined && 'default' in schema) {
+        defaults++
+        t.not(required, true, path)
+      }
+      for (const [name, property] of Object.entries(properties ?? {})) {
+        if (!('default' in property)) continue
+        defaults++
+        t.notOk(Array.isArray(required) && required.includes(name), `${path}/${name}`)
+      }
+      for (const [name, member] of Object.entries(value)) visit(member, `${path}/${name}`)
+    }
+    visit(document, '')
+    t.ok(defaults >= 4, String(defaults))
+  })
+
   t.test('documents what is enforced: the guard, the body, the codes', async (t) => {
     const codes = ({ responses }: Operation, status: number) =>
       responses[status]?.content?.['application/json']?.schema.allOf?.flatMap(({ properties }) => properties?.code?.enum ?? []) ?? []

@@ -340,6 +340,24 @@ for (const database of databases) {
   })
 }
 
+t.test('a guard on all routes of an app · signup and login stay open, everything else is guarded', async (t) => {
+  for (const hook of ['onRequest', 'preHandler'] as const) {
+    const app = host(t)
+    await app.register(latchkey, options)
+    app.addHook(hook, hook === 'onRequest' ? app.authenticate : app.requireRole('editor'))
+    app.get('/mine', async () => 'mine')
+    app.post('/mine', { config: { latchkey: 'public' } }, async () => 'mine')
+    t.equal((await signUp(app)).statusCode, 200, hook)
+    t.match((await logIn(app, { ...bob, password: 'wrong' })).json(), { code: 'PASSWORD_INCORRECT' })
+    const { token } = (await logIn(app)).json()
+    t.match((await app.inject('/mine')).json(), { code: 'AUTHORIZATION_MISSING' })
+    t.match((await app.inject({ method: 'POST', url: '/mine', payload: {} })).json(), { code: 'AUTHORIZATION_MISSING' })
+    t.match((await app.inject('/api/v1/me')).json(), { code: 'AUTHORIZATION_MISSING' })
+    t.match((await app.inject({ url: '/mine', headers: { authorization: token } })).body, hook === 'onRequest' ? 'mine' : /ROLE_REQUIRED/)
+    t.equal((await app.inject({ method: 'POST', url: '/api/v1/login', payload: bob, headers: { authorization: 'Bearer x.y.z' } })).statusCode, 200, 'a token that is invalid does not matter there')
+  }
+})
+
 t.test('tokenFrom · says where the token of a request is, for clients that cannot set headers', async (t) => {
   const app = host(t)
   await app.register(latchkey, { ...options, tokenFrom: (request) => Object(request.query).access_token })

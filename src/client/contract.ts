@@ -1712,9 +1712,9 @@ export interface operations {
     };
     revokeTokens: {
         parameters: {
-            query: {
+            query?: {
                 /** @description `others` spares the token of this request. */
-                scope: "all" | "others";
+                scope?: "all" | "others";
             };
             header?: never;
             path?: never;

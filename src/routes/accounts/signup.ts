@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { EmailTaken, Overloaded, ServiceUnavailable, TooManyAttempts, UsernameTaken } from '../../errors.js'
+import { publicRoute } from '../../plugins/authenticate/public-route.js'
 import { hashJobOf } from '../../plugins/passwords/hash-job.js'
 import { ref } from '../../schema-ref.js'
 import { SignupClosed } from './errors.js'
@@ -9,7 +10,7 @@ import { userBody } from './user-body.js'
 
 const signup: FastifyPluginAsyncTypebox<{ signup: 'open' | 'closed' }> = async (app, options) => {
   app.post('/signup', {
-    config: { errors: [SignupClosed, UsernameTaken, EmailTaken, TooManyAttempts, ServiceUnavailable, Overloaded] },
+    config: { [publicRoute]: true, errors: [SignupClosed, UsernameTaken, EmailTaken, TooManyAttempts, ServiceUnavailable, Overloaded] },
     schema: {
       operationId: 'signUp',
       tags: ['Accounts'],

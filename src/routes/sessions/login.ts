@@ -4,6 +4,7 @@ import { unwrapDatabaseError } from '../../lib/unwrap-error.js'
 import { describeUserAgent } from '../../lib/single-line.js'
 import { Overloaded, PasswordIncorrect, ServiceUnavailable, TooManyAttempts } from '../../errors.js'
 import type { EventOutcome } from '../../plugins/audit/event.js'
+import { publicRoute } from '../../plugins/authenticate/public-route.js'
 import { networkOf } from '../../plugins/login-throttle/network.js'
 import { hashJobOf } from '../../plugins/passwords/hash-job.js'
 import { ref } from '../../schema-ref.js'
@@ -22,7 +23,7 @@ const login: FastifyPluginAsyncTypebox<{ loginErrors: 'detailed' | 'uniform' }> 
   const WrongPassword = isUniform ? CredentialsIncorrect : PasswordIncorrect
 
   app.post('/login', {
-    config: { errors: [PasswordIncorrect, CredentialsIncorrect, UsernameUnknown, TooManyAttempts, ServiceUnavailable, Overloaded] },
+    config: { [publicRoute]: true, errors: [PasswordIncorrect, CredentialsIncorrect, UsernameUnknown, TooManyAttempts, ServiceUnavailable, Overloaded] },
     onRequest: [app.throttle.rejectAddress('login'), app.passwords.rejectWhenFull('login')],
     preValidation: app.throttle.rejectAddress('login'),
     onError: app.throttle.countMalformed('login'),

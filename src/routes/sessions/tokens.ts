@@ -79,7 +79,7 @@ const tokens: FastifyPluginAsyncTypebox = async (app) => {
       summary: 'Log out everywhere',
       description: 'Takes all my tokens back, or all others than the one of this request.',
       querystring: Type.Object({
-        scope: Type.String({ enum: ['all', 'others'], default: 'all', description: '`others` spares the token of this request.' })
+        scope: Type.Optional(Type.String({ enum: ['all', 'others'], default: 'all', description: '`others` spares the token of this request.' }))
       }),
       response: { 200: ref(Message) }
     }
