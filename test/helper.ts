@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createHmac } from 'node:crypto'
 import { once } from 'node:events'
-import fs, { mkdtempSync, rmSync } from 'node:fs'
+import fs, { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { syncBuiltinESMExports } from 'node:module'
 import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -13,6 +13,7 @@ import { loadConfig } from '../src/standalone/config.js'
 import { cheapHash } from '../src/testing.js'
 import { holdToContract } from './contract.js'
 import type { TestDatabase } from './databases.js'
+import { endWithUs } from './reaper.js'
 
 /** Set by `npm run test:faults`. */
 export const isLongDrill = process.env.LATCHKEY_DRILL === 'long'
@@ -98,26 +99,35 @@ export interface ServerProcess {
   exited: Promise<number | string>
 }
 
+/** What the test runner has set for its own processes: a server is started as anybody would start it. */
+const withoutRunner = ['env', '-u', 'NODE_OPTIONS', '-u', 'NODE_V8_COVERAGE']
+
+/** The command that runs a built program, `server.ts` or `cli.ts`. `prelude` is code that runs in the process first. */
+export function builtProgram (name: string, prelude = ''): string[] {
+  const file = join(import.meta.dirname, '../dist', name.replace('.ts', '.js'))
+  if (!existsSync(file)) throw new Error(`${file} is not there: npm run build`)
+  const imports = prelude === '' ? [] : [`--import=data:text/javascript,${encodeURIComponent(prelude)}`]
+  return [...withoutRunner, process.execPath, ...imports, file]
+}
+
 /**
- * The real server as a process of its own, in `folder`, on a free port; killed when the test
+ * The built server as a process of its own, in `folder`, on a free port; killed when the test
  * ends. `prelude` is code that runs in it first; `wrapper` is a command that runs it.
  */
 export function startServer (t: Test, folder: string, env: Record<string, string | undefined> = {}, prelude = '', command = ['server.ts'], wrapper: string[] = []): ServerProcess {
-  const [script = '', ...args] = command
-  const imports = prelude === '' ? [] : [`--import=data:text/javascript,${encodeURIComponent(prelude)}`]
-  // A long drill is about the server as it is run: compiled, and without what compiles it here.
-  const node = isLongDrill
-    ? [process.execPath, ...imports, join(import.meta.dirname, '../dist', script.replace('.ts', '.js'))]
-    : [process.execPath, ...process.execArgv, ...imports, join(import.meta.dirname, '../src', script)]
-  const [program = '', ...before] = [...wrapper, ...node]
+  const [name = '', ...args] = command
+  const [program = '', ...before] = [...wrapper, ...builtProgram(name, prelude)]
   const child = spawn(program, [...before, ...args], {
     cwd: folder,
-    // Compiled by the same rules as here, or the coverage of the two could not be added up.
-    env: { ...process.env, TS_NODE_PROJECT: join(import.meta.dirname, '../tsconfig.json'), HOST: '127.0.0.1', PORT: '0', SECRET_KEY: secretKey, ...env },
+    env: { ...process.env, HOST: '127.0.0.1', PORT: '0', SECRET_KEY: secretKey, ...env },
     stdio: ['ignore', 'pipe', 'pipe']
   })
+  const hasEnded = endWithUs(child.pid)
   let printed = ''
-  const exited = new Promise<number | string>((resolve) => child.on('exit', (code, signal) => resolve(code ?? signal ?? 'unknown')))
+  const exited = new Promise<number | string>((resolve) => child.on('exit', (code, signal) => {
+    hasEnded()
+    resolve(code ?? signal ?? 'unknown')
+  }))
   const listening = new Promise<string>((resolve, reject) => {
     for (const stream of [child.stdout, child.stderr]) {
       stream.setEncoding('utf8').on('data', (text) => {
