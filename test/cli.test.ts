@@ -8,7 +8,7 @@ import t, { type Test } from 'tap'
 import { servicesOf } from '../src/services.js'
 import { commandLine, refused } from './command-line.js'
 import { databases } from './databases.js'
-import { bob, build, logIn, needLogin, secretKey, signUp, startServer, temporaryFolder, tokenOf } from './helper.js'
+import { bob, build, builtProgram, logIn, needLogin, secretKey, signUp, startServer, temporaryFolder, tokenOf } from './helper.js'
 
 const password = bob.password
 
@@ -20,7 +20,7 @@ for (const database of databases) {
       const { settings, latchkey } = await newCommandLine(t)
       const app = async () => build(t, settings)
 
-      t.test('create · makes an account that can log in; --json prints it', async (t) => {
+      t.test('latchkey user create · valid account → it can log in; --json prints it', async (t) => {
         const plain = await latchkey(['user', 'create', 'bob', '--password-stdin'], `${password}\n`)
         t.same(plain, { code: 0, out: 'user bob was created with the id 1\n', err: '' })
         const admin = await latchkey(['user', 'create', 'Alice', '--email', 'alice@example.com', '--admin', '--password-stdin', '--json'], password)
@@ -31,7 +31,7 @@ for (const database of databases) {
         t.match(await latchkey(['user', 'create', 'carol', '--admin', '--password-stdin'], password), { out: 'user carol was created with the id 3 and the role admin\n' })
       })
 
-      t.test('create · refuses what the signup refuses', async (t) => {
+      t.test('latchkey user create · username or email taken, invalid input → one line, exit code 1', async (t) => {
         const create = (...args: string[]) => latchkey(['user', 'create', ...args, '--password-stdin'], `${password}\n`)
         refused(t, await create('BOB'), 'username already taken')
         refused(t, await create('dave', '--email', 'ALICE@example.com'), 'email already signed-up')
@@ -46,14 +46,14 @@ for (const database of databases) {
         }
       })
 
-      t.test('create · says which of two was taken in the very moment', async (t) => {
+      t.test('latchkey user create · username taken concurrently → one line, exit code 1', async (t) => {
         const { store } = servicesOf(await app())
         await database.addTrigger(store, 'before insert on users', "insert into users (username, username_key, password_hash, created_at, updated_at) values ('Gina', 'gina', '', new.created_at, new.created_at)", "new.username = 'gina'")
         refused(t, await latchkey(['user', 'create', 'gina', '--password-stdin'], password), 'username already taken')
         await database.execute(store, "delete from users where username = 'Gina'")
       })
 
-      t.test('create · asks twice on a terminal and shows nothing', async (t) => {
+      t.test('latchkey user create · on a terminal → asks for the password twice, without showing it', async (t) => {
         const answer = await latchkey(['user', 'create', 'erin'], `${password}\n${password}\n`, true)
         t.match(answer, { code: 0, out: /^user erin was created with the id \d\n$/, err: /New password: [\s\S]*Repeat the password: / })
         t.notOk(answer.err.includes(password))
@@ -62,7 +62,7 @@ for (const database of databases) {
         refused(t, await latchkey(['user', 'create', 'frank']), 'use --password-stdin')
       })
 
-      t.test('list and show', async (t) => {
+      t.test('latchkey user list, show · as text and as JSON, without hashes', async (t) => {
         const list = await latchkey(['user', 'list'])
         t.match(list.out, /^id +username +email +created_at +roles\n1 +bob +20\d\d-.*Z\n2 +Alice +alice@example\.com +20.*Z +admin\n/)
         t.notMatch(list.out, /argon2|hash/)
@@ -71,7 +71,7 @@ for (const database of databases) {
         t.match(JSON.parse((await latchkey(['user', 'show', 'alice', '--json'])).out), { id: 2, roles: ['admin'], tokens: 1 })
       })
 
-      t.test('logout and set-password · act at once on a server that runs', async (t) => {
+      t.test('latchkey user logout, set-password · a running server → tokens are revoked at once', async (t) => {
         const server = await app()
         const token = await tokenOf(server)
         t.match(await latchkey(['user', 'logout', 'bob']), { code: 0, out: 'user bob is logged out everywhere\n' })
@@ -85,13 +85,13 @@ for (const database of databases) {
         refused(t, await latchkey(['user', 'set-password', 'bob', '--password-stdin'], 'correct\0horse\n'), 'the password must not contain NUL')
       })
 
-      t.test('delete · also the last but one admin, never the last', async (t) => {
+      t.test('latchkey user delete · user, admin → deleted; last admin → refused', async (t) => {
         t.match(await latchkey(['user', 'delete', 'bob']), { code: 0, out: 'user bob was deleted\n' })
         t.match(await latchkey(['user', 'delete', 'carol']), { code: 0 })
         refused(t, await latchkey(['user', 'delete', 'alice']), 'user Alice is the last admin')
       })
 
-      t.test('an unknown user is one clear line, whatever was typed', async (t) => {
+      t.test('latchkey user, role, token, events · unknown user → one line, exit code 1', async (t) => {
         for (const args of [['user', 'show'], ['user', 'delete'], ['user', 'logout'], ['user', 'unlock'], ['events', '--user'], ['user', 'set-password', '--password-stdin'], ['role', 'grant', 'nobody', 'admin'], ['token', 'create', '--description', 'x']]) {
           refused(t, await latchkey(args.includes('nobody') ? args : [...args, 'nobody']), 'there is no user nobody')
         }
@@ -99,7 +99,7 @@ for (const database of databases) {
       })
     })
 
-    t.test('latchkey role', async (t) => {
+    t.test('latchkey role create, list, grant, revoke, delete', async (t) => {
       const { settings, latchkey } = await newCommandLine(t)
       t.match(await latchkey(['role', 'create', 'editor', '--description', 'May change articles.']), { code: 0, out: 'role editor was created\n' }, 'on a database that is not there yet')
       t.same(JSON.parse((await latchkey(['role', 'create', 'author', '--description', 'x', '--json'])).out), { name: 'author', description: 'x' })
@@ -126,7 +126,7 @@ for (const database of databases) {
       refused(t, await latchkey(['role', 'delete', 'admin']), 'the role admin cannot be deleted')
     })
 
-    t.test('latchkey token create · prints a token that works, once', async (t) => {
+    t.test('latchkey token create · valid → the token; invalid → one line; limit reached → refused', async (t) => {
       const { settings, latchkey } = await newCommandLine(t)
       const app = await build(t, settings)
       await signUp(app)
@@ -143,7 +143,7 @@ for (const database of databases) {
       refused(t, await latchkey(['token', 'create', 'bob', '--description', 'x']), 'too many access tokens')
     })
 
-    t.test('what follows -- is no option: accounts whose name begins with - can be managed', async (t) => {
+    t.test('-- · usernames and files that begin with - can be named', async (t) => {
       const { folder, settings, latchkey } = await newCommandLine(t)
       const app = await build(t, settings)
       const { users } = servicesOf(app).store.tables
@@ -199,7 +199,7 @@ for (const database of databases) {
   })
 }
 
-t.test('what cannot be done is one clear line', async (t) => {
+t.test('no database, no key, invalid settings, locked database → one line, exit code 1', async (t) => {
   const missing = commandLine(t)
   for (const args of [['user', 'list'], ['user', 'show', 'bob'], ['role', 'grant', 'bob', 'admin'], ['token', 'create', 'bob', '--description', 'x']]) {
     refused(t, await missing.latchkey(args), `there is no database ${missing.file}`)
@@ -238,7 +238,7 @@ t.test('what cannot be done is one clear line', async (t) => {
   t.match(await locked.latchkey(['role', 'create', 'editor', '--description', 'x']), { code: 1, err: /^latchkey: SqliteError: a fault\n +at / })
 })
 
-t.test('help and misuse', async (t) => {
+t.test('--help → usage, exit code 0; misuse → exit code 2', async (t) => {
   const { latchkey } = commandLine(t)
   const commands = ['serve', 'migrate', 'reset-db', 'secret', 'user create', 'user list', 'user show', 'user delete', 'user set-password', 'user logout', 'user unlock', 'events', 'role grant', 'role revoke', 'role list', 'role create', 'role delete', 'token create']
   for (const command of ['', 'user', 'role', 'token', ...commands]) {
@@ -251,13 +251,14 @@ t.test('help and misuse', async (t) => {
   }
 })
 
-t.test('the process · latchkey serve serves, and latchkey works beside it', async (t) => {
+t.test('latchkey serve · a process of its own, with latchkey user create in parallel', async (t) => {
   const folder = temporaryFolder(t)
   const server = startServer(t, folder, {}, '', ['cli.ts', 'serve'])
   const url = await server.listening
-  const child = spawn(process.execPath, [...process.execArgv, join(import.meta.dirname, '../src/cli.ts'), 'user', 'create', 'bob', '--password-stdin'], {
+  const [program = '', ...args] = builtProgram('cli.ts')
+  const child = spawn(program, [...args, 'user', 'create', 'bob', '--password-stdin'], {
     cwd: folder,
-    env: { ...process.env, TS_NODE_PROJECT: join(import.meta.dirname, '../tsconfig.json'), SECRET_KEY: secretKey },
+    env: { ...process.env, SECRET_KEY: secretKey },
     stdio: ['pipe', 'pipe', 'inherit']
   })
   child.stdin.end(`${password}\n`)

@@ -1,5 +1,5 @@
-// Every status and every code that the document promises, provoked at every operation that
-// promises it. What is documented and cannot be provoked fails here, and the other way round.
+// Every status and every code that openapi.yaml documents, triggered at every operation that
+// documents it. A code that is documented and not triggered here fails, and the reverse.
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import Database from 'better-sqlite3'
@@ -9,24 +9,24 @@ import { parse, stringify } from 'yaml'
 import { brokenOperations, undeclared } from '../scripts/openapi-breaking.js'
 import { servicesOf } from '../src/services.js'
 import { asUser, type TestUser } from '../src/testing.js'
-import { breach, codesOf, type Operation, operations } from './contract.js'
+import { codesOf, type Operation, operations, violation } from './contract.js'
 import { bob, build, signToken } from './helper.js'
 
-/** A server with an admin, bob, and somebody to be guessed at. */
-interface World {
+/** A server with an admin and bob. */
+interface Fixture {
   app: FastifyInstance
   admin: TestUser
   bob: TestUser
-  /** The operation, as it succeeds. */
+  /** Sends the request that succeeds, with changes. */
   call: (changes?: InjectOptions) => Promise<{ statusCode: number, body: string }>
-  move: (seconds: number) => void
+  advance: (seconds: number) => void
 }
 
 const anId = '4e808214-e320-4173-bb6c-b75fbdd51003'
 const password = bob.password
 
-/** A request of each operation that succeeds; who asks is an admin where nothing else is said. */
-const requests: Record<string, (world: World) => Promise<InjectOptions> | InjectOptions> = {
+/** A request of each operation that succeeds, by operationId. The admin sends it. */
+const requests: Record<string, (fixture: Fixture) => Promise<InjectOptions> | InjectOptions> = {
   signUp: () => ({ payload: { ...bob, username: 'carol', email: 'carol@example.com' } }),
   logIn: () => ({ payload: bob }),
   logOut: () => ({}),
@@ -76,26 +76,29 @@ async function failing<Result> (code: string, work: () => Promise<Result>): Prom
 
 const slow = { hashParameters: { memoryCost: 65_536, timeCost: 3, parallelism: 1 } }
 
-interface Provocation {
+interface Trigger {
   env?: Record<string, string>
   options?: object
-  provoke: (world: World, operation: Operation) => Promise<unknown>
+  /** It changes nothing on the server: the next trigger of the operation has the same one. */
+  isHarmless?: boolean
+  send: (fixture: Fixture, operation: Operation) => Promise<unknown>
 }
 
-const plain = (provoke: Provocation['provoke']): Provocation => ({ provoke })
+const plain = (send: Trigger['send']): Trigger => ({ send })
+const harmless = (send: Trigger['send']): Trigger => ({ send, isHarmless: true })
 
 /** Making a token asks for no password by itself. */
 const withPassword = ({ operationId }: Operation): InjectOptions => operationId === 'createToken' ? { payload: { description: 'x', password } } : {}
 
-/** How each code is provoked. `404 CODE` is for one that is there with several statuses. */
-const provocations: Record<string, Provocation> = {
-  AUTHORIZATION_MISSING: plain(({ call }) => call({ headers: { authorization: undefined } })),
-  TOKEN_INVALID: plain(({ call }) => call({ headers: { authorization: 'x.y.z' } })),
-  TOKEN_EXPIRED: plain(({ call, move }) => {
-    move(172_800)
+/** How each code is triggered. `404 CODE` is for a code that has several statuses. */
+const triggers: Record<string, Trigger> = {
+  AUTHORIZATION_MISSING: harmless(({ call }) => call({ headers: { authorization: undefined } })),
+  TOKEN_INVALID: harmless(({ call }) => call({ headers: { authorization: 'x.y.z' } })),
+  TOKEN_EXPIRED: plain(({ call, advance }) => {
+    advance(172_800)
     return call()
   }),
-  TOKEN_CLAIMS_INVALID: plain(({ call }) => {
+  TOKEN_CLAIMS_INVALID: harmless(({ call }) => {
     const iat = Math.floor(Date.now() / 1_000)
     return call({ headers: { authorization: signToken({ jti: anId, iat, exp: iat + 100 }) } })
   }),
@@ -107,18 +110,18 @@ const provocations: Record<string, Provocation> = {
     await servicesOf(app).tokens.revokeAll(admin.user.id)
     return await call()
   }),
-  ROLE_REQUIRED: plain(({ bob, call }) => call({ headers: { authorization: bob.token } })),
-  BODY_MALFORMED: plain(({ call }) => call({ headers: json, payload: '{' })),
-  BODY_UNEXPECTED: plain(({ call }) => call({ headers: json, payload: '{}' })),
-  BODY_TOO_LARGE: plain(({ call }) => call({ headers: json, payload: JSON.stringify({ padding: 'x'.repeat(20_000) }) })),
-  MEDIA_TYPE_UNSUPPORTED: plain(({ call }) => call({ headers: { 'content-type': 'text/plain' }, payload: 'bob' })),
-  VALIDATION_FAILED: plain(({ call }, operation) => call(wrongInput(operation))),
-  INTERNAL_SERVER_ERROR: plain(({ call }) => failing('SQLITE_CORRUPT', call)),
+  ROLE_REQUIRED: harmless(({ bob, call }) => call({ headers: { authorization: bob.token } })),
+  BODY_MALFORMED: harmless(({ call }) => call({ headers: json, payload: '{' })),
+  BODY_UNEXPECTED: harmless(({ call }) => call({ headers: json, payload: '{}' })),
+  BODY_TOO_LARGE: harmless(({ call }) => call({ headers: json, payload: JSON.stringify({ padding: 'x'.repeat(20_000) }) })),
+  MEDIA_TYPE_UNSUPPORTED: harmless(({ call }) => call({ headers: { 'content-type': 'text/plain' }, payload: 'bob' })),
+  VALIDATION_FAILED: harmless(({ call }, operation) => call(wrongInput(operation))),
+  INTERNAL_SERVER_ERROR: harmless(({ call }) => failing('SQLITE_CORRUPT', call)),
   SERVICE_UNAVAILABLE: plain(({ call }) => failing('SQLITE_BUSY', call)),
   OVERLOADED: {
     env: { HASH_CONCURRENCY: '1', HASH_QUEUE: '0' },
     options: slow,
-    async provoke ({ app, call }, operation) {
+    async send ({ app, call }, operation) {
       const busy = servicesOf(app).passwords.hash(password)
       const refused = await call(withPassword(operation))
       await busy
@@ -127,21 +130,21 @@ const provocations: Record<string, Provocation> = {
   },
   TOO_MANY_ATTEMPTS: {
     env: { LOGIN_FAILURES_PER_ADDRESS_MINUTE: '1', SIGNUPS_PER_ADDRESS_HOUR: '1' },
-    async provoke ({ app, call }, operation) {
+    async send ({ app, call }, operation) {
       await app.inject({ method: 'POST', url: '/api/v1/login', payload: { ...bob, password: 'wrong' } })
       await app.inject({ method: 'POST', url: '/api/v1/signup', payload: { ...bob, username: 'dave' } })
       return await call(withPassword(operation))
     }
   },
-  SIGNUP_CLOSED: { env: { SIGNUP: 'closed' }, provoke: ({ call }) => call() },
-  USERNAME_TAKEN: plain(({ call }) => call({ payload: bob })),
+  SIGNUP_CLOSED: { env: { SIGNUP: 'closed' }, send: ({ call }) => call() },
+  USERNAME_TAKEN: harmless(({ call }) => call({ payload: bob })),
   EMAIL_TAKEN: plain(async ({ app, call }) => {
     await asUser(app, 'dave', { email: 'carol@example.com' })
     return await call()
   }),
-  USERNAME_UNKNOWN: plain(({ call }) => call({ payload: { ...bob, username: 'nobody' } })),
-  PASSWORD_INCORRECT: plain(({ call }) => call({ payload: { username: 'bob', password: 'wrong', current_password: 'wrong', new_password: 'incorrect donkey charger clip', description: 'x' } })),
-  CREDENTIALS_INCORRECT: { env: { LOGIN_ERRORS: 'uniform' }, provoke: ({ call }) => call({ payload: { ...bob, username: 'nobody' } }) },
+  USERNAME_UNKNOWN: harmless(({ call }) => call({ payload: { ...bob, username: 'nobody' } })),
+  PASSWORD_INCORRECT: harmless(({ call }) => call({ payload: { username: 'bob', password: 'wrong', current_password: 'wrong', new_password: 'incorrect donkey charger clip', description: 'x' } })),
+  CREDENTIALS_INCORRECT: { env: { LOGIN_ERRORS: 'uniform' }, send: ({ call }) => call({ payload: { ...bob, username: 'nobody' } }) },
   LAST_ADMIN: plain(async ({ app, call }, { operationId }) => {
     if (operationId !== 'deleteMe') return await call({ url: '/api/v1/users/admin/roles/admin' })
     await servicesOf(app).roles.revoke(Number((await servicesOf(app).users.find('another'))?.id), 'admin')
@@ -151,31 +154,31 @@ const provocations: Record<string, Provocation> = {
     for (let i = 0; i < 99; i++) await servicesOf(app).accessTokens.issue({ userId: admin.user.id, kind: 'personal', description: 'x' })
     return await call()
   }),
-  LOGIN_REQUIRED: plain(async ({ app, admin, call }) => {
+  LOGIN_REQUIRED: harmless(async ({ app, admin, call }) => {
     const personal = await servicesOf(app).accessTokens.issue({ userId: admin.user.id, kind: 'personal', description: 'x' })
     return await call({ headers: { authorization: personal?.token } })
   }),
-  LOGIN_TOO_OLD: plain(({ call, move }) => {
-    move(901)
+  LOGIN_TOO_OLD: plain(({ call, advance }) => {
+    advance(901)
     return call()
   }),
-  TOKEN_NOT_FOUND: plain(({ call }) => call({ url: `/api/v1/tokens/${anId}` })),
-  ROLE_EXISTS: plain(({ call }) => call({ payload: { name: 'admin', description: 'x' } })),
-  ROLE_NOT_FOUND: plain(({ call }, { name }) => call({ url: name.includes('users') ? '/api/v1/users/bob/roles/nothing' : '/api/v1/roles/nothing' })),
-  ROLE_PROTECTED: plain(({ call }) => call({ url: '/api/v1/roles/admin' })),
-  '404 USER_UNKNOWN': plain(({ call }) => call({ url: '/api/v1/users/nobody/roles/editor' }))
+  TOKEN_NOT_FOUND: harmless(({ call }) => call({ url: `/api/v1/tokens/${anId}` })),
+  ROLE_EXISTS: harmless(({ call }) => call({ payload: { name: 'admin', description: 'x' } })),
+  ROLE_NOT_FOUND: harmless(({ call }, { name }) => call({ url: name.includes('users') ? '/api/v1/users/bob/roles/nothing' : '/api/v1/roles/nothing' })),
+  ROLE_PROTECTED: harmless(({ call }) => call({ url: '/api/v1/roles/admin' })),
+  '404 USER_UNKNOWN': harmless(({ call }) => call({ url: '/api/v1/users/nobody/roles/editor' }))
 }
 
-async function world (t: Test, operation: Operation, { env = {}, options = {} }: Partial<Provocation> = {}): Promise<World> {
+async function createFixture (t: Test, operation: Operation, { env = {}, options = {} }: Partial<Trigger> = {}): Promise<Fixture> {
   let shift = 0
   const app = await build(t, env, { now: () => Date.now() + shift, ...options })
   const admin = await asUser(app, 'admin', { roles: ['admin', 'editor'], password })
-  const created: World = {
+  const created: Fixture = {
     app,
     admin,
     bob: await asUser(app, 'bob', { password }),
-    call: async () => { throw new Error('not yet') },
-    move: (seconds) => { shift += seconds * 1_000 }
+    call: async () => { throw new Error('called before it was made') },
+    advance: (seconds) => { shift += seconds * 1_000 }
   }
   const [method = '', url = ''] = operation.name.split(' ')
   const usual = await requests[operation.operationId]?.(created)
@@ -188,25 +191,28 @@ async function world (t: Test, operation: Operation, { env = {}, options = {} }:
 }
 
 t.test('every operation has a request here', async (t) => {
-  t.same(Object.keys(requests).sort(), operations.map(({ operationId }) => operationId).sort())
+  for (const { operationId, name } of operations) t.ok(operationId in requests, `${name} is documented: add \`${operationId}: () => ({ payload: … })\` to \`requests\` in test/codes.test.ts, a request that succeeds`)
+  t.same(Object.keys(requests).filter((id) => !operations.some(({ operationId }) => operationId === id)), [], 'these are not documented any more: remove them from `requests`')
 })
 
 const used = new Set<string>()
 
 for (const operation of operations) {
   t.test(operation.name, async (t) => {
+    let shared: Promise<Fixture> | undefined
     for (const status of Object.keys(operation.responses)) {
       const codes = status.startsWith('2') ? [''] : codesOf(operation, status)
       t.ok(codes.length > 0, `${status} says which codes it has`)
       for (const code of codes) {
-        const name = `${status} ${code}` in provocations ? `${status} ${code}` : code
+        const name = `${status} ${code}` in triggers ? `${status} ${code}` : code
         used.add(name)
-        const provocation = code === '' ? plain(({ call }) => call()) : provocations[name]
-        if (provocation === undefined) {
-          t.fail(`${status} ${code} is documented, and nothing here provokes it`)
+        const trigger = code === '' ? plain(({ call }) => call()) : triggers[name]
+        if (trigger === undefined) {
+          t.fail(`${status} ${code} is documented for ${operation.operationId}, and nothing triggers it: add \`${code}: plain(({ call }) => call({ … }))\` to \`triggers\` in test/codes.test.ts, with the changes to the request, or to the server before it, that lead to ${code}`)
           continue
         }
-        const response = Object(await provocation.provoke(await world(t, operation, provocation), operation))
+        const fixture = trigger.isHarmless === true ? shared ??= createFixture(t, operation) : createFixture(t, operation, trigger)
+        const response = Object(await trigger.send(await fixture, operation))
         const found = code === '' ? '' : JSON.parse(response.body).code
         t.equal(`${response.statusCode} ${found}`, `${status} ${code}`, `${status} ${code}`)
       }
@@ -214,30 +220,33 @@ for (const operation of operations) {
   })
 }
 
-t.test('nothing is provoked that is not documented', async (t) => {
-  t.same(Object.keys(provocations).filter((name) => !used.has(name)), [])
+t.test('every trigger is of a documented code', async (t) => {
+  t.same(Object.keys(triggers).filter((name) => !used.has(name)), [], 'these codes are not documented any more: remove them from `triggers`')
 })
 
-t.test('what is not documented is noticed', async (t) => {
+t.test('responses that openapi.yaml does not document are violations', async (t) => {
   const answer = (statusCode: number, body: string, type = 'application/json; charset=utf-8') => ({ statusCode, body, headers: { 'content-type': type } })
   const error = { statusCode: 401, code: 'PASSWORD_INCORRECT', error: 'Unauthorized', message: 'password incorrect' }
-  t.equal(breach('POST', '/api/v1/login?x', answer(401, JSON.stringify(error))), undefined)
-  t.match(breach('POST', '/api/v1/login', answer(401, JSON.stringify({ ...error, code: 'NEW' }))), 'POST /api/v1/login answered 401 NEW, but')
-  t.match(breach('POST', '/api/v1/login', answer(418, JSON.stringify(error))), 'which is not documented')
-  t.match(breach('POST', '/api/v1/login', answer(200, '{"token":5}')), 'must be string')
-  t.match(breach('POST', '/api/v1/login', answer(200, 'token', 'text/plain')), 'as text/plain')
-  t.match(breach('DELETE', '/api/v1/me', answer(204, 'gone')), 'with a body')
-  t.match(breach('POST', '/api/v1/login', answer(401, JSON.stringify({ ...error, statusCode: 999 }))), 'says another status')
-  t.match(breach('POST', '/api/v1/login', answer(401, JSON.stringify({ ...error, passwordHash: 'x' }))), 'unevaluated')
-  t.match(breach('POST', '/api/v1/login', answer(429, JSON.stringify({ ...error, statusCode: 429, code: 'TOO_MANY_ATTEMPTS' }))), 'without Retry-After')
-  t.equal(breach('DELETE', '/api/v1/me', answer(204, '')), undefined)
-  t.equal(breach('GET', '/need_login', answer(200, 'if you see this', 'text/plain; charset=utf-8')), undefined)
-  t.equal(breach('GET', '/nothing', answer(200, '')), undefined)
-  t.equal(breach('DELETE', '/api/v1/login', answer(405, '{"code":"METHOD_NOT_ALLOWED"}')), undefined)
+  t.equal(violation('POST', '/api/v1/login?x', answer(401, JSON.stringify(error))), undefined)
+  t.match(violation('POST', '/api/v1/login', answer(401, JSON.stringify({ ...error, code: 'NEW' }))), 'POST /api/v1/login answered 401 NEW, but')
+  t.match(violation('POST', '/api/v1/login', answer(418, JSON.stringify(error))), 'which is not documented')
+  t.match(violation('POST', '/api/v1/login', answer(200, '{"token":5}')), 'must be string')
+  t.match(violation('POST', '/api/v1/login', answer(200, 'token', 'text/plain')), 'as text/plain')
+  t.match(violation('DELETE', '/api/v1/me', answer(204, 'gone')), 'with a body')
+  t.match(violation('POST', '/api/v1/login', answer(401, JSON.stringify({ ...error, statusCode: 999 }))), 'says another status')
+  t.match(violation('POST', '/api/v1/login', answer(401, JSON.stringify({ ...error, passwordHash: 'x' }))), 'unevaluated')
+  t.match(violation('POST', '/api/v1/login', answer(429, JSON.stringify({ ...error, statusCode: 429, code: 'TOO_MANY_ATTEMPTS' }))), 'without Retry-After')
+  t.equal(violation('DELETE', '/api/v1/me', answer(204, '')), undefined)
+  t.equal(violation('GET', '/need_login', answer(200, 'if you see this', 'text/plain; charset=utf-8')), undefined)
+  t.equal(violation('GET', '/nothing', answer(200, '')), undefined)
+  t.equal(violation('DELETE', '/api/v1/login', answer(405, '{"code":"METHOD_NOT_ALLOWED"}')), undefined)
 })
 
-t.test('a change that breaks what was released is found, and must be declared', async (t) => {
-  const before = readFileSync(join(import.meta.dirname, '../openapi.yaml'), 'utf8')
+t.test('openapi:breaking · finds every change that breaks clients, and no other', async (t) => {
+  // Comparing all of the document takes long; these have everything that it has.
+  const { paths, ...rest } = parse(readFileSync(join(import.meta.dirname, '../openapi.yaml'), 'utf8'))
+  const some = ['/api/v1/signup', '/api/v1/login', '/api/v1/logout', '/api/v1/events']
+  const before = stringify({ ...rest, paths: Object.fromEntries(some.map((path) => [path, paths[path]])) })
   const changed = (change: (document: Record<string, Record<string, Record<string, any>>>) => void) => { // eslint-disable-line @typescript-eslint/no-explicit-any -- whatever the document has
     const after = parse(before)
     change(after)
@@ -252,7 +261,7 @@ t.test('a change that breaks what was released is found, and must be declared', 
     required.push('otp')
   }), ['POST /api/v1/login'])
   t.same(changed(({ components }) => { delete components?.schemas?.User.properties.email }), ['POST /api/v1/signup'])
-  t.same(changed(({ paths }) => { Object.assign(paths?.['/api/v1/login'] ?? {}, { get: { operationId: 'more', responses: {} } }) }), [], 'more is no breach')
+  t.same(changed(({ paths }) => { Object.assign(paths?.['/api/v1/login'] ?? {}, { get: { operationId: 'more', responses: {} } }) }), [], 'an addition breaks nothing')
   t.same(changed(({ paths }) => { Object.assign(paths?.['/api/v1/login']?.post, { description: 'other words' }) }), [])
 
   t.match(changed(({ components }) => { Object.assign(components?.schemas?.User.properties.id, { type: 'string' }) }), ['POST /api/v1/signup'])
@@ -260,7 +269,7 @@ t.test('a change that breaks what was released is found, and must be declared', 
   t.match(changed(({ components }) => { Object.assign(components?.schemas?.User.properties.created_at, { format: 'date' }) }), ['POST /api/v1/signup'])
   t.same(changed(({ paths }) => { paths?.['/api/v1/login']?.post.responses[404].content['application/json'].schema.allOf[1].properties.code.enum.splice(0, 1, 'OTHER') }), ['POST /api/v1/login'])
   t.same(changed(({ components }) => { Object.assign(components?.schemas?.LoginRequest, { additionalProperties: false }) }), ['POST /api/v1/login'])
-  t.ok(changed(({ components }) => { Object.assign(components?.securitySchemes?.bearerAuth, { type: 'apiKey', in: 'header', name: 'x' }) }).length > 10)
+  t.same(changed(({ components }) => { Object.assign(components?.securitySchemes?.bearerAuth, { type: 'apiKey', in: 'header', name: 'x' }) }), ['GET /api/v1/events', 'POST /api/v1/logout'])
   t.same(changed(({ components }) => { Object.assign(components?.schemas?.User.properties, { nickname: { type: 'string' } }) }), [], 'nor is one more member')
   t.same(changed(({ paths }) => { paths?.['/api/v1/events']?.get.parameters.push({ name: 'since', in: 'query', schema: { type: 'string' } }) }), [], 'nor one more parameter')
   t.same(changed(({ paths }) => { paths?.['/api/v1/login']?.post.responses[401].content['application/json'].schema.allOf[1].properties.code.enum.pop() }), [], 'nor a code that is never sent any more')

@@ -57,7 +57,7 @@ function validatorOf (operation: Operation, status: number): ValidateFunction {
 const unrouted = ['ROUTE_NOT_FOUND', 'METHOD_NOT_ALLOWED']
 
 /** What a response does that the document does not say; undefined when it keeps to it, or is of no operation of ours. */
-export function breach (method: string, url: string, { statusCode, headers, body }: { statusCode: number, headers: Record<string, unknown>, body: string }): string | undefined {
+export function violation (method: string, url: string, { statusCode, headers, body }: { statusCode: number, headers: Record<string, unknown>, body: string }): string | undefined {
   const path = url.replace(/[?#].*$/s, '')
   const operation = operations.find(({ pattern }) => pattern.test(`${method} ${path}`))
   if (operation === undefined) return undefined
@@ -77,14 +77,14 @@ export function breach (method: string, url: string, { statusCode, headers, body
   return validate(JSON.parse(body)) ? undefined : `${where}, but ${ajv.errorsText(validate.errors)}: ${body}`
 }
 
-/** Holds everything that an app answers to the document: what breaks it rejects. */
-export function holdToContract (app: FastifyInstance): void {
+/** Checks everything that an app answers against the document: a violation rejects. */
+export function checkContract (app: FastifyInstance): void {
   const inject = app.inject.bind(app)
   Object.assign(app, {
     async inject (options: string | InjectOptions) {
       const response = await inject(options)
       const { method = 'GET', url = '' } = typeof options === 'string' ? { url: options } : options
-      const problem = typeof url === 'string' ? breach(method.toUpperCase(), url, response) : undefined
+      const problem = typeof url === 'string' ? violation(method.toUpperCase(), url, response) : undefined
       if (problem !== undefined) throw new Error(problem)
       return response
     }

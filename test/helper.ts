@@ -6,17 +6,19 @@ import { syncBuiltinESMExports } from 'node:module'
 import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { FastifyInstance } from 'fastify'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { FastifyInstance, InjectOptions } from 'fastify'
 import type { Test } from 'tap'
 import { buildApp, type BuildOptions } from '../src/app.js'
+import { servicesOf } from '../src/services.js'
 import { loadConfig } from '../src/standalone/config.js'
 import { cheapHash } from '../src/testing.js'
-import { holdToContract } from './contract.js'
+import { checkContract } from './contract.js'
 import type { TestDatabase } from './databases.js'
 import { endWithUs } from './reaper.js'
 
-/** Set by `npm run test:faults`. */
-export const isLongDrill = process.env.LATCHKEY_DRILL === 'long'
+/** Set by `npm run test:faults`: tests that repeat something do it more often. */
+export const isLongRun = process.env.LATCHKEY_TESTS === 'long'
 
 /** Signs the tokens of every test. */
 export const secretKey = 'Vt3mQ0u1Zk8yXr5sWb7nLc2dPf4gHj6aTe9iRo'
@@ -42,7 +44,7 @@ const roomForTests = {
 export async function build (t: Test, env: Environment = {}, options: BuildOptions = {}): Promise<FastifyInstance> {
   const config = loadConfig({ DATABASE_URL: 'sqlite://', SECRET_KEY: secretKey, LOG_LEVEL: 'silent', ...roomForTests, ...env })
   const app = await buildApp(config, { hashParameters: cheapHash, ...options })
-  holdToContract(app)
+  checkContract(app)
   t.teardown(() => app.close())
   return app
 }
@@ -78,6 +80,29 @@ export async function needLogin (app: FastifyInstance, authorization: string) {
   return app.inject({ url: '/need_login', headers: { authorization } })
 }
 
+type Method = NonNullable<InjectOptions['method']>
+
+/** Sends requests to the API with a token. */
+export const as = (app: FastifyInstance, token: string) => (method: Method, url: string, payload?: InjectOptions['payload']) =>
+  app.inject({ method, url: `/api/v1${url}`, headers: { authorization: token }, ...payload !== undefined && { payload } })
+
+export async function makeAdmin (app: FastifyInstance, username: string): Promise<void> {
+  const user = await servicesOf(app).users.find(username)
+  await servicesOf(app).roles.grant(Number(user?.id), 'admin')
+}
+
+/** Waits for a condition, for as long as a very slow machine could need. */
+export async function until (condition: () => unknown, deadlineMs = 60_000): Promise<void> {
+  const end = performance.now() + deadlineMs
+  while (!await condition()) {
+    if (performance.now() > end) throw new Error(`${condition} did not come true within ${deadlineMs} ms`)
+    await delay(5)
+  }
+}
+
+/** What no body of a response may say. */
+export const internals = /stack|node_modules|\.ts:|sqlite|postgres|relation|select |insert |argon2|drizzle|fast-jwt|fastify|SyntaxError/i
+
 const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url')
 
 /** Signs a token as we do, with whatever claims. */
@@ -99,15 +124,15 @@ export interface ServerProcess {
   exited: Promise<number | string>
 }
 
-/** What the test runner has set for its own processes: a server is started as anybody would start it. */
-const withoutRunner = ['env', '-u', 'NODE_OPTIONS', '-u', 'NODE_V8_COVERAGE']
+/** Node without what the test runner sets for its own processes: programs run as anybody would run them. */
+export const plainNode = ['env', '-u', 'NODE_OPTIONS', '-u', 'NODE_V8_COVERAGE', process.execPath] as const
 
 /** The command that runs a built program, `server.ts` or `cli.ts`. `prelude` is code that runs in the process first. */
 export function builtProgram (name: string, prelude = ''): string[] {
   const file = join(import.meta.dirname, '../dist', name.replace('.ts', '.js'))
   if (!existsSync(file)) throw new Error(`${file} is not there: npm run build`)
   const imports = prelude === '' ? [] : [`--import=data:text/javascript,${encodeURIComponent(prelude)}`]
-  return [...withoutRunner, process.execPath, ...imports, file]
+  return [...plainNode, ...imports, file]
 }
 
 /**

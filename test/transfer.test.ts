@@ -2,16 +2,18 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { chmodSync, existsSync, mkdirSync, openSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
+import type { UserRecord } from '../src/commands/transfer/format.js'
+import { parseNdjson } from '../src/commands/transfer/ndjson.js'
+import { transferRepository } from '../src/commands/transfer/repository.js'
 import { isConflict } from '../src/database/errors.js'
 import { bcryptPasswordBytes } from '../src/plugins/passwords/stored-hash.js'
-import type { UserRecord } from '../src/commands/transfer/format.js'
-import { transferRepository } from '../src/commands/transfer/repository.js'
 import { servicesOf } from '../src/services.js'
 import { commandLine, refused } from './command-line.js'
 import { databases, type TestDatabase } from './databases.js'
-import { bob, build, logIn, needLogin, secretKey, signUp, tokenOf } from './helper.js'
+import { bob, build, builtProgram, logIn, needLogin, secretKey, signUp, tokenOf } from './helper.js'
 
 const alice = { username: 'Alice', email: 'Alice@Example.com', password: 'another horse battery staple' }
 
@@ -32,7 +34,7 @@ async function on (t: Test, database: TestDatabase, options = {}) {
 
 for (const from of databases) {
   for (const to of databases) {
-    t.test(`from ${from.name} to ${to.name} · nobody logs in again, nobody changes a password`, async (t) => {
+    t.test(`latchkey export, import · ${from.name} to ${to.name} → tokens, passwords and roles are the same`, async (t) => {
       const source = await on(t, from)
       const before = await build(t, source.settings)
       const bobs = await tokenOf(before)
@@ -77,7 +79,7 @@ for (const from of databases) {
 
 for (const database of databases) {
   t.test(database.name, async (t) => {
-    t.test('hashes of other systems let their users in, and become argon2id at the next login', async (t) => {
+    t.test('latchkey import · bcrypt, argon2i and argon2id hashes of other systems → login 200, upgraded to argon2id', async (t) => {
       const { settings, latchkey } = await on(t, database, { isEmpty: true })
       const long = 'x'.repeat(bcryptPasswordBytes)
       const { hash } = await import('@node-rs/bcrypt')
@@ -98,7 +100,7 @@ for (const database of databases) {
       t.match((await servicesOf(app).users.find('user0'))?.createdAt, Date)
     })
 
-    t.test('what bcrypt did not look at does not become the password', async (t) => {
+    t.test('latchkey import · bcrypt hash of a password longer than 72 bytes → login 200, the hash is not upgraded', async (t) => {
       const { settings, latchkey } = await on(t, database)
       const { hash } = await import('@node-rs/bcrypt')
       const long = 'x'.repeat(bcryptPasswordBytes + 1)
@@ -112,7 +114,7 @@ for (const database of databases) {
       t.match((await servicesOf(app).users.findCredentials('bob'))?.passwordHash, /^\$argon2id/)
     })
 
-    t.test('a password with NUL in it does not match the bcrypt hash of a shorter one', async (t) => {
+    t.test('latchkey import · bcrypt hash, password with NUL → login 422, never the shorter password', async (t) => {
       const { settings, latchkey } = await on(t, database)
       const { hash, verify } = await import('@node-rs/bcrypt')
       const stored = await hash('P', 4)
@@ -127,7 +129,7 @@ for (const database of databases) {
       t.equal((await logIn(app, { ...bob, password: 'P' })).statusCode, 200)
     })
 
-    t.test('a broken line names its number and changes nothing', async (t) => {
+    t.test('latchkey import · invalid line → its number and its problem, nothing is imported', async (t) => {
       const { settings, latchkey } = await on(t, database)
       const app = await build(t, settings)
       await tokenOf(app, { ...bob, username: 'taken', email: 'taken@example.com' })
@@ -203,7 +205,7 @@ for (const database of databases) {
       t.equal((await signUp(app, { ...bob, username: 'next' })).json().user.id, 1_002)
     })
 
-    t.test('an id that was given before is not given again, with what is known of its user', async (t) => {
+    t.test('latchkey import · id of a deleted user → refused, nothing is imported', async (t) => {
       const { settings, latchkey } = await on(t, database)
       const app = await build(t, settings)
       const dave = { ...bob, username: 'dave' }
@@ -234,7 +236,7 @@ for (const database of databases) {
       refused(t, await latchkey(['import'], lines(newcomer({ id: 8, username: 'heidi' }))), 'the id 8 was used before')
     })
 
-    t.test('an id that is given while an import goes on is not given again either', async (t) => {
+    t.test('latchkey import · id used during the import → refused, nothing is imported', async (t) => {
       const { settings } = await on(t, database)
       const [importing, app] = [await build(t, settings), await build(t, settings)]
       const transfer = transferRepository(servicesOf(importing).store)
@@ -250,7 +252,7 @@ for (const database of databases) {
       t.match(await servicesOf(app).users.list(), [{ id: 2, username: 'dave' }])
     })
 
-    t.test('all of it or nothing, also when the database fails in the middle', async (t) => {
+    t.test('latchkey import · the database fails half-way → nothing is imported, and it can be repeated', async (t) => {
       const { settings, latchkey } = await on(t, database)
       const app = await build(t, settings)
       const input = lines({ type: 'export', version: 1, last_user_id: 50 }, { type: 'role', name: 'editor', description: 'x' }, user({ id: 9, tokens: [token()], roles: ['admin', 'editor'] }), { type: 'end', users: 1, roles: 1 })
@@ -271,7 +273,7 @@ for (const database of databases) {
       t.equal(await servicesOf(other).users.count(), 0)
     })
 
-    t.test('as many as a small town', async (t) => {
+    t.test('latchkey import, export · 3000 users', async (t) => {
       const { settings, latchkey } = await on(t, database)
       const input = lines(...Array.from({ length: 3_000 }, (_, i) => user({ id: i + 1, username: `user${i}`, email: `user${i}@example.com`, roles: i % 2 === 0 ? ['admin'] : [], tokens: [token({ id: tokenId.replace(/^.{8}/, String(10_000_000 + i)), expires_at: '2027-11-01T00:00:00.000Z' })] })))
       t.match(await latchkey(['import'], input), { code: 0, out: 'imported 3000 users, 0 roles and 3000 tokens\n' })
@@ -283,7 +285,7 @@ for (const database of databases) {
       t.same(await servicesOf(app).roles.ofUser(2_999), ['admin'])
     })
 
-    t.test('an export that was cut off is refused', async (t) => {
+    t.test('latchkey import · export without its end → refused', async (t) => {
       const { latchkey } = await on(t, database)
       await latchkey(['import'], lines(...['bob', 'carol', 'dave'].map((username) => user({ username }))))
       const whole = (await latchkey(['export'])).out.trimEnd().split('\n')
@@ -295,7 +297,7 @@ for (const database of databases) {
       t.match(await target.latchkey(['import'], whole.join('\n')), { code: 0 })
     })
 
-    t.test('an export is what was there at one moment', async (t) => {
+    t.test('latchkey export · changes during the export → it is a snapshot', async (t) => {
       const { settings, latchkey } = await on(t, database)
       await latchkey(['import'], lines(...Array.from({ length: 1_200 }, (_, i) => user({ username: `user${i}` }))))
       const [exporting, app] = [await build(t, settings), await build(t, settings)]
@@ -316,7 +318,7 @@ for (const database of databases) {
       t.equal(names.length, 1_200)
     })
 
-    t.test('whoever signs up while it goes on gets an account', async (t) => {
+    t.test('latchkey import · POST /api/v1/signup during the import → 200 or 503', async (t) => {
       const { settings, latchkey } = await on(t, database)
       const app = await build(t, settings)
       await signUp(app)
@@ -331,7 +333,7 @@ for (const database of databases) {
       t.equal((await signUp(app, { ...bob, username: 'after' })).statusCode, 200)
     })
 
-    t.test('accounts of before the rules for new usernames move with an export', async (t) => {
+    t.test('latchkey export, import · usernames that are not valid any more → kept', async (t) => {
       const old = user({ id: 3, username: '-old' })
       const { latchkey } = await on(t, database)
       refused(t, await latchkey(['import'], lines({ type: 'role', name: 'editor', description: 'x' }, old)), 'line 2: the username must not begin with -')
@@ -341,7 +343,7 @@ for (const database of databases) {
       t.match(await target.latchkey(['user', 'show', '--', '-old']), { code: 0, out: /username: -old/ })
     })
 
-    t.test('ids of deleted users stay unused also when there is nobody left', async (t) => {
+    t.test('latchkey import · export without users → ids of deleted users are not used again', async (t) => {
       const { latchkey } = await on(t, database)
       t.match(await latchkey(['import'], lines({ type: 'export', version: 1, last_user_id: 41 }, { type: 'end', users: 0, roles: 0 })), { code: 0, out: 'imported 0 users, 0 roles and 0 tokens\n' })
       t.match(await latchkey(['export']), { out: /"last_user_id":41/ })
@@ -351,7 +353,7 @@ for (const database of databases) {
   })
 }
 
-t.test('files', async (t) => {
+t.test('latchkey export FILE, import FILE · permissions, existing files, links, missing files, missing key', async (t) => {
   const { folder, settings, latchkey } = commandLine(t)
   const app = await build(t, settings)
   await tokenOf(app)
@@ -392,14 +394,13 @@ t.test('files', async (t) => {
   t.notOk(existsSync(partial), 'of a file that cannot be finished nothing is left')
 })
 
-t.test('a reader that leaves, or a full disk, is one clear line', async (t) => {
+t.test('latchkey export · the reader closes the pipe, or the disk is full → one line, exit code 1', async (t) => {
   const { folder, settings, latchkey } = commandLine(t)
   await latchkey(['import'], lines(...Array.from({ length: 2_000 }, (_, i) => user({ username: `user${i}` }))))
-  const start = (output: 'pipe' | number) => spawn(process.execPath, [...process.execArgv, join(import.meta.dirname, '../src/cli.ts'), 'export'], {
-    cwd: folder,
-    env: { ...process.env, TS_NODE_PROJECT: join(import.meta.dirname, '../tsconfig.json'), ...settings },
-    stdio: ['ignore', output, 'pipe']
-  })
+  const start = (output: 'pipe' | number) => {
+    const [program = '', ...args] = builtProgram('cli.ts')
+    return spawn(program, [...args, 'export'], { cwd: folder, env: { ...process.env, ...settings }, stdio: ['ignore', output, 'pipe'] })
+  }
   const leaving = start('pipe')
   leaving.stdout?.once('data', () => leaving.stdout?.destroy())
   const [said, [code]] = await Promise.all([text(Object(leaving.stderr)), once(leaving, 'exit')])
@@ -410,4 +411,39 @@ t.test('a reader that leaves, or a full disk, is one clear line', async (t) => {
   const [problem, [failed]] = await Promise.all([text(Object(full.stderr)), once(full, 'exit')])
   t.equal(failed, 1)
   t.match(problem, /^latchkey: cannot write the export: ENOSPC[^\n]*\n$/)
+})
+
+t.test('parseNdjson · lines that are empty, split, not UTF-8 or too long', async (t) => {
+  const read = async (...chunks: Array<string | Buffer>) => {
+    const lines: unknown[] = []
+    for await (const { number, text } of parseNdjson(Readable.from(chunks.map((chunk) => Buffer.from(chunk))))) lines.push([number, text?.slice(0, 5)])
+    return lines
+  }
+  t.same(await read(), [])
+  t.same(await read('a\nb', 'c\n\n', '\r\nd'), [[1, 'a'], [2, 'bc'], [5, 'd']])
+  t.same(await read('a\n', Buffer.from([0xff, 0x0a]), 'b\n'), [[1, 'a'], [2, undefined], [3, 'b']], 'what is not UTF-8')
+  const euro = Buffer.from('€')
+  t.same(await read(euro.subarray(0, 1), euro.subarray(1)), [[1, '€']])
+  const long = Array.from({ length: 40 }, () => 'x'.repeat(65_536))
+  t.same(await read(...long, '\nshort\n'), [[1, undefined], [2, 'short']], 'what is too long is not kept')
+  t.same(await read(...long), [[1, undefined]])
+  t.same(await read('x'.repeat(1_048_576), '\n', 'x'.repeat(1_048_577)), [[1, 'xxxxx'], [2, undefined]])
+})
+
+t.test('parseNdjson · a line in small pieces → each byte is copied once', async (t) => {
+  const { concat } = Buffer
+  let copied = 0
+  t.teardown(() => { Buffer.concat = concat })
+  Buffer.concat = (list, length) => {
+    const all = concat(list, length)
+    copied += all.length
+    return all
+  }
+  const read = async (bytes: number) => {
+    const pieces = Array.from({ length: bytes / 512 }, () => Buffer.alloc(512, 'x'))
+    for await (const line of parseNdjson(Readable.from(pieces))) t.equal(line.text?.length, bytes > 1_048_576 ? undefined : bytes)
+  }
+  await read(1_048_576)
+  await read(4 * 1_048_576)
+  t.ok(copied <= 2 * 1_048_576, `${copied} bytes copied`)
 })
