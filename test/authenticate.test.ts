@@ -482,10 +482,10 @@ for (const database of databases) {
       const carol = await asUser(http2, 'carol')
       const stream = session.request({ ':method': 'DELETE', ':path': '/api/v1/me', authorization: carol.token, 'content-type': 'application/json' }, { endStream: false })
       await delay(50)
-      await http2.tokens.revokeAll(carol.user.id)
+      await servicesOf(http2).tokens.revokeAll(carol.user.id)
       stream.end('{"password":"correct horse battery staple"}')
       t.match(JSON.parse(await text(stream)), { statusCode: 401, code: 'TOKEN_REVOKED' }, 'HTTP/2 need not say that a body comes')
-      t.type((await http2.users.find('carol'))?.id, 'number')
+      t.type((await servicesOf(http2).users.find('carol'))?.id, 'number')
     })
 
     t.test('PUT /api/v1/users/{username}/roles/admin · own role revoked while the body arrives → 403 ROLE_REQUIRED', async (t) => {

@@ -4,10 +4,10 @@ import { build as bundle } from 'esbuild'
 import Fastify from 'fastify'
 import { type Browser, chromium, type Page } from 'playwright-core'
 import t, { type Test } from 'tap'
-import latchkey from '../src/index.js'
-import { servicesOf } from '../src/services.js'
-import { testOptions } from '../src/testing.js'
-import { bob, build } from './helper.js'
+import latchkey from '../../src/index.js'
+import { servicesOf } from '../../src/services.js'
+import { testOptions } from '../../src/testing.js'
+import { bob, build } from '../helper.js'
 
 const executablePath = [process.env.CHROMIUM_PATH, '/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) => path !== undefined && existsSync(path))
 const skip = executablePath === undefined ? 'no Chromium is installed: name one in CHROMIUM_PATH' : false
@@ -19,7 +19,7 @@ t.before(async () => {
 })
 t.teardown(() => browser?.close())
 
-/** Swagger UI, as somebody uses it who reads and clicks. */
+/** Swagger UI, as a person uses it. */
 function docs (page: Page) {
   const block = (operationId: string) => page.locator(`[id^="operations-"][id$="-${operationId}"]`)
   return {
@@ -52,9 +52,9 @@ t.test('Swagger UI in a browser · sign up, log in, authorize, call, log out', {
   const page = await browser?.newPage()
   if (page === undefined) return
   page.setDefaultTimeout(20_000)
-  const complaints: string[] = []
-  page.on('console', (message) => { if (['error', 'warning'].includes(message.type())) complaints.push(message.text()) })
-  page.on('pageerror', (error) => { complaints.push(String(error)) })
+  const problems: string[] = []
+  page.on('console', (message) => { if (['error', 'warning'].includes(message.type())) problems.push(message.text()) })
+  page.on('pageerror', (error) => { problems.push(String(error)) })
   await page.goto(`${url}/docs`)
   const { execute, authorize } = docs(page)
   await page.locator('.opblock').first().waitFor()
@@ -88,7 +88,7 @@ t.test('Swagger UI in a browser · sign up, log in, authorize, call, log out', {
 
   t.match((await execute('logOut')).body, /logged out/)
   t.match(await execute('needLogin'), { status: '401', body: /TOKEN_REVOKED/ })
-  t.same(complaints.filter((complaint) => !/status of 4\d\d/.test(complaint)), [], 'nothing on the console, no breach of the policy')
+  t.same(problems.filter((problem) => !/status of 4\d\d/.test(problem)), [], 'nothing on the console, no violation of the policy')
   await page.close()
 })
 
@@ -100,7 +100,7 @@ async function tryClient (t: Test, prefix: string) {
   await app.register(latchkey, testOptions({ prefix }))
   app.get('/', async (request, reply) => reply.type('text/html').send('<!doctype html>'))
   const url = await app.listen({ host: '127.0.0.1', port: 0 })
-  const { outputFiles: [file] } = await bundle({ entryPoints: [join(import.meta.dirname, '../src/client/index.ts')], bundle: true, format: 'iife', globalName: 'latchkey', platform: 'browser', write: false })
+  const { outputFiles: [file] } = await bundle({ entryPoints: [join(import.meta.dirname, '../../src/client/index.ts')], bundle: true, format: 'iife', globalName: 'latchkey', platform: 'browser', write: false })
   const context = await browser?.newContext({ bypassCSP: true })
   const page = await context?.newPage()
   await page?.goto(url)

@@ -1,5 +1,6 @@
-// What must hold when it goes wrong, each on a real server. Small enough here to run on every
-// change; `npm run test:faults` makes it longer and harder, on the compiled server. Each prints its figures.
+// Fault tests: load, kill, full disk, slow clients, and whatever else goes wrong, each on the built
+// server. Run by `npm run test:faults`, which sets LATCHKEY_TESTS=long; without it they are
+// smaller. Each prints its figures.
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -8,17 +9,17 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import Database from 'better-sqlite3'
 import t, { type Test } from 'tap'
-import { databases } from './databases.js'
-import { bob, isLongDrill, loginHead, open, type ServerProcess, startServer, temporaryFolder } from './helper.js'
-import { openLoop } from './open-loop.js'
+import { databases } from '../databases.js'
+import { bob, isLongRun, loginHead, open, type ServerProcess, startServer, temporaryFolder } from '../helper.js'
+import { openLoop } from '../open-loop.js'
 
-/** For drills that mostly wait: they do so together. */
-const together = { buffered: true, timeout: 120_000 }
+/** For tests that mostly wait: they run in parallel. */
+const parallel = { buffered: true, timeout: 120_000 }
 
-const sized = (small: number, long: number) => isLongDrill ? long : small
+const sized = (small: number, long: number) => isLongRun ? long : small
 const times = (length: number) => Array.from({ length }, (_, i) => i)
-/** On SQLite, and in a long drill on PostgreSQL as well. */
-const drilled = databases.slice(0, sized(1, 2))
+/** SQLite, and in a long run PostgreSQL as well. */
+const testedDatabases = databases.slice(0, sized(1, 2))
 
 /** Latchkey without the limits that a generator of load would meet. */
 const unlimited = { LOGIN_FAILURES_PER_ADDRESS_MINUTE: '0', LOGIN_FAILURES_PER_ADDRESS_HOUR: '0', LOGIN_FAILURES_PER_ACCOUNT: '0', LOGINS_PER_ADDRESS_MINUTE: '0', LOGINS_PER_ACCOUNT_MINUTE: '0', SIGNUPS_PER_ADDRESS_HOUR: '0' }
@@ -28,14 +29,14 @@ const unavailable = { statusCode: 503, code: 'SERVICE_UNAVAILABLE', error: 'Serv
 function figures (t: Test, values: Record<string, unknown>): void {
   const text = Object.entries(values).map(([name, value]) => `${name} ${typeof value === 'object' ? JSON.stringify(value) : value}`).join(', ')
   t.comment(text)
-  if (isLongDrill) process.stderr.write(`${t.fullname.replace(/^TAP > (?:those that mostly wait > )?/, '')}\n    ${text}\n`)
+  if (isLongRun) process.stderr.write(`${t.fullname.replace(/^TAP > (?:mostly waiting > )?/, '')}\n    ${text}\n`)
 }
 
 const ms = (value: number) => `${Math.round(value)} ms`
 
 interface Answer { status: number, headers: Record<string, unknown>, body: string, ms: number }
 
-/** Somebody who asks a server, over a few connections that are kept. */
+/** A client of a server, with keep-alive connections. */
 function clientOf (t: Test, url: string) {
   const agent = new Agent({ keepAlive: true, maxSockets: 512 })
   t.teardown(() => agent.destroy())
@@ -95,9 +96,9 @@ async function stop (t: Test, { child, exited }: ServerProcess): Promise<void> {
   t.equal(await exited, 0)
 }
 
-for (const database of drilled) {
+for (const database of testedDatabases) {
   t.test(database.name, async (t) => {
-    t.test('kill −9 under signup load · every acknowledged signup logs in afterwards', { timeout: 300_000 }, async (t) => {
+    t.test('SIGKILL during POST /api/v1/signup → every account that was answered 200 logs in afterwards', { timeout: 300_000 }, async (t) => {
       const folder = temporaryFolder(t)
       const env = { ...unlimited, DATABASE_URL: await database.create(t, { isShared: true }), HASH_CONCURRENCY: '2' }
       const acknowledged: string[] = []
@@ -141,10 +142,10 @@ for (const database of drilled) {
       }
     })
 
-    t.test('a storm of logins at three times what can be done, with token checks beside it', { timeout: 120_000 }, async (t) => {
+    t.test('POST /api/v1/login at three times the capacity → 200 or 503 with Retry-After; GET /need_login stays fast', { timeout: 120_000 }, async (t) => {
       // With every limit of an address on: many people, from everywhere.
       // Where others test beside us, one processor is left to whoever makes the storm.
-      const server = startServer(t, temporaryFolder(t), { TRUST_PROXY: '127.0.0.1', LOGINS_PER_ACCOUNT_MINUTE: '0', HASH_CONCURRENCY: isLongDrill ? undefined : '1', DATABASE_URL: await database.create(t, { isShared: true }) })
+      const server = startServer(t, temporaryFolder(t), { TRUST_PROXY: '127.0.0.1', LOGINS_PER_ACCOUNT_MINUTE: '0', HASH_CONCURRENCY: isLongRun ? undefined : '1', DATABASE_URL: await database.create(t, { isShared: true }) })
       const ask = clientOf(t, await server.listening)
       const people = times(50).map((i) => ({ ...bob, username: `user${i}` }))
       for (const account of people) await signUp(ask, account)
@@ -192,12 +193,12 @@ for (const database of drilled) {
       t.same(Object.keys(tally(checks ?? [])), ['200'], 'token checks never wait for hashing')
       t.ok(Math.max(...accepted) < 4_500)
       t.ok(p99 < 250)
-      t.ok(isLongDrill ? most < 256 : most - before < 150)
+      t.ok(isLongRun ? most < 256 : most - before < 150)
       t.ok(idle < 4_000)
       await stop(t, server)
     })
 
-    t.test('60 guesses at once · get at most 12 answers', async (t) => {
+    t.test('POST /api/v1/login · 60 guesses in parallel → at most 12 are answered, 429 for the others', async (t) => {
       const server = startServer(t, temporaryFolder(t), { DATABASE_URL: await database.create(t, { isShared: true }), LOGIN_FAILURES_PER_ADDRESS_MINUTE: '0' })
       const ask = clientOf(t, await server.listening)
       await signUp(ask)
@@ -214,7 +215,7 @@ for (const database of drilled) {
   })
 }
 
-t.test('rotating proxy headers · make nobody somebody else', async (t) => {
+t.test('POST /api/v1/login · changing proxy headers → limited by the address of the connection', async (t) => {
   const server = startServer(t, temporaryFolder(t))
   const ask = clientOf(t, await server.listening)
   const answers = await Promise.all(times(sized(100, 1_000)).map((i) => logIn(ask, { username: `user${i}`, password: 'a guess' }, {
@@ -227,7 +228,7 @@ t.test('rotating proxy headers · make nobody somebody else', async (t) => {
   await stop(t, server)
 })
 
-t.test('unknown names, all different, from everywhere · memory stays bounded', { timeout: 120_000 }, async (t) => {
+t.test('POST /api/v1/login · unknown usernames from many networks → 404, memory stays bounded', { timeout: 120_000 }, async (t) => {
   const server = startServer(t, temporaryFolder(t), { TRUST_PROXY: '127.0.0.1' })
   const ask = clientOf(t, await server.listening)
   const token = await tokenOf(ask)
@@ -250,7 +251,7 @@ t.test('unknown names, all different, from everywhere · memory stays bounded', 
   await stop(t, server)
 })
 
-t.test('a poisoned hash · costs nothing, says nothing, and is logged', async (t) => {
+t.test('POST /api/v1/login · stored hash with excessive parameters → 500 at once, nothing is computed, and it is logged', async (t) => {
   const folder = temporaryFolder(t)
   const server = startServer(t, folder)
   const ask = clientOf(t, await server.listening)
@@ -277,8 +278,8 @@ t.test('a poisoned hash · costs nothing, says nothing, and is logged', async (t
   t.equal(server.output().match(/a stored password hash is not acceptable/g)?.length, 2 * 5 * poisons.length, 'in the message and in the stack')
 })
 
-t.test('those that mostly wait', { jobs: 3, timeout: 240_000 }, async (t) => {
-  t.test('forged log lines · none, at any level', together, async (t) => {
+t.test('mostly waiting', { jobs: 3, timeout: 240_000 }, async (t) => {
+  t.test('newlines in every input → no forged log line at any level', parallel, async (t) => {
     const server = startServer(t, temporaryFolder(t), { LOG_LEVEL: 'trace', TRUST_PROXY: '127.0.0.1' })
     const url = await server.listening
     const ask = clientOf(t, url)
@@ -302,7 +303,7 @@ t.test('those that mostly wait', { jobs: 3, timeout: 240_000 }, async (t) => {
     figures(t, { lines: lines.length, forged: lines.filter((line) => JSON.parse(line).msg === 'forged').length })
   })
 
-  t.test('SIGTERM · answers the logins in flight, and ends within 10 s although a client hangs', together, async (t) => {
+  t.test('SIGTERM · logins in flight, one client hangs → they are answered, exit within 10 s', parallel, async (t) => {
     const server = startServer(t, temporaryFolder(t), { ...unlimited, LOG_LEVEL: 'debug' })
     const url = await server.listening
     const ask = clientOf(t, url)
@@ -322,7 +323,7 @@ t.test('those that mostly wait', { jobs: 3, timeout: 240_000 }, async (t) => {
     t.ok(ended < 10_000)
   })
 
-  t.test('slow clients · are closed within 15 s while others are served', together, async (t) => {
+  t.test('slow clients → closed within 15 s with 408, others are served', parallel, async (t) => {
     const server = startServer(t, temporaryFolder(t))
     const url = await server.listening
     const ask = clientOf(t, url)
@@ -355,7 +356,7 @@ t.test('those that mostly wait', { jobs: 3, timeout: 240_000 }, async (t) => {
     await stop(t, server)
   })
 
-  t.test('a database that another process has locked · 503 for writes, reads go on, and it heals', together, async (t) => {
+  t.test('SQLite locked by another process → 503 for writes, 200 for reads, 200 afterwards', parallel, async (t) => {
     const folder = temporaryFolder(t)
     const server = startServer(t, folder, unlimited)
     const ask = clientOf(t, await server.listening)
@@ -379,7 +380,7 @@ t.test('those that mostly wait', { jobs: 3, timeout: 240_000 }, async (t) => {
     await stop(t, server)
   })
 
-  t.test('what is no database, or cannot be written · one line, exit code 1, nothing touched', together, async (t) => {
+  t.test('startup with a file that is not a database or cannot be written → one line, exit code 1, nothing is changed', parallel, async (t) => {
     const refusals: Record<string, string> = {}
     const refused = async (name: string, folder: string, line: RegExp, env = {}, wrapper: string[] = []) => {
       const before = performance.now()
@@ -405,7 +406,7 @@ t.test('those that mostly wait', { jobs: 3, timeout: 240_000 }, async (t) => {
     figures(t, refusals)
   })
 
-  t.test('a full disk · signups are 503, logins and all the rest go on, also after a restart, and it heals', { ...together, skip: canMount ? false : 'only root can mount a small disk, on Linux' }, async (t) => {
+  t.test('disk full → 503 for signups, 200 for logins and everything else, also after a restart; 200 afterwards', { ...parallel, skip: canMount ? false : 'only root can mount a small disk, on Linux' }, async (t) => {
     const folder = temporaryFolder(t)
     const disk = join(folder, 'data')
     mkdirSync(disk)
