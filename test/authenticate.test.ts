@@ -317,6 +317,9 @@ for (const database of databases) {
     t.test('tokens.findOwner · store closed → it throws', async (t) => {
       const app = await build(t)
       await tokenOf(app)
+      // On PostgreSQL they are settled by a timer that keeps no process alive.
+      const alive = setInterval(() => {}, 1_000)
+      t.teardown(() => clearInterval(alive))
       const asked = [1, 2].map((userId) => servicesOf(app).tokens.findOwner({ userId, tokenId: randomUUID() }))
       const closing = servicesOf(app).store.close()
       await Promise.allSettled(asked)
