@@ -1,4 +1,4 @@
-// Runs a command with one PostgreSQL for all that it starts: `tsx test/with-postgres.ts tap`.
+// Runs a command with one PostgreSQL for all that it starts: `node --import ./test/typescript.js test/with-postgres.ts tap`.
 import { spawn } from 'node:child_process'
 import { createTemplate, startPostgres } from './postgres-server.js'
 import { endWithUs } from './reaper.js'
