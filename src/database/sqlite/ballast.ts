@@ -23,7 +23,8 @@ export interface Ballast {
   release: () => void
   /** Whether so little space is left that new users must not take it. */
   isNearlyFull: () => boolean
-  close: () => void
+  /** Ends the checks; resolves when no file is being created any more. */
+  close: () => Promise<void>
 }
 
 /** The ballast file of a database: beside it, `<file>-reserve`. */
@@ -78,21 +79,26 @@ export function keepBallast (file: string, now: () => number): Ballast {
     if (lstatSync(path, { throwIfNoEntry: false }) === undefined && freeSpace.bytes() >= ballastBytes + lowBytes) await createBallast(path)
   }
 
-  const timers = [setTimeout(check, firstCheckMs).unref(), setInterval(check, checkIntervalMs).unref()]
+  let checking = Promise.resolve()
+  const startCheck = () => { checking = check() }
+  const timers = [setTimeout(startCheck, firstCheckMs).unref(), setInterval(startCheck, checkIntervalMs).unref()]
   return {
     release: () => releaseBallast(file),
     isNearlyFull: () => freeSpace.recentBytes() < lowBytes,
-    close: () => timers.forEach(clearTimeout)
+    async close () {
+      timers.forEach(clearTimeout)
+      await checking
+    }
   }
 }
 
 /** The ballast file that a server may keep beside a database: never created here, but released when the disk is full. */
 export function foreignBallast (file: string): Ballast {
-  return { release: () => releaseBallast(file), isNearlyFull: () => false, close: () => {} }
+  return { release: () => releaseBallast(file), isNearlyFull: () => false, close: async () => {} }
 }
 
 /** For a database in memory. */
-export const noBallast: Ballast = { release: () => {}, isNearlyFull: () => false, close: () => {} }
+export const noBallast: Ballast = { release: () => {}, isNearlyFull: () => false, close: async () => {} }
 
 /** Whether SQLite found no space on the disk; of its shared memory it says so with a code of its own. */
 export function isDiskFull (error: unknown): boolean {

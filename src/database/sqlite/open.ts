@@ -64,7 +64,7 @@ function createStore (durable: Connection, relaxed: Connection, ballast: Ballast
     ping: async () => { await db.select({ id: tables.users.id }).from(tables.users).limit(1) },
     isNearlyFull: ballast.isNearlyFull,
     async close () {
-      ballast.close()
+      await ballast.close()
       relaxed.close()
       durable.close()
     }
@@ -82,8 +82,8 @@ export async function openSqlite (url: string, { mustExist = false, keepsBallast
   const file = fileOf(url)
   const isInMemory = file === inMemory
   if (mustExist && !isInMemory && !existsSync(file)) throw new StoreError(`there is no database ${file}`)
-  const opened: Array<{ close: () => void }> = []
-  const open = <Resource extends { close: () => void }>(resource: Resource): Resource => {
+  const opened: Array<{ close: () => unknown }> = []
+  const open = <Resource extends { close: () => unknown }>(resource: Resource): Resource => {
     opened.push(resource)
     return resource
   }
@@ -96,7 +96,7 @@ export async function openSqlite (url: string, { mustExist = false, keepsBallast
     if (!isInMemory) restrictAccess(path)
     return createStore(durable, isInMemory ? durable : open(openRelaxed(path)), ballast)
   } catch (error) {
-    for (const resource of opened) resource.close()
+    for (const resource of opened) await resource.close()
     throw new StoreError(`cannot open the database ${file}: ${errorMessage(error)}`, { cause: error })
   }
 }
