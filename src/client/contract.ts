@@ -36,7 +36,7 @@ export interface paths {
         post?: never;
         /**
          * Delete the account
-         * @description The account and all that hangs on it is gone: its tokens, its roles.
+         * @description Deletes the account and its data: its tokens, its roles.
          */
         delete: operations["deleteMe"];
         options?: never;
@@ -54,7 +54,7 @@ export interface paths {
         get?: never;
         /**
          * Change the password
-         * @description Every other token of the account is taken back; the one of this request lives on.
+         * @description Every other token of the account is revoked; the token of this request stays active.
          */
         put: operations["changePassword"];
         post?: never;
@@ -95,7 +95,7 @@ export interface paths {
         put?: never;
         /**
          * Log out
-         * @description Takes the token of this request back: from now on it answers 401, everywhere.
+         * @description Revokes the token of this request: from now on every server answers it with 401.
          */
         post: operations["logOut"];
         delete?: never;
@@ -124,7 +124,7 @@ export interface paths {
         post: operations["createToken"];
         /**
          * Log out everywhere
-         * @description Takes all my tokens back, or all others than the one of this request.
+         * @description Revokes all my tokens, or all except the token of this request.
          */
         delete: operations["revokeTokens"];
         options?: never;
@@ -143,8 +143,8 @@ export interface paths {
         put?: never;
         post?: never;
         /**
-         * Take one token back
-         * @description Only your own; those of others are not there.
+         * Revoke a token
+         * @description Only your own tokens can be revoked; other ids are not found.
          */
         delete: operations["revokeToken"];
         options?: never;
@@ -585,7 +585,7 @@ export interface components {
              */
             msg: string;
         };
-        /** @description A token that lives, without the token itself. */
+        /** @description An active token, without the token itself. */
         Token: {
             /**
              * Format: uuid
@@ -620,7 +620,7 @@ export interface components {
              */
             current: boolean;
         };
-        /** @description All living tokens of an account. */
+        /** @description All active tokens of an account. */
         TokenList: {
             /** @description Newest first. */
             tokens: components["schemas"]["Token"][];
@@ -1493,7 +1493,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description All living tokens of an account. */
+            /** @description All active tokens of an account. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -1713,7 +1713,7 @@ export interface operations {
     revokeTokens: {
         parameters: {
             query?: {
-                /** @description `others` spares the token of this request. */
+                /** @description `others` keeps the token of this request active. */
                 scope?: "all" | "others";
             };
             header?: never;

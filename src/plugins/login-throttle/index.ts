@@ -7,12 +7,12 @@ import type { Wait } from '../../lib/waiter.js'
 import { keyedMutex } from '../../lib/keyed-mutex.js'
 import type { ResolvedOptions } from '../../options.js'
 import { toExpectedError } from '../errors/expected-error.js'
+import { canonicalUsername } from '../users/username.js'
 import { accountThrottle } from './account.js'
 import { type AttemptLimits, createLimiters } from './limits.js'
 import { networkOf } from './network.js'
 import { type LoginFailures, loginFailuresRepository } from './repository.js'
 import type { Throttle, ThrottleCounts } from './throttle.js'
-import { canonicalUsername } from '../users/username.js'
 
 declare module 'fastify' {
   interface FastifyInstance {

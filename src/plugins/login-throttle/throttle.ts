@@ -5,7 +5,7 @@ import type { User } from '../users/user.js'
 /** A password check. */
 export interface PasswordCheck {
   username: string
-  /** Undefined where nobody has that username. */
+  /** Undefined where there is no such user. */
   userId: number | undefined
   /** When the user last logged in from the network of this request; null when they never did. */
   lastLoginAt: Date | null

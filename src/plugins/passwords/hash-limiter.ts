@@ -41,7 +41,7 @@ interface QueuedJob extends Waiter {
 
 /**
  * How many jobs with priority run in a row while others wait: as many as a request has after
- * its first. So nobody's priority delays the others for long.
+ * its first. So priority does not delay the other jobs for long.
  */
 const priorityInARow = 2
 

@@ -18,7 +18,7 @@ export interface Passwords {
    */
   hash: (password: string, job?: HashJob) => Promise<string>
   /**
-   * Whether a password matches a stored hash. Without a hash (nobody has that username) it does
+   * Whether a password matches a stored hash. Without a hash (there is no such user) it does
    * the same work and returns false, so that the time reveals nothing. A text that is longer
    * than any password is rejected without a hash.
    *

@@ -40,7 +40,7 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
       operationId: 'changePassword',
       tags: ['Accounts'],
       summary: 'Change the password',
-      description: 'Every other token of the account is taken back; the one of this request lives on.',
+      description: 'Every other token of the account is revoked; the token of this request stays active.',
       body: ref(PasswordChange),
       response: { 204: Type.Null({ description: 'The password was changed.' }) }
     }
@@ -79,7 +79,7 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
       operationId: 'deleteMe',
       tags: ['Accounts'],
       summary: 'Delete the account',
-      description: 'The account and all that hangs on it is gone: its tokens, its roles.',
+      description: 'Deletes the account and its data: its tokens, its roles.',
       body: ref(AccountDeletion),
       response: { 204: Type.Null({ description: 'The account was deleted.' }) }
     }

@@ -9,8 +9,8 @@ const sessions: FastifyPluginAsync<{ loginErrors: 'detailed' | 'uniform' }> = as
   for (const schema of [LoginRequest, LoginResponse, Message, TokenBody, TokenList, TokenRequest, NewTokenBody]) app.addSchema(schema)
 
   await app.register(login, options) // POST /login: anyone
-  await app.register(logout) // POST /logout: whoever has a token
-  await app.register(tokens) // GET, POST, DELETE /tokens, DELETE /tokens/:id: whoever has a token, their own
+  await app.register(logout) // POST /logout: authenticated users
+  await app.register(tokens) // GET, POST, DELETE /tokens, DELETE /tokens/:id: authenticated users, their own tokens
 }
 
 export default sessions

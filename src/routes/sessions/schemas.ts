@@ -26,11 +26,11 @@ export const TokenBody = Type.Object({
   expires_at: Type.String({ format: 'date-time', examples: ['2026-12-23T20:44:00.000Z'] }),
   last_used_at: Type.Unsafe<string | null>({ type: ['string', 'null'], format: 'date-time', description: 'To about five minutes; null when it was not used yet.', examples: ['2026-11-23T20:44:00.000Z'] }),
   current: Type.Boolean({ description: 'Whether it is the token of this request.', examples: [false] })
-}, { $id: 'latchkey.Token', description: 'A token that lives, without the token itself.' })
+}, { $id: 'latchkey.Token', description: 'An active token, without the token itself.' })
 
 export const TokenList = Type.Object({
   tokens: Type.Array(ref(TokenBody), { description: 'Newest first.' })
-}, { $id: 'latchkey.TokenList', description: 'All living tokens of an account.' })
+}, { $id: 'latchkey.TokenList', description: 'All active tokens of an account.' })
 
 export const TokenRequest = Type.Object({
   description: Type.String({ minLength: 1, maxLength: descriptionMaxLength, format: 'description', description: 'What it is for: one line.', examples: ['backup script'] }),

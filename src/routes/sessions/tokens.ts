@@ -77,9 +77,9 @@ const tokens: FastifyPluginAsyncTypebox = async (app) => {
       operationId: 'revokeTokens',
       tags: ['Sessions'],
       summary: 'Log out everywhere',
-      description: 'Takes all my tokens back, or all others than the one of this request.',
+      description: 'Revokes all my tokens, or all except the token of this request.',
       querystring: Type.Object({
-        scope: Type.Optional(Type.String({ enum: ['all', 'others'], default: 'all', description: '`others` spares the token of this request.' }))
+        scope: Type.Optional(Type.String({ enum: ['all', 'others'], default: 'all', description: '`others` keeps the token of this request active.' }))
       }),
       response: { 200: ref(Message) }
     }
@@ -96,8 +96,8 @@ const tokens: FastifyPluginAsyncTypebox = async (app) => {
     schema: {
       operationId: 'revokeToken',
       tags: ['Sessions'],
-      summary: 'Take one token back',
-      description: 'Only your own; those of others are not there.',
+      summary: 'Revoke a token',
+      description: 'Only your own tokens can be revoked; other ids are not found.',
       params: Type.Object({
         id: Type.String({ description: 'The `id` of the token.', examples: ['4e808214-e320-4173-bb6c-b75fbdd51003'] })
       }),
