@@ -703,11 +703,12 @@ t.test('errors of a host keep their status, their code and the headers of the re
   const httpError = (statusCode: number, message: string) => Object.assign(new Error(message), { statusCode, expose: statusCode < 500 })
   const thrown: Record<string, unknown> = {
     'rate-limit': Object.assign(new Error('Rate limit exceeded, retry in 1 minute'), { statusCode: 429 }),
-    'rate-limit-object': { statusCode: 429, error: 'Too Many Requests', message: 'wait', code: 'RATE_LIMITED' },
+    'rate-limit-object': { statusCode: 429, error: 'Too Many Requests', message: 'wait', code: 'RATE_LIMITED', headers: { 'x-hint': 'ask' } },
     'under-pressure': Object.assign(new Error('event loop at 99 %'), { statusCode: 503, code: 'FST_UNDER_PRESSURE' }),
     forbidden: httpError(403, 'members only'),
     'not-implemented': httpError(501, 'a secret'),
     unknown: httpError(499, 'gone'),
+    'unknown-fault': httpError(599, 'a secret'),
     basic: Object.assign(new Error('who are you?'), { statusCode: 401, code: 'NO_CREDENTIALS', headers: { 'x-hint': 'ask' } }),
     silent: { statusCode: 409 },
     redirect: { statusCode: 302, message: 'a secret' },
@@ -730,6 +731,7 @@ t.test('errors of a host keep their status, their code and the headers of the re
     ['forbidden', 403, 'FORBIDDEN', 'members only'],
     ['not-implemented', 501, 'NOT_IMPLEMENTED', 'Not Implemented'],
     ['unknown', 499, 'BAD_REQUEST', 'gone'],
+    ['unknown-fault', 599, 'INTERNAL_SERVER_ERROR', 'Internal Server Error'],
     ['basic', 401, 'NO_CREDENTIALS', 'who are you?'],
     ['silent', 409, 'CONFLICT', 'Conflict'],
     ['redirect', 500, 'INTERNAL_SERVER_ERROR', 'Internal Server Error'],
@@ -743,6 +745,7 @@ t.test('errors of a host keep their status, their code and the headers of the re
     t.match(response.headers, { 'retry-after': '60', 'x-ratelimit-limit': '10' })
     t.notMatch(response.body, /secret/)
     if (name === 'basic') t.match(response.headers, { 'www-authenticate': 'Basic', 'x-hint': 'ask' })
+    if (name === 'rate-limit-object') t.match(response.headers, { 'x-hint': 'ask' })
   }
-  t.match(lines.map((line) => JSON.parse(line).err?.message), ['event loop at 99 %', 'a secret', 'a secret', 'a secret'])
+  t.match(lines.map((line) => JSON.parse(line).err?.message), ['event loop at 99 %', 'a secret', 'a secret', 'a secret', 'a secret'])
 })

@@ -32,7 +32,12 @@ export interface Waiter {
  * @param onRejected removes it from its queue
  */
 export function createWaiter ({ signal, waitingSinceMs = performance.now() }: Wait, deadlineMs: number, onRejected: (reason: RejectionReason) => void): Waiter {
-  const { promise: started, resolve, reject } = withResolvers()
+  let resolve: () => void
+  let reject: (error: Error) => void
+  const started = new Promise<void>((_resolve, _reject) => {
+    resolve = _resolve
+    reject = _reject
+  })
   const settle = () => {
     clearTimeout(timer)
     signal?.removeEventListener('abort', onAbort)
@@ -53,15 +58,4 @@ export function createWaiter ({ signal, waitingSinceMs = performance.now() }: Wa
   const timer = setTimeout(() => waiter.reject('timed_out'), deadlineMs - (performance.now() - waitingSinceMs))
   signal?.addEventListener('abort', onAbort)
   return waiter
-}
-
-/** `Promise.withResolvers`, which Node has from 22 on. */
-function withResolvers () {
-  let resolve = () => {}
-  let reject = (_error: Error) => {}
-  const promise = new Promise<void>((_resolve, _reject) => {
-    resolve = _resolve
-    reject = _reject
-  })
-  return { promise, resolve, reject }
 }
