@@ -1,7 +1,6 @@
 import { createHmac, randomUUID } from 'node:crypto'
 import { connect } from 'node:http2'
 import { text } from 'node:stream/consumers'
-import { setTimeout as delay } from 'node:timers/promises'
 import v8 from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { eq } from 'drizzle-orm'
@@ -14,7 +13,7 @@ import { servicesOf } from '../src/services.js'
 import { asUser, testOptions } from '../src/testing.js'
 import { databases } from './databases.js'
 import { forge, forgedTokens } from './forged-tokens.js'
-import { as, bob, buildOn, claimsOf, internals, logIn, makeAdmin, needLogin, open, secretKey, signToken, tokenOf } from './helper.js'
+import { as, bob, buildOn, claimsOf, internals, logIn, makeAdmin, needLogin, open, secretKey, signToken, tokenOf, until } from './helper.js'
 
 const next = 'incorrect donkey charger clip'
 
@@ -38,12 +37,16 @@ async function warm (app: FastifyInstance, token: string): Promise<void> {
   if (all.some(({ statusCode }) => statusCode !== 200)) throw new Error('the token is not accepted')
 }
 
-/** A request whose head is sent at once, and whose body when the result is called. */
-async function sendHead (url: string, method: string, path: string, token: string, body = '{}') {
-  const { socket, ended } = await open(url, `${method} ${path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: ${token}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n`)
-  return async () => {
-    socket.write(body)
-    return await ended
+/** What sends requests whose bodies come later: the head at once, until a guard has asked the database, the body when the result is called. */
+function headSender (queries: () => number) {
+  return async (url: string, method: string, path: string, token: string, body = '{}') => {
+    const before = queries()
+    const { socket, ended } = await open(url, `${method} ${path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: ${token}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n`)
+    await until(() => queries() > before)
+    return async () => {
+      socket.write(body)
+      return await ended
+    }
   }
 }
 
@@ -400,6 +403,8 @@ for (const database of databases) {
     })
 
     t.test('app.authenticate, app.requireRole · token revoked, user deleted or role revoked while the body arrives → 401, 400, 403', async (t) => {
+      const queries = database.countQueries(t)
+      const sendHead = headSender(queries)
       const app = Fastify()
       t.teardown(() => app.close())
       await app.register(latchkey, testOptions({ databaseUrl: await database.create(t) }))
@@ -421,7 +426,6 @@ for (const database of databases) {
         for (const [method, path] of paths) {
           const { user, token } = await asUser(app, 'carol', { roles: ['editor'] })
           const release = await sendHead(url, method, path, token)
-          await delay(50)
           await happens(user.id)
           t.match(await release(), refused, `${method} ${path} · ${name}`)
         }
@@ -429,7 +433,6 @@ for (const database of databases) {
       for (const path of ['/editors', '/both']) {
         const { user, token } = await asUser(app, 'dave', { roles: ['editor'] })
         const release = await sendHead(url, 'POST', path, token)
-        await delay(50)
         await servicesOf(app).roles.revoke(user.id, 'editor')
         t.match(await release(), /"code":"ROLE_REQUIRED"/, `${path} · the role is taken`)
       }
@@ -438,12 +441,13 @@ for (const database of databases) {
       await servicesOf(app).roles.grant(user.id, 'admin')
       t.match(await release(), /\["admin","editor"\]$/, 'what the handler sees is what holds now')
       const again = await sendHead(url, 'PATCH', '/mine', token)
-      await delay(50)
       await servicesOf(app).roles.revoke(user.id, 'editor')
       t.match(await again(), /"code":"ROLE_REQUIRED"/, 'what a host may have decided by a role that is gone does not hold')
     })
 
     t.test('app.authenticate · token revoked while the body arrives → 401 TOKEN_REVOKED, however the guard is used, also over HTTP/2', async (t) => {
+      const queries = database.countQueries(t)
+      const sendHead = headSender(queries)
       const seen: string[] = []
       const setUp = async (app: FastifyInstance) => {
         t.teardown(() => app.close())
@@ -471,7 +475,6 @@ for (const database of databases) {
       for (const [method, path] of [['POST', '/before'], ['GET', '/get'], ['POST', '/host'], ['POST', '/scope/hooks'], ['POST', '/scope/nothing'], ['DELETE', '/api/v1/me']] as const) {
         const { user, token } = await asUser(app, 'carol')
         const release = await sendHead(url, method, path, token, '{"password":"correct horse battery staple"}')
-        await delay(50)
         await servicesOf(app).tokens.revokeAll(user.id)
         t.match(await release(), /^HTTP\/1\.1 401[^]*TOKEN_REVOKED/, `${method} ${path}`)
       }
@@ -483,8 +486,9 @@ for (const database of databases) {
       const session = connect(await setUp(http2))
       t.teardown(() => session.close())
       const carol = await asUser(http2, 'carol')
+      const before = queries()
       const stream = session.request({ ':method': 'DELETE', ':path': '/api/v1/me', authorization: carol.token, 'content-type': 'application/json' }, { endStream: false })
-      await delay(50)
+      await until(() => queries() > before)
       await servicesOf(http2).tokens.revokeAll(carol.user.id)
       stream.end('{"password":"correct horse battery staple"}')
       t.match(JSON.parse(await text(stream)), { statusCode: 401, code: 'TOKEN_REVOKED' }, 'HTTP/2 need not say that a body comes')
@@ -492,14 +496,16 @@ for (const database of databases) {
     })
 
     t.test('PUT /api/v1/users/{username}/roles/admin · own role revoked while the body arrives → 403 ROLE_REQUIRED', async (t) => {
+      const queries = database.countQueries(t)
       const app = await build(t)
       const url = await app.listen({ port: 0 })
       for (const body of ['{}', '']) {
         const evil = await asUser(app, 'evil', { roles: ['admin'] })
         await asUser(app, 'admin', { roles: ['admin'] })
         const head = `PUT /api/v1/users/evil/roles/admin HTTP/1.1\r\nHost: localhost\r\nAuthorization: ${evil.token}\r\nConnection: close\r\n`
+        const before = queries()
         const { socket, ended } = await open(url, body === '' ? `${head}Transfer-Encoding: chunked\r\n\r\n` : `${head}Content-Type: application/json\r\nContent-Length: 2\r\n\r\n`)
-        await delay(50)
+        await until(() => queries() > before)
         await servicesOf(app).roles.revoke(evil.user.id, 'admin')
         socket.write(body === '' ? '0\r\n\r\n' : body)
         t.match(await ended, body === '' ? /^HTTP\/1\.1 403[^]*ROLE_REQUIRED/ : /^HTTP\/1\.1 400[^]*BODY_UNEXPECTED/)

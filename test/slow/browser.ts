@@ -46,12 +46,12 @@ function docs (page: Page) {
   }
 }
 
-t.test('Swagger UI in a browser · sign up, log in, authorize, call, log out', { skip, timeout: 120_000 }, async (t) => {
+t.test('Swagger UI in a browser · sign up, log in, authorize, call, log out', { skip, timeout: 600_000 }, async (t) => {
   const app = await build(t)
   const url = await app.listen({ host: '127.0.0.1', port: 0 })
   const page = await browser?.newPage()
   if (page === undefined) return
-  page.setDefaultTimeout(20_000)
+  page.setDefaultTimeout(60_000)
   const problems: string[] = []
   page.on('console', (message) => { if (['error', 'warning'].includes(message.type())) problems.push(message.text()) })
   page.on('pageerror', (error) => { problems.push(String(error)) })
@@ -92,7 +92,7 @@ t.test('Swagger UI in a browser · sign up, log in, authorize, call, log out', {
   await page.close()
 })
 
-for (const prefix of ['/api/v1', '/auth']) t.test(`latchkey/client in a browser · ${prefix}`, { skip, timeout: 60_000 }, async (t) => { await tryClient(t, prefix) })
+for (const prefix of ['/api/v1', '/auth']) t.test(`latchkey/client in a browser · ${prefix}`, { skip, timeout: 300_000 }, async (t) => { await tryClient(t, prefix) })
 
 async function tryClient (t: Test, prefix: string) {
   const app = Fastify()
