@@ -9,7 +9,7 @@ import validation from '../src/plugins/validation/index.js'
 import { servicesOf } from '../src/services.js'
 import { asUser } from '../src/testing.js'
 import { databases } from './databases.js'
-import { bob, build, buildOn, internals, logIn, needLogin, open, signUp, temporaryFolder, tokenOf } from './helper.js'
+import { bob, build, buildOn, internals, logIn, loginHead, needLogin, open, signUp, temporaryFolder, tokenOf, until } from './helper.js'
 
 /** The port of a listening app. */
 function portOf (app: FastifyInstance): number {
@@ -389,4 +389,28 @@ t.test('clientSite · the IPv6 network of a customer, or the IPv4 address', asyn
   t.equal(clientSite('2001:db8:2::1'), '2001:db8:2::/48')
   for (const address of ['203.0.113.7', '::ffff:203.0.113.7', '64:ff9b::203.0.113.7', '203.0.113.7:80']) t.equal(clientSite(address), '203.0.113.7')
   for (const address of ['nonsense', '', undefined]) t.equal(clientSite(address), 'unknown')
+})
+
+t.test('app.close · request in flight → answered with Connection: close', async (t) => {
+  const lines: string[] = []
+  const app = await build(t, { LOG_LEVEL: 'debug' }, { logStream: { write: (line) => { lines.push(line) } } })
+  await signUp(app)
+  const url = await app.listen({ host: '127.0.0.1', port: 0 })
+  const body = JSON.stringify(bob)
+  const { socket, ended } = await open(url, `${loginHead(body.length)}${body.slice(0, 10)}`)
+  await until(() => lines.some((line) => line.includes('incoming request') && line.includes('/api/v1/login')))
+  const closed = app.close()
+  await until(() => fetch(url).then(() => false, () => true))
+  socket.write(body.slice(10))
+  t.match(await ended, /^HTTP\/1\.1 200 OK[^]*\r\nconnection: close\r\n/i)
+  await closed
+})
+
+t.test('raw HTTP · request that is not finished in time → 408 REQUEST_TIMEOUT', async (t) => {
+  const app = await build(t)
+  const url = await app.listen({ host: '127.0.0.1', port: 0 })
+  Object.assign(app.server, { headersTimeout: 50, requestTimeout: 100 })
+  for (const bytes of ['GET / HTTP/1.1\r\nHost: localhost\r\nX-A: ', `${loginHead(1_000)}{`]) {
+    t.match(await (await open(url, bytes)).ended, /^HTTP\/1\.1 408 [^]*"code":"REQUEST_TIMEOUT"/)
+  }
 })

@@ -1,9 +1,13 @@
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import Database from 'better-sqlite3'
 import t from 'tap'
 import { bob, loginHead, open, secretKey, type ServerProcess, startServer, temporaryFolder, until } from './helper.js'
+import { openStore } from './postgres-server.js'
 
 // They mostly wait.
 t.jobs = 3
@@ -162,4 +166,34 @@ t.test('bug in startup · stack, exit code 1', { buffered: true }, async (t) => 
   const server = startServer(t, temporaryFolder(t), {}, 'Object.defineProperty(process.stdout, "isTTY", { get () { throw new Error("a failure") } })')
   t.equal(await server.exited, 1)
   t.match(server.output(), /^latchkey: Error: a failure\n +at /)
+})
+
+t.test('startup · disk full during the migration → it is repeated', { buffered: true }, async (t) => {
+  const prototype = Object.getPrototypeOf(new Database(':memory:').prepare('create table x (y)'))
+  const { run } = prototype
+  t.teardown(() => Object.assign(prototype, { run }))
+  let isFull = true
+  prototype.run = function (...args: unknown[]) {
+    if (!isFull) return Reflect.apply(run, this, args)
+    isFull = false
+    throw Object.assign(new Error('database or disk is full'), { code: 'SQLITE_FULL' })
+  }
+  const store = await openStore(`sqlite:///${join(temporaryFolder(t), 'latchkey.sqlite')}`)
+  t.notOk(isFull)
+  await store.ping()
+  await store.close()
+})
+
+t.test('startup · PostgreSQL without the package pg → one line, exit code 1', { buffered: true }, async (t) => {
+  const hooks = 'export async function resolve (name, context, next) { if (name === "pg") throw Object.assign(new Error("not found"), { code: "ERR_MODULE_NOT_FOUND" }); return next(name, context) }'
+  const prelude = `import { register } from 'node:module'; register('data:text/javascript,${encodeURIComponent(hooks)}')`
+  // From the source: nothing in this process can do without a package that it has loaded.
+  const child = spawn(process.execPath, [`--import=${join(import.meta.dirname, 'typescript.js')}`, `--import=data:text/javascript,${encodeURIComponent(prelude)}`, join(import.meta.dirname, '../src/cli.ts'), 'migrate'], {
+    cwd: temporaryFolder(t),
+    env: { ...process.env, SECRET_KEY: secretKey, DATABASE_URL: 'postgres://localhost/latchkey' },
+    stdio: ['ignore', 'ignore', 'pipe']
+  })
+  const [problem, [code]] = await Promise.all([text(child.stderr), once(child, 'exit')])
+  t.equal(problem, 'latchkey: PostgreSQL needs the package pg (npm install pg): not found\n')
+  t.equal(code, 1)
 })

@@ -2,9 +2,10 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { chmodSync, existsSync, mkdirSync, openSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { Readable } from 'node:stream'
+import { PassThrough, Readable, Writable } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
+import { run } from '../src/commands/index.js'
 import type { UserRecord } from '../src/commands/transfer/format.js'
 import { parseNdjson } from '../src/commands/transfer/ndjson.js'
 import { transferRepository } from '../src/commands/transfer/repository.js'
@@ -446,4 +447,15 @@ t.test('parseNdjson · a line in small pieces → each byte is copied once', asy
   await read(1_048_576)
   await read(4 * 1_048_576)
   t.ok(copied <= 2 * 1_048_576, `${copied} bytes copied`)
+})
+
+t.test('latchkey export · standard output fails → one line, exit code 1', async (t) => {
+  const { folder, settings, latchkey } = commandLine(t)
+  await latchkey(['migrate'])
+  const stdout = new Writable({ write: (chunk, encoding, done) => done(Object.assign(new Error('write EPIPE'), { syscall: 'write' })) })
+  const stderr = new PassThrough()
+  const stdin = Object.assign(new PassThrough(), { isTTY: false })
+  t.equal(await run(['export'], { env: settings, dotEnvPath: join(folder, '.env'), stdin, stdout, stderr }), 1)
+  stderr.end()
+  t.equal(await text(stderr), 'latchkey: the export could not be written: write EPIPE\n')
 })
