@@ -1,7 +1,9 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import Database from 'better-sqlite3'
 import t, { type Test } from 'tap'
 import { servicesOf } from '../src/services.js'
 import { databases } from './databases.js'
-import { as, bob, buildOn, logIn, makeAdmin, needLogin, signUp, tokenOf } from './helper.js'
+import { as, bob, build, buildOn, logIn, makeAdmin, needLogin, signUp, temporaryFolder, tokenOf } from './helper.js'
 
 const alice = { username: 'alice', password: 'another horse battery staple' }
 const next = 'incorrect donkey charger clip'
@@ -177,3 +179,36 @@ for (const database of databases) {
     })
   })
 }
+
+t.test('database locked by another process · a right and a wrong password get the same answers: guessing gains nothing', async (t) => {
+  const file = `${temporaryFolder(t)}/latchkey.sqlite`
+  const app = await build(t, { DATABASE_URL: `sqlite:///${file}`, LOGIN_FAILURES_PER_ACCOUNT: '10' })
+  const token = await tokenOf(app)
+  const ask = as(app, token)
+  const lock = new Database(file)
+  t.teardown(() => lock.close())
+  lock.exec('begin immediate')
+  for (const [method, path, payload] of [
+    ['PUT', '/me/password', (password: string) => ({ current_password: password, new_password: next })],
+    ['PUT', '/me/password', (password: string) => ({ current_password: password, new_password: bob.username.repeat(3) })],
+    ['PUT', '/me/password', (password: string) => ({ current_password: password, new_password: 'bob@example.com' })],
+    ['DELETE', '/me', (password: string) => ({ password })],
+    ['POST', '/tokens', (password: string) => ({ description: 'x', password })]
+  ] as const) {
+    const [wrong, right] = [await ask(method, path, payload('wrong')), await ask(method, path, payload(bob.password))]
+    t.same([right.statusCode, right.json()], [wrong.statusCode, wrong.json()], `${method} ${path}`)
+    t.equal(wrong.statusCode, 503)
+  }
+  lock.exec('rollback')
+  while ((await ask('PUT', '/me/password', { current_password: bob.password, new_password: next })).statusCode === 503) await delay(100)
+  t.equal((await logIn(app, { ...bob, password: next })).statusCode, 200)
+})
+
+t.test('PUT /api/v1/me/password · new password that is the username → 422, whether the current one is right or wrong', async (t) => {
+  const app = await build(t)
+  const user = { username: 'bob@example.com', email: 'bob@example.com', password: bob.password }
+  const ask = as(app, await tokenOf(app, user))
+  for (const current of [user.password, 'wrong']) {
+    t.match((await ask('PUT', '/me/password', { current_password: current, new_password: user.username })).json(), { statusCode: 422, message: 'new_password must not be the username' })
+  }
+})

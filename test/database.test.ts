@@ -11,6 +11,7 @@ import t from 'tap'
 import { isConflict, isForeignKeyViolation, isUnavailable } from '../src/database/errors.js'
 import { errorCode, errorMessage, isNodeError } from '../src/lib/error-code.js'
 import { unwrapDatabaseError } from '../src/lib/unwrap-error.js'
+import { keepBallast } from '../src/database/sqlite/ballast.js'
 import { batchReads } from '../src/database/sqlite/batched-reads.js'
 import type { Store } from '../src/database/store.js'
 import latchkey from '../src/index.js'
@@ -469,6 +470,27 @@ t.test('ballast file · in memory, or in a folder that disappeared, there is non
   await delay(1_500)
   t.notOk(store.isNearlyFull())
   await store.close()
+})
+
+t.test('ballast file · folder that cannot be read → there is none, and the server goes on', async (t) => {
+  const file = join(temporaryFolder(t), 'latchkey.sqlite')
+  const { lstatSync } = fs
+  t.teardown(() => {
+    Object.assign(fs, { lstatSync })
+    syncBuiltinESMExports()
+  })
+  const ballast = keepBallast(file, Date.now)
+  let isChecked = false
+  Object.assign(fs, {
+    lstatSync () {
+      isChecked = true
+      throw Object.assign(new Error('EACCES'), { code: 'EACCES' })
+    }
+  })
+  syncBuiltinESMExports()
+  while (await delay(20, !isChecked)) { /* waiting */ }
+  await ballast.close()
+  t.notOk(existsSync(`${file}-reserve`))
 })
 
 t.test('ballast file · overwrites nothing at its path', async (t) => {

@@ -6,7 +6,7 @@ import latchkey, { EmailTaken, type ErrorCode, LastAdmin, RoleExists, RoleNotFou
 import { servicesOf } from '../src/services.js'
 import { testOptions } from '../src/testing.js'
 import { databases } from './databases.js'
-import { bob, build, logIn, signUp, tokenOf } from './helper.js'
+import { bob, build, logIn, loginHead, open, signUp, tokenOf } from './helper.js'
 
 /** An app of somebody else. */
 function host (t: Test): FastifyInstance {
@@ -356,6 +356,26 @@ t.test('a guard on all routes of an app · signup and login stay open, everythin
     t.match((await app.inject({ url: '/mine', headers: { authorization: token } })).body, hook === 'onRequest' ? 'mine' : /ROLE_REQUIRED/)
     t.equal((await app.inject({ method: 'POST', url: '/api/v1/login', payload: bob, headers: { authorization: 'Bearer x.y.z' } })).statusCode, 200, 'a token that is invalid does not matter there')
   }
+})
+
+t.test('a guard on all routes of an app · token revoked while the body of a login is held back → login goes on', async (t) => {
+  const app = host(t)
+  await app.register(latchkey, options)
+  app.addHook('onRequest', app.authenticate)
+  const token = await tokenOf(app)
+  const url = await app.listen({ host: '127.0.0.1', port: 0 })
+  const body = JSON.stringify(bob)
+  const { socket, ended } = await open(url, loginHead(body.length).replace('\r\n\r\n', `\r\nConnection: close\r\nAuthorization: Bearer ${token}\r\n\r\n${body.slice(0, 5)}`))
+  await app.latchkey.tokens.revokeAll(1)
+  socket.write(body.slice(5))
+  t.match(await ended, /^HTTP\/1\.1 200 /)
+})
+
+t.test('tokenFrom · async function that rejects → 401 TOKEN_INVALID, and the process goes on', async (t) => {
+  const app = host(t)
+  await app.register(latchkey, { ...options, tokenFrom: Object(async () => { throw new Error('not today') }) })
+  app.get('/mine', { preHandler: [app.authenticate] }, async () => '')
+  t.match((await app.inject('/mine')).json(), { statusCode: 401, code: 'TOKEN_INVALID' })
 })
 
 t.test('tokenFrom · says where the token of a request is, for clients that cannot set headers', async (t) => {

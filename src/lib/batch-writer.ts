@@ -58,8 +58,8 @@ export function batchWriter<Row> ({ write, delayMs = 200, rowsPerBatch = 500, ma
       await write(rows)
       waiting.splice(0, rows.length)
       isFailing = isDropping = false
-      // Requests are served between two batches. After the end there are none, and little time.
-      if (!isClosed) await nextTurn()
+      // Requests are served between two batches, and timers fire, such as that of the shutdown.
+      await nextTurn()
     }
   }
 

@@ -4,6 +4,7 @@ import swagger, { type StaticDocumentSpec } from '@fastify/swagger'
 import Fastify, { type FastifyInstance, type FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import { RouteNotFound } from '../errors.js'
+import { errorCode } from '../lib/error-code.js'
 import { pageHeaders } from './security-headers.js'
 
 // Only what Swagger UI needs: its own files, inline styles for its widgets, data: images for its
@@ -25,7 +26,11 @@ async function buildDocsApp (app: FastifyInstance): Promise<FastifyInstance> {
   const { default: swaggerUi } = await import('@fastify/swagger-ui')
   const logo = readFileSync(join(import.meta.dirname, '../data/logo.svg'), 'utf8')
   const page = Fastify({ loggerInstance: app.log, logController: new Fastify.LogController({ disableRequestLogging: true }), return503OnClosing: false })
-  page.setErrorHandler(app.errorHandler)
+  page.setErrorHandler((error, request, reply) => {
+    // A path that @fastify/static refuses names no file of the page.
+    const isForbiddenPath = errorCode(error)?.startsWith('FST_STATIC_') === true
+    return app.errorHandler(isForbiddenPath ? new RouteNotFound() : error, request, reply)
+  })
   page.setNotFoundHandler(() => { throw new RouteNotFound() })
   // The types allow only OpenAPI 2 and 3.0, but a static document is served unchanged.
   const document = app.swagger() as StaticDocumentSpec['document']

@@ -76,7 +76,11 @@ export function keepBallast (file: string, now: () => number): Ballast {
   const freeSpace = freeSpaceOf(dirname(file), now)
 
   async function check (): Promise<void> {
-    if (lstatSync(path, { throwIfNoEntry: false }) === undefined && freeSpace.bytes() >= ballastBytes + lowBytes) await createBallast(path)
+    try {
+      if (lstatSync(path, { throwIfNoEntry: false }) === undefined && freeSpace.bytes() >= ballastBytes + lowBytes) await createBallast(path)
+    } catch {
+      // The folder cannot be read: there is no ballast file, until a later check.
+    }
   }
 
   let checking = Promise.resolve()

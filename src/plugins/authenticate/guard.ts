@@ -21,7 +21,7 @@ const earlyGuards = new WeakMap<FastifyRequest, Guard[]>()
  */
 export function defineGuard (hook: Guard, errors: ErrorClass[]): Guard {
   const guard: Guard = (request) => hook(request).then(
-    () => { if (awaitsBody(request)) earlyGuards.set(request, [...earlyGuards.get(request) ?? [], guard]) },
+    () => { if (awaitsBody(request) && !isPublic(request)) earlyGuards.set(request, [...earlyGuards.get(request) ?? [], guard]) },
     (error) => { if (!isPublic(request)) throw error }
   )
   errorsOfGuard.set(guard, errors)

@@ -26,7 +26,7 @@ declare module 'fastify' {
  */
 export function requireIdentity (request: FastifyRequest): Identity {
   const identity = request[identityKey]
-  if (identity === null) throw new Error('there is no current user yet: no guard has run. Give the route one: { preHandler: [app.authenticate] }')
+  if (identity == null) throw new Error('there is no current user yet: no guard has run. Give the route one: { preHandler: [app.authenticate] }')
   return identity
 }
 

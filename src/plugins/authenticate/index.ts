@@ -46,7 +46,11 @@ const plugin: FastifyPluginAsync<Pick<ResolvedOptions, 'tokenFrom'>> = async (ap
     const found = tokenFrom(request)
     // A host's own function is not held to its type.
     if (found == null) throw new AuthorizationMissing()
-    if (typeof found !== 'string') throw new TokenInvalid()
+    if (typeof found !== 'string') {
+      // An async function is refused; its rejection must not end the process.
+      Promise.resolve(found).catch(() => {})
+      throw new TokenInvalid()
+    }
     const token = app.accessTokens.verify(found)
     let owner: Owner | undefined
     try {

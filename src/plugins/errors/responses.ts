@@ -37,7 +37,7 @@ export const ValidationErrorBody = Type.Object({
 /** The body of an error response. A 5xx reveals its status text and nothing else. */
 export function errorBody ({ statusCode, code, message, errors }: ExpectedError): Record<string, unknown> {
   const status = statusText(statusCode)
-  return { statusCode, code, error: status, message: statusCode < 500 ? message : status, ...(errors === undefined ? {} : { errors }) }
+  return { statusCode, code, error: status, message: statusCode < 500 ? message : status, ...(errors === undefined || statusCode >= 500 ? {} : { errors }) }
 }
 
 function describe (error: ExpectedError): string {

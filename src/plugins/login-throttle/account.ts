@@ -28,7 +28,7 @@ export interface AccountCheck {
 export function accountThrottle (app: FastifyInstance, { failuresFree, now, deadlineMs }: AccountThrottleOptions) {
   const withLock = keyedMutex({ deadlineMs })
 
-  return async function checkAccount (request: FastifyRequest, { username, userId, lastLoginAt, wait }: PasswordCheck, { verify, reject }: AccountCheck): Promise<boolean> {
+  return async function checkAccount (request: FastifyRequest, { username, userId, lastLoginAt, wait, mustRecord = false }: PasswordCheck, { verify, reject }: AccountCheck): Promise<boolean> {
     const usernameKey = canonicalUsername(username)
     // A text that cannot be a username belongs to no account.
     if (usernameKey === undefined || failuresFree === 0) return await verify()
@@ -45,8 +45,10 @@ export function accountThrottle (app: FastifyInstance, { failuresFree, now, dead
         const failures = await app.loginFailures.count(attempt, failuresFree)
         if (failures >= failuresFree) app.audit.record({ kind: 'backoff', userId }, request)
       } else if (userId !== undefined) {
+        const record = () => app.loginFailures.recordSuccess(attempt, { userId, hasFailures: mustRecord || before !== undefined })
+        if (mustRecord) await record()
         // A correct password is accepted even when this cannot be written.
-        await bestEffort(app, { work: () => app.loginFailures.recordSuccess(attempt, { userId, hasFailures: before !== undefined }), failure: 'the success of a password check could not be recorded' })()
+        else await bestEffort(app, { work: record, failure: 'the success of a password check could not be recorded' })()
       }
       return isCorrect
     })

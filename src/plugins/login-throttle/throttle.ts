@@ -11,6 +11,11 @@ export interface PasswordCheck {
   lastLoginAt: Date | null
   /** For whom and since when it waits. */
   wait: Wait
+  /**
+   * Accepts a correct password only if that can be written, as the failure of an incorrect one
+   * is: while the database refuses writes, no answer tells them apart. False by default.
+   */
+  mustRecord?: boolean
 }
 
 /** How many requests were rejected so far, by the limit that they met. */

@@ -18,7 +18,7 @@ const plugin: FastifyPluginAsync = async (app) => {
   app.decorate('requireRole', (...names: string[]) => {
     if (names.length === 0) throw new TypeError('requireRole needs the name of at least one role')
     const requireOneOf: Guard = async (request) => {
-      if (request[identityKey] === null) await app.authenticateWithRoles(request)
+      if (request[identityKey] == null) await app.authenticateWithRoles(request)
       const identity = requireIdentity(request)
       identity.roles ??= await app.roles.ofUser(identity.user.id).catch((error) => { throw toHttpError(error) })
       if (!identity.roles.some((role) => names.includes(role))) throw new RoleRequired()

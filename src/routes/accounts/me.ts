@@ -49,12 +49,12 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
     const record = (outcome: EventOutcome) => app.audit.record({ kind: 'password_change', outcome, userId: currentUser.id }, request)
     const job = hashJobOf(request, reply)
     const nextJob = { ...job, hasPriority: true }
+    rejectPersonalPassword('new_password', body.new_password, currentUser)
     const hash = await app.users.findHash(currentUser.id)
     if (!(await checkOwnPassword(app, request, { hash, password: body.current_password, job })) || hash === undefined) {
       record('password_incorrect')
       throw new PasswordIncorrect()
     }
-    rejectPersonalPassword('new_password', body.new_password, currentUser)
     const newHash = await app.passwords.hash(body.new_password, nextJob)
 
     // A login that verified the old password, and has not issued its token yet, checks the password once more.
