@@ -1,9 +1,10 @@
 import { availableParallelism } from 'node:os'
 import { isIP } from 'node:net'
-import { FormatRegistry, type Static, type TObject, Type } from '@sinclair/typebox'
+import { FormatRegistry, type Static, type TObject, type TSchema, Type } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
 import type { FastifyRequest } from 'fastify'
 import { parsePostgresUrl } from './database/urls.js'
+import { hasSpaceAround, printable } from './lib/printable.js'
 import { isSecretKey, secretKeyRule } from './lib/secret-key.js'
 import { recommendedParameters } from './plugins/passwords/stored-hash.js'
 import { tokenMaxLifetimeSeconds } from './plugins/tokens/claims.js'
@@ -13,7 +14,7 @@ import { tokenMaxLifetimeSeconds } from './plugins/tokens/claims.js'
 // DATABASE_URL. docs/settings.md is the page for operators.
 
 FormatRegistry.Set('secret-key', isSecretKey)
-FormatRegistry.Set('database-url', (url) => url.startsWith('sqlite://') || parsePostgresUrl(url) !== undefined)
+FormatRegistry.Set('database-url', (url) => /^sqlite:\/\/(?:$|\/|:memory:$)/.test(url) || parsePostgresUrl(url) !== undefined)
 FormatRegistry.Set('address-range', (range) => {
   const address = range.replace(/\/.*$/, '')
   const family = isIP(address)
@@ -130,13 +131,49 @@ export interface LatchkeyOptions extends Static<typeof EmbeddingOptions> {}
 /** The same with every default filled in. */
 export type ResolvedOptions = Required<Omit<LatchkeyOptions, 'secretKeyPrevious' | 'securityScheme' | 'tokenFrom'>> & Pick<LatchkeyOptions, 'secretKeyPrevious' | 'securityScheme' | 'tokenFrom'>
 
-/** What is wrong with settings, one sentence each, in the order of the documentation. Values are not repeated. */
-export function problemsOf (schema: TObject, settings: object, nameOf = (name: string) => name): string[] {
-  const wrong = new Set([...Value.Errors(schema, settings)].map(({ path }) => path.split('/')[1]))
-  return Object.entries(schema.properties)
-    .filter(([name]) => wrong.has(name))
-    .map(([name, { description }]) => `${nameOf(name)} ${name in settings ? description : 'is not set'}`)
+/** Settings with these formats can contain a key or a password. */
+const secretFormats = ['secret-key', 'database-url']
+
+/** The end of a message that repeats the invalid value; nothing for an object, or for a URL with a password in it. */
+function shownValue (value: unknown): string {
+  if (typeof value === 'string') return value.includes('://') && value.includes('@') ? '' : `, not ${printable(value)}`
+  return ['number', 'bigint', 'boolean'].includes(typeof value) || value === null ? `, not ${String(value)}` : ''
 }
+
+/** A SQLite URL without its third slash, where the name of a file would be taken for a host. */
+const twoSlashes = /^sqlite:\/\/(?!:memory:$)([^/@]{1,100}(?:\/[^@]{0,100})?)$/
+
+/**
+ * What is wrong with a setting, as the end of a sentence that starts with its name.
+ *
+ * @param value the part that is invalid: of a list, the item
+ */
+function problemOf ({ format, description }: TSchema, value: unknown): string {
+  const path = format === 'database-url' ? twoSlashes.exec(String(value))?.[1] : undefined
+  if (path !== undefined) return `must have three slashes for a file: sqlite:///${printable(path).slice(1, -1)}`
+  return `${description}${secretFormats.includes(String(format)) ? '' : shownValue(value)}`
+}
+
+/**
+ * What is wrong with settings, one sentence each, in the order of the documentation. Sentences
+ * repeat invalid values, but neither secret keys nor URLs of databases.
+ *
+ * @param options.nameOf what the reader calls a setting
+ * @param options.given the settings as they were given, where they are texts of another type
+ */
+export function problemsOf (schema: TObject, settings: object, { nameOf = (name: string) => name, given = settings }: { nameOf?: (name: string) => string, given?: object } = {}): string[] {
+  const wrong = new Map([...Value.Errors(schema, settings)].reverse().map(({ path, value }) => [path.split('/')[1], value]))
+  const spaced = new Set(Object.entries(given).filter(([, value]) => typeof value === 'string' && hasSpaceAround(value)).map(([name]) => name))
+  return Object.entries(schema.properties).flatMap(([name, property]) => {
+    if (spaced.has(name)) return [`${nameOf(name)} must not begin or end with white space`]
+    if (!wrong.has(name)) return []
+    return [`${nameOf(name)} ${name in settings ? problemOf(property, wrong.get(name)) : 'is not set'}`]
+  })
+}
+
+/** What `String(process.env.SECRET_KEY)` and its like are when there is none. */
+const missingKeys: unknown[] = [undefined, null, '', 'undefined', 'null']
+const missingKeyAdvice = 'is missing: `npx latchkey secret` prints one, and `node --env-file=.env` loads it from a line SECRET_KEY=… in .env'
 
 /**
  * Checks the options of an embedding app, and fills in the defaults.
@@ -146,7 +183,8 @@ export function problemsOf (schema: TObject, settings: object, nameOf = (name: s
 export function resolveOptions (options: LatchkeyOptions): ResolvedOptions {
   const given = Object.fromEntries(Object.entries(options).filter(([name, value]) => value !== undefined && !registerOptions.includes(name)))
   const unknown = Object.keys(given).filter((name) => !(name in EmbeddingOptions.properties)).map((name) => `${name} is no option`)
-  const problems = [...problemsOf(EmbeddingOptions, given), ...unknown]
+  if (missingKeys.includes(given.secretKey)) delete given.secretKey
+  const problems = [...problemsOf(EmbeddingOptions, given), ...unknown].map((problem) => problem === 'secretKey is not set' ? `secretKey ${missingKeyAdvice}` : problem)
   if (problems.length > 0) throw new TypeError(`latchkey: ${problems.join('; ')}`)
   const { now = Date.now } = options
   // Checked just now, and complete: each option that is left out has a default.

@@ -29,10 +29,11 @@ t.test('two options are enough; the others have the defaults of the settings', a
 
 t.test('options that cannot be stop the boot', async (t) => {
   for (const [wrong, message] of [
-    [{ secretKey: 'undefined' }, 'latchkey: secretKey must be a secret'],
+    [{ secretKey: 'undefined' }, 'latchkey: secretKey is missing'],
+    [{ secretKey: 'undefined-undefined' }, 'latchkey: secretKey must be a secret'],
     [{ secretKeyPrevious: 'short' }, 'latchkey: secretKeyPrevious must be'],
     [{ databaseUrl: 'mysql://localhost' }, 'latchkey: databaseUrl must be like'],
-    [{ databaseUrl: undefined, secretKey: undefined }, 'latchkey: databaseUrl is not set; secretKey is not set'],
+    [{ databaseUrl: undefined, secretKey: undefined }, 'latchkey: databaseUrl is not set; secretKey is missing: '],
     [{ prefix: 'auth' }, 'latchkey: prefix must begin with a slash'],
     [{ prefix: '/auth/' }, 'latchkey: prefix must begin with a slash'],
     [{ now: Object(5), hashParameters: Object({ memoryCost: 'x' }) }, /hashParameters must have .*; now must be a function/],

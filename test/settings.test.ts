@@ -117,7 +117,7 @@ t.test('loadConfig', async (t) => {
     t.match(loadConfig({ SECRET_KEY: secretKey, PORT: '', CORS_ORIGIN: '' }), { port: 3000, corsOrigin: [] })
   })
 
-  t.test('several invalid settings → all are listed, in the order of the documentation, without their values', async (t) => {
+  t.test('several invalid settings → all are listed, in the order of the documentation, without secrets', async (t) => {
     const secret = 'hunter2hunter2'
     const problems = problemsOf({ LOG_LEVEL: 'loud', PORT: '70000', SECRET_KEY: secret, SIGNUP: 'maybe' })
     t.same(problems.map((problem) => problem.split(' ')[0]), ['PORT', 'SECRET_KEY', 'SIGNUP', 'LOG_LEVEL'])
@@ -159,7 +159,7 @@ t.test('loadConfig', async (t) => {
     t.test(`${name} · invalid values → one problem`, async (t) => {
       for (const value of values) {
         const [problem, ...others] = problemsOf({ SECRET_KEY: secretKey, [name]: value })
-        t.match(problem, new RegExp(`^${name} must be `), JSON.stringify(value))
+        t.match(problem, new RegExp(`^${name} must (?:be|not begin or end with) `), JSON.stringify(value))
         t.same(others, [])
       }
     })

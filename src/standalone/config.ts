@@ -29,17 +29,22 @@ function parse (schema: TSchema, text: string): unknown {
  * Reads the configuration from environment variables. An empty variable counts as not set,
  * except for a secret key: an empty key is most likely a mistake.
  *
- * @throws {ConfigError} with every problem; the sentences name the settings and never repeat values
+ * @param otherProblems what else is wrong with the environment, to be reported together
+ * @throws {ConfigError} with every problem
  */
-export function loadConfig (env: Record<string, string | undefined>): Config {
+export function loadConfig (env: Record<string, string | undefined>, otherProblems: string[] = []): Config {
+  const given: Record<string, string> = {}
   const values: Record<string, unknown> = {}
   for (const [name, schema] of Object.entries(Settings.properties)) {
     const text = env[environmentName(name)]
     if (text === undefined || (text === '' && schema.format !== 'secret-key')) continue
+    given[name] = text
     values[name] = parse(schema, text)
   }
   // Value.Default returns unknown; for an object it returns the same object with defaults.
   const settings = Value.Default(Settings, values) as object
-  if (Value.Check(Settings, settings)) return Object.freeze(settings)
-  throw new ConfigError(problemsOf(Settings, settings, environmentName))
+  const problems = [...otherProblems, ...problemsOf(Settings, settings, { nameOf: environmentName, given })]
+  if (problems.length > 0) throw new ConfigError(problems)
+  // Without a problem it has the types of the schema.
+  return Object.freeze(settings as Config)
 }
