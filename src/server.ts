@@ -1,5 +1,6 @@
 import { buildApp } from './app.js'
 import { loadEnvironment } from './standalone/environment.js'
+import { requireFreePort } from './standalone/free-port.js'
 import { logDestination } from './standalone/log-destination.js'
 import { explainStartupError } from './standalone/startup-error.js'
 
@@ -12,6 +13,10 @@ const destination = logDestination(process.stdout.fd)
 process.on('exit', destination.flushSync)
 
 async function serve (): Promise<void> {
+  // Nothing is created on disk, neither a key nor a database, before this is known to be a start that can succeed.
+  const { config: { host, port, metricsHost, metricsPort } } = loadEnvironment(process.env, '.env', { missingKey: 'ignore' })
+  await requireFreePort(host, port)
+  if (metricsPort !== undefined) await requireFreePort(metricsHost, metricsPort)
   const { config, isSecretKeyNew, warnings } = loadEnvironment(process.env)
   // A terminal gets colours, a program gets JSON.
   const logStream = process.stdout.isTTY ? (await import('pino-pretty')).default({ sync: true }) : destination
@@ -60,6 +65,6 @@ async function serve (): Promise<void> {
 try {
   await serve()
 } catch (error) {
-  console.error(`latchkey: ${explainStartupError(error)}`)
+  process.stderr.write(explainStartupError(error))
   process.exit(1)
 }

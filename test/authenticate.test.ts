@@ -676,6 +676,6 @@ t.test('validateTimeClaims, isUserId, isTokenId · valid, expired and invalid cl
 
 t.test('registration · secretKey that is easy to guess → TypeError', async (t) => {
   const app = Fastify()
-  app.register(latchkey, { databaseUrl: 'sqlite://', secretKey: 'undefined', tokenTtlSeconds: 60, signup: 'open', loginErrors: 'detailed', passwordMinLength: 8, passwordBlocklist: 'on' })
+  app.register(latchkey, { databaseUrl: 'sqlite://', secretKey: 'changeme', tokenTtlSeconds: 60, signup: 'open', loginErrors: 'detailed', passwordMinLength: 8, passwordBlocklist: 'on' })
   await t.rejects(async () => app.ready(), { name: 'TypeError', message: /secretKey must be a secret of at least 32 bytes/ })
 })

@@ -131,12 +131,13 @@ t.test('terminal · the log is written for people', { buffered: true }, async (t
 })
 
 t.test('startup fails · one line, exit code 1, nothing is changed', { buffered: true }, async (t) => {
-  const refused = async (env: Record<string, string>, line: RegExp, folder = temporaryFolder(t)) => {
+  const refused = async (env: Record<string, string>, line: RegExp, folder = temporaryFolder(t), ...otherLines: RegExp[]) => {
     const server = startServer(t, folder, env)
     t.equal(await server.exited, 1)
     const [first, ...others] = server.output().trimEnd().split('\n')
     t.match(first, line)
-    t.same(others, [])
+    t.match(others, otherLines)
+    t.equal(others.length, otherLines.length)
   }
 
   const other = createServer().listen(0, '127.0.0.1')
@@ -149,13 +150,13 @@ t.test('startup fails · one line, exit code 1, nothing is changed', { buffered:
   writeFileSync(file, 'garbage '.repeat(100))
 
   await Promise.all([
-    refused({ PORT: 'http', SIGNUP: 'maybe', SECRET_KEY: 'short' }, /^latchkey: PORT must be .*; SECRET_KEY must be .*; SIGNUP must be open or closed$/),
+    refused({ PORT: 'http', SIGNUP: 'maybe', SECRET_KEY: 'short' }, /^latchkey: PORT must be an integer from 0 to 65535, not "http"$/, temporaryFolder(t), /^latchkey: SECRET_KEY must be .*$/, /^latchkey: SIGNUP must be open or closed, not "maybe"$/),
     refused({ PORT: port }, new RegExp(`^latchkey: cannot listen: port ${port} on 127\\.0\\.0\\.1 is in use$`)),
-    refused({ HOST: '192.0.2.1' }, /^latchkey: cannot listen: .*EADDRNOTAVAIL/),
-    refused({ HOST: 'no host' }, /^latchkey: cannot listen: getaddrinfo /),
+    refused({ HOST: '192.0.2.1' }, /^latchkey: cannot listen: this machine does not have the address: 192\.0\.2\.1 port 0$/),
+    refused({ HOST: 'no host' }, /^latchkey: cannot listen: (?:the host name|invalid|unknown node).*: no host$/),
     refused({ DATABASE_URL: 'sqlite:///garbage.sqlite' }, /^latchkey: cannot open the database garbage\.sqlite: file is not a database$/, folder),
-    refused({ DATABASE_URL: 'sqlite:////dev/null/latchkey.sqlite' }, /^latchkey: cannot open the database \/dev\/null\/latchkey\.sqlite: .*(ENOTDIR|EEXIST)/),
-    refused({ DATABASE_URL: 'postgres://bob:secret@127.0.0.1:1/latchkey' }, /^latchkey: cannot open the database postgres:\/\/127\.0\.0\.1:1\/latchkey: connect ECONNREFUSED 127\.0\.0\.1:1$/)
+    refused({ DATABASE_URL: 'sqlite:////dev/null/latchkey.sqlite' }, /^latchkey: cannot open the database \/dev\/null\/latchkey\.sqlite: [a-z ]+$/),
+    refused({ DATABASE_URL: 'postgres://bob:secret@127.0.0.1:1/latchkey' }, /^latchkey: cannot open the database postgres:\/\/127\.0\.0\.1:1\/latchkey: connection refused$/)
   ])
   other.close()
   t.equal(readFileSync(file, 'utf8'), 'garbage '.repeat(100))

@@ -1,11 +1,11 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Command, CommanderError } from 'commander'
-import { ConfigError } from '../standalone/config.js'
 import { isUnavailable } from '../database/errors.js'
-import { errorMessage, errorStack } from '../lib/error-code.js'
+import { errorStack } from '../lib/error-code.js'
+import { describeError } from '../lib/system-error.js'
 import { unwrapDatabaseError } from '../lib/unwrap-error.js'
-import { StoreError } from '../database/store.js'
+import { errorLines, explainSetupError } from '../standalone/startup-error.js'
 import { eventCommands } from './events.js'
 import { roleCommands } from './role.js'
 import { serverCommands } from './server.js'
@@ -40,11 +40,13 @@ function buildProgram (terminal: Terminal): Command {
   return program
 }
 
-/** Why a command failed: one line when the user can fix it, else the stack. */
-function explain (error: unknown): string {
-  if (error instanceof CommandError || error instanceof ConfigError || error instanceof StoreError) return error.message
-  if (isUnavailable(error)) return `the database is unavailable: ${errorMessage(unwrapDatabaseError(error))}`
-  return errorStack(unwrapDatabaseError(error))
+/** Why a command failed: a line for each problem that the user can fix, else the stack. */
+function explain (error: unknown): string[] {
+  if (error instanceof CommandError) return [error.message]
+  const problems = explainSetupError(error)
+  if (problems !== undefined) return problems
+  const cause = unwrapDatabaseError(error)
+  return [isUnavailable(error) ? `the database is unavailable: ${describeError(cause)}` : errorStack(cause)]
 }
 
 /**
@@ -60,7 +62,7 @@ export async function run (args: string[], terminal: Terminal): Promise<number> 
   } catch (error) {
     // Commander has printed the help, the version or the usage error already.
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : exitUsage
-    terminal.stderr.write(`latchkey: ${explain(error)}\n`)
+    terminal.stderr.write(errorLines(explain(error)))
     return exitFailure
   }
 }

@@ -7,7 +7,7 @@ import type { Role } from '../plugins/roles/role.js'
 import type { User } from '../plugins/users/user.js'
 import { CommandError, type Terminal } from './terminal.js'
 
-/** What must exist before a command runs. Anything else is created, as the server creates it. */
+/** What must exist before a command runs. Without `database`, a missing database is created, as the server creates it. */
 export interface Requirements {
   /** The database: for a command that only reads or changes existing data, a missing database means a wrong address. */
   database?: boolean
@@ -25,9 +25,8 @@ const statementTimeoutMs = 600_000
  * @throws {StoreError} the database cannot be opened
  */
 export async function withServices (terminal: Terminal, { database = false, secretKey = false }: Requirements, run: (services: FastifyInstance, config: Config) => Promise<void>): Promise<void> {
-  const { config, isSecretKeyNew, warnings } = loadEnvironment(terminal.env, terminal.dotEnvPath, { keepsKey: !database, mustHaveKey: secretKey })
+  const { config, warnings } = loadEnvironment(terminal.env, terminal.dotEnvPath, { missingKey: secretKey ? 'require' : 'ignore', isOwnFile: false })
   for (const warning of warnings) terminal.stderr.write(`latchkey: warning: ${warning}\n`)
-  if (isSecretKeyNew) terminal.stderr.write('there was no SECRET_KEY: a new one was made and kept in .env\n')
   const services = Fastify({ pluginTimeout: 0 })
   try {
     await services.register(registerServices, { ...config, databaseMustExist: database, auditSource: 'cli', hashParameters: recommendedParameters, now: Date.now, databaseStatementTimeoutMs: statementTimeoutMs })

@@ -1,7 +1,8 @@
 import { closeSync, fstatSync, openSync, readFileSync, type Stats } from 'node:fs'
 import { parseEnv } from 'node:util'
-import { errorCode, errorMessage } from '../lib/error-code.js'
+import { errorCode } from '../lib/error-code.js'
 import { effectiveUser } from '../lib/new-file.js'
+import { describeError } from '../lib/system-error.js'
 import { ConfigError } from './config.js'
 
 /** Environment variables by name. */
@@ -26,7 +27,7 @@ export function readEnvFile (path: string): EnvFile | undefined {
     }
   } catch (error) {
     if (errorCode(error) === 'ENOENT') return undefined
-    throw new ConfigError([`cannot read ${path}: ${errorMessage(error)}`])
+    throw new ConfigError([`cannot read ${path}: ${describeError(error)}`])
   }
 }
 

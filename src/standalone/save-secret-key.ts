@@ -11,10 +11,16 @@ const newline = 0x0a
 const lockWaitMs = 2_000
 const lockPollMs = 20
 
+/** Another process holds the lock, or has left it behind. */
+export class LockError extends Error {
+  override name = 'LockError'
+}
+
 /**
  * Creates the lock file, which one process at a time can hold.
  *
- * @throws {Error} another process still holds the lock after `lockWaitMs` (`EEXIST`), or the file cannot be created
+ * @throws {LockError} the lock file still exists after `lockWaitMs`
+ * @throws {Error} the file cannot be created
  */
 function acquireLock (path: string): void {
   const giveUpAt = Date.now() + lockWaitMs
@@ -23,7 +29,8 @@ function acquireLock (path: string): void {
       closeSync(openNewFile(path))
       return
     } catch (error) {
-      if (errorCode(error) !== 'EEXIST' || Date.now() > giveUpAt) throw error
+      if (errorCode(error) !== 'EEXIST') throw error
+      if (Date.now() > giveUpAt) throw new LockError(`${path} exists: another process is saving one. If no other Latchkey is starting now, the file is left over: delete it and start again`)
       sleepSync(lockPollMs)
     }
   }
@@ -71,6 +78,7 @@ function resolveLink (path: string): string {
  * Adds a SECRET_KEY to a `.env` file, unless another process has just added one. Afterwards
  * only the owner can read the file (0600).
  *
+ * @throws {LockError} another process is saving a key, or a lock file is left over
  * @throws {Error} the file cannot be written safely
  */
 export function saveSecretKey (path: string, secretKey: string): void {
