@@ -33,8 +33,8 @@ for (const database of databases) {
 
       t.test('latchkey user create · username or email taken, invalid input → one line, exit code 1', async (t) => {
         const create = (...args: string[]) => latchkey(['user', 'create', ...args, '--password-stdin'], `${password}\n`)
-        refused(t, await create('BOB'), 'username already taken')
-        refused(t, await create('dave', '--email', 'ALICE@example.com'), 'email already signed-up')
+        refused(t, await create('BOB'), 'the username "BOB" is already taken')
+        refused(t, await create('dave', '--email', 'ALICE@example.com'), 'the email "ALICE@example.com" is already signed up')
         refused(t, await create('d ve'), 'the username may only contain')
         refused(t, await create(''), 'the username is empty')
         refused(t, await create('..'), 'the username must not be . or ..')
@@ -49,7 +49,7 @@ for (const database of databases) {
       t.test('latchkey user create · username taken concurrently → one line, exit code 1', async (t) => {
         const { store } = servicesOf(await app())
         await database.addTrigger(store, 'before insert on users', "insert into users (username, username_key, password_hash, created_at, updated_at) values ('Gina', 'gina', '', new.created_at, new.created_at)", "new.username = 'gina'")
-        refused(t, await latchkey(['user', 'create', 'gina', '--password-stdin'], password), 'username already taken')
+        refused(t, await latchkey(['user', 'create', 'gina', '--password-stdin'], password), 'the username "gina" is already taken')
         await database.execute(store, "delete from users where username = 'Gina'")
       })
 
@@ -64,7 +64,7 @@ for (const database of databases) {
 
       t.test('latchkey user list, show · as text and as JSON, without hashes', async (t) => {
         const list = await latchkey(['user', 'list'])
-        t.match(list.out, /^id +username +email +created_at +roles\n1 +bob +20\d\d-.*Z\n2 +Alice +alice@example\.com +20.*Z +admin\n/)
+        t.match(list.out, /^id +username +roles +email +created_at\n1 +bob +20\d\d-.*Z\n2 +Alice +admin +alice@example\.com +20.*Z\n/)
         t.notMatch(list.out, /argon2|hash/)
         t.match(JSON.parse((await latchkey(['user', 'list', '--json'])).out), [{ id: 1, username: 'bob', email: null, roles: [] }, { username: 'Alice', roles: ['admin'] }])
         t.match((await latchkey(['user', 'show', 'BOB'])).out, /^id: 1\nusername: bob\nemail: \ncreated_at: .*\nroles: \ntokens: 1\n$/)
@@ -86,8 +86,8 @@ for (const database of databases) {
       })
 
       t.test('latchkey user delete · user, admin → deleted; last admin → refused', async (t) => {
-        t.match(await latchkey(['user', 'delete', 'bob']), { code: 0, out: 'user bob was deleted\n' })
-        t.match(await latchkey(['user', 'delete', 'carol']), { code: 0 })
+        t.match(await latchkey(['user', 'delete', 'bob', '--yes']), { code: 0, out: 'user bob was deleted\n' })
+        t.match(await latchkey(['user', 'delete', 'carol', '--yes']), { code: 0 })
         refused(t, await latchkey(['user', 'delete', 'alice']), 'user Alice is the last admin')
       })
 
@@ -95,7 +95,7 @@ for (const database of databases) {
         for (const args of [['user', 'show'], ['user', 'delete'], ['user', 'logout'], ['user', 'unlock'], ['events', '--user'], ['user', 'set-password', '--password-stdin'], ['role', 'grant', 'nobody', 'admin'], ['token', 'create', '--description', 'x']]) {
           refused(t, await latchkey(args.includes('nobody') ? args : [...args, 'nobody']), 'there is no user nobody')
         }
-        refused(t, await latchkey(['user', 'show', 'no\nbody\u001b[31m']), 'there is no user of that name')
+        refused(t, await latchkey(['user', 'show', 'no\nbody\u001b[31m']), 'there is no user "no\\u{a}body\\u{1b}[31m"')
       })
     })
 
@@ -150,7 +150,7 @@ for (const database of databases) {
       const add = (username: string) => servicesOf(app).store.db.insert(users).values({ username, usernameKey: username, passwordHash: '', createdAt: new Date(), updatedAt: new Date() })
       await Promise.all(['--help', '-h', '--'].map(add))
       await servicesOf(app).roles.create({ name: 'editor', description: 'x' })
-      for (const name of ['-h', '--']) t.match(await latchkey(['user', 'delete', '--', name]), { code: 0, out: `user ${name} was deleted` })
+      for (const name of ['-h', '--']) t.match(await latchkey(['user', 'delete', '--yes', '--', name]), { code: 0, out: `user ${name} was deleted` })
       for (const [args, out, input] of [
         [['user', 'show', '--json', '--', '--help'], '"username":"--help"'],
         [['user', 'set-password', '--password-stdin', '--', '--help'], 'user --help has a new password', password],
@@ -160,7 +160,7 @@ for (const database of databases) {
         [['role', 'revoke', '--', '--help', 'editor'], 'user --help does not have the role editor'],
         [['token', 'create', '--description', 'x', '--', '--help'], /^\S+\.\S+\.\S+\n$/],
         [['events', '--user=--help'], '--help'],
-        [['user', 'delete', '--', '--help'], 'user --help was deleted']
+        [['user', 'delete', '--yes', '--', '--help'], 'user --help was deleted']
       ] as const) t.match(await latchkey([...args], input), { code: 0, out, err: '' }, args.join(' '))
       refused(t, await latchkey(['role', 'create', '--description', 'x', '--', '--help']), 'the role name may only contain')
       refused(t, await latchkey(['role', 'delete', '--', '--help']), 'there is no role --help')
@@ -183,7 +183,7 @@ for (const database of databases) {
       const app = await build(t, settings)
       const token = await tokenOf(app)
       await latchkey(['role', 'create', 'editor', '--description', 'x'])
-      t.match(await latchkey(['reset-db'], 'no\n', true), { code: 1, err: /Delete 1 accounts in (?:sqlite|postgres):\/\/[^@]*\?[\s\S]*latchkey: nothing was deleted\n$/ })
+      t.match(await latchkey(['reset-db'], 'no\n', true), { code: 1, err: /Delete 1 account in (?:sqlite|postgres):\/\/[^@]*\?[\s\S]*latchkey: nothing was deleted\n$/ })
       refused(t, await latchkey(['reset-db']), 'use --yes')
       t.equal((await needLogin(app, token)).statusCode, 200)
       t.match(await latchkey(['reset-db'], 'yes\n', true), { code: 0, out: 'the database is empty\n' })

@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { PassThrough } from 'node:stream'
+import { PassThrough, Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import type { Test } from 'tap'
 import { run } from '../src/commands/index.js'
@@ -14,14 +14,15 @@ export function commandLine (t: Test, env: Record<string, string> = {}) {
   const file = join(folder, 'latchkey.sqlite')
   const settings: Record<string, string> = { DATABASE_URL: `sqlite:///${file}`, SECRET_KEY: secretKey, ...env }
 
-  const latchkey = async (args: string[], input = '', isTTY = false): Promise<Answer> => {
-    const [stdin, stdout, stderr] = [new PassThrough(), new PassThrough(), new PassThrough()]
-    const answers = input.split('\n').slice(0, -1)
+  const latchkey = async (args: string[], input: string | Buffer | Readable = '', isTTY = false, beforeAnswer = async () => {}): Promise<Answer> => {
+    const [typed, stdout, stderr] = [new PassThrough(), new PassThrough(), new PassThrough()]
+    const stdin = input instanceof Readable ? input : typed
+    const answers = String(input).split('\n').slice(0, -1)
     if (isTTY) {
       // A person types the next line when the next question is there.
-      stderr.on('data', (prompt) => { if (/: $/.test(String(prompt))) setTimeout(() => stdin.write(`${answers.shift()}\r`), 20) })
-    } else {
-      stdin.end(input)
+      stderr.on('data', (prompt) => { if (/: $/.test(String(prompt))) setTimeout(() => beforeAnswer().then(() => typed.write(`${answers.shift()}\r`)), 20) })
+    } else if (!(input instanceof Readable)) {
+      typed.end(input)
     }
     let err = ''
     stderr.on('data', (chunk) => { err += chunk })

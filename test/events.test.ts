@@ -277,13 +277,13 @@ for (const database of databases) {
       const app = await build(t, { DATABASE_URL: url, LOGIN_FAILURES_PER_ACCOUNT: '1' })
       await logIn(app)
       await latchkey(['user', 'unlock', 'bob'])
-      await latchkey(['user', 'delete', 'bob'])
+      await latchkey(['user', 'delete', 'bob', '--yes'])
       await latchkey(['reset-db', '--yes'])
       const events = (await servicesOf(app).audit.list({}, 100)).filter(({ source }) => source === 'cli')
       t.same(summary(events), [
         'signup success', 'role_change success granted admin', 'signup success', 'password_change success', 'revocation success all',
         'role_change success created editor', 'role_change success granted editor', 'role_change success revoked editor', 'role_change success deleted editor',
-        `token_creation success ${token.id}`, 'export success', 'import success 1 users', 'unlock success', 'deletion success', 'reset success'
+        `token_creation success ${token.id}`, 'export success', 'import success 1 user', 'unlock success', 'deletion success', 'reset success'
       ])
       for (const event of events) t.match(event, { address: null, userAgent: null, requestId: null })
       t.match(events.map(({ userId }) => userId).reverse(), [1, 1, 2, 2, 2, null, 2, 2, null, 2, null, null, 2, 2, null])
@@ -300,17 +300,18 @@ for (const database of databases) {
       await admin('PUT', '/users/bob/roles/admin')
       await servicesOf(app).audit.list({}, 1)
       t.match((await latchkey(['events'])).out.split('\n'), [
-        /^20\d\d-\S+Z {2}signup {11}success {13}admin {2}127\.0\.0\.1$/,
+        /^time {22}kind {13}outcome {13}user {6}source {5}detail$/,
+        /^20\d\d-\S+Z {2}signup {11}success {13}admin {5}127\.0\.0\.1$/,
         /^\S+ {2}login {12}success/,
         /signup .* bob /, /login .* bob /,
-        /^\S+ {2}login_failure {4}username_unknown {4}- {2}127\.0\.0\.1$/,
-        /^\S+ {2}role_change {6}success {13}bob {2}127\.0\.0\.1 {2}granted admin {2}by #1$/,
+        /^\S+ {2}login_failure {4}username_unknown {4}- {9}127\.0\.0\.1$/,
+        /^\S+ {2}role_change {6}success {13}bob {7}127\.0\.0\.1 {2}granted admin {2}by #1$/,
         ''
       ])
       t.match((await latchkey(['events', '--user', 'bob', '--kind', 'signup', '--json'])).out, /^\{"id":3,"time":".*","kind":"signup","outcome":"success","source":"http","user_id":2,"username":"bob",.*\}\n$/)
-      t.equal((await latchkey(['events', '--limit', '2'])).out.split('\n').length, 3)
-      await latchkey(['user', 'delete', 'bob'])
-      t.match((await latchkey(['events', '--limit', '1'])).out, / {2}#2 {2}cli\n$/)
+      t.equal((await latchkey(['events', '--limit', '2'])).out.split('\n').length, 4)
+      await latchkey(['user', 'delete', 'bob', '--yes'])
+      t.match((await latchkey(['events', '--limit', '1'])).out, / {2}#2 {8}cli\n$/)
       for (const args of [['--limit', '0'], ['--limit', 'x'], ['--kind', 'nonsense']]) t.match(await latchkey(['events', ...args]), { code: 2, out: '' })
 
       t.test('--follow · prints new events until its output is closed', async (t) => {

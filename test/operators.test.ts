@@ -1,15 +1,21 @@
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
-import Fastify from 'fastify'
+import { PassThrough, Readable, Writable } from 'node:stream'
+import { text } from 'node:stream/consumers'
+import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
+import { run } from '../src/commands/index.js'
 import latchkey from '../src/index.js'
 import { ConfigError, loadConfig } from '../src/standalone/config.js'
 import { loadEnvironment } from '../src/standalone/environment.js'
+import { createSecretKey } from '../src/lib/secret-key.js'
 import { describeError } from '../src/lib/system-error.js'
+import { servicesOf } from '../src/services.js'
 import { commandLine, refused } from './command-line.js'
-import { secretKey, startServer, temporaryFolder } from './helper.js'
+import { build, logIn, needLogin, secretKey, signUp, startServer, temporaryFolder, tokenOf } from './helper.js'
 
 /** What stops a start with these settings. */
 function problemsOf (env: Record<string, string>): string[] {
@@ -204,4 +210,250 @@ t.test('commands that sign nothing · neither need nor make a key', async (t) =>
   t.same(readdirSync(folder).filter((name) => name.startsWith('.env')), ['.env'])
   t.equal(readFileSync(join(folder, '.env'), 'utf8'), 'APP_NAME=shop\n')
   refused(t, await latchkey(['token', 'create', 'bob', '--description', 'x']), 'SECRET_KEY is not set')
+})
+
+const password = 'correct horse battery staple'
+
+t.test('standard input that is not UTF-8 · one line, exit code 1', async (t) => {
+  const { latchkey, settings } = commandLine(t)
+  const inputs = {
+    'Latin-1': Buffer.from('pi\xe8ce mont\xe9e\n', 'latin1'),
+    'UTF-16LE': Buffer.from(`\ufeff${password}\n`, 'utf16le'),
+    'UTF-16BE': Buffer.from(`\ufeff${password}\n`, 'utf16le').swap16(),
+    'a lone surrogate': Buffer.from([0x70, 0xed, 0xa0, 0x80, 0x0a]),
+    'a cut character': Buffer.concat([Buffer.from(password), Buffer.from([0xc3])])
+  }
+  for (const [name, input] of Object.entries(inputs)) {
+    const answer = await latchkey(['user', 'create', 'bob', '--password-stdin'], input)
+    t.same(answer, { code: 1, out: '', err: 'latchkey: the password on standard input is not UTF-8\n' }, name)
+    t.same(await latchkey(['import'], input), { code: 1, out: '', err: 'latchkey: line 1: it is not UTF-8; nothing was imported\n' }, name)
+  }
+  refused(t, await latchkey(['user', 'create', 'bob', '--password-stdin'], Buffer.from(`${password}\n`, 'utf16le')), 'the password must not contain NUL')
+  refused(t, await latchkey(['user', 'create', 'bob', '--password-stdin'], Buffer.alloc(10_000_000, 'x')), 'the password must not be longer than 256 characters')
+  t.match(await latchkey(['user', 'create', 'bob', '--password-stdin'], `\ufeffpi\u00e8ce mont\u00e9e\r\n`), { code: 0 }, 'a byte order mark is no part of the password')
+  t.equal((await logIn(await build(t, settings), { username: 'bob', password: 'pi\u00e8ce mont\u00e9e' })).statusCode, 200)
+  refused(t, await latchkey(['user', 'set-password', 'bob', '--password-stdin'], 'pi\ufffdce mont\ufffde\n'), 'the password is not UTF-8')
+})
+
+t.test('standard input that cannot be read · one line, exit code 1', async (t) => {
+  const { latchkey, folder } = commandLine(t)
+  const broken = () => Object.assign(new Readable({ read () { this.destroy(Object.assign(new Error('EISDIR: illegal operation on a directory, read'), { code: 'EISDIR', errno: -21, syscall: 'read' })) } }), { isTTY: false })
+  refused(t, await latchkey(['user', 'create', 'bob', '--password-stdin'], broken()), 'latchkey: cannot read standard input: it is a folder')
+  refused(t, await latchkey(['import'], broken()), 'latchkey: cannot read standard input: it is a folder')
+  refused(t, await latchkey(['import', folder]), `latchkey: cannot read ${folder}: it is a folder`)
+})
+
+t.test('import · a message names whose username is taken, and the role that is missing', async (t) => {
+  const { latchkey } = commandLine(t)
+  const hash = `$2b$12$${'a'.repeat(53)}`
+  const lines = (...records: object[]) => records.map((record) => `${JSON.stringify(record)}\n`).join('')
+  const user = (username: string, more = {}) => ({ type: 'user', username, password_hash: hash, ...more })
+  t.same(await latchkey(['import'], lines(user('bob'))), { code: 0, out: 'imported 1 user, 0 roles and 0 tokens\n', err: '' })
+  refused(t, await latchkey(['import'], lines(user('a'), user('b'), user('c'), user('BOB'))), 'latchkey: line 4: the username "BOB" is already taken; nothing was imported')
+  refused(t, await latchkey(['import'], lines(user('a', { roles: ['admin', 'editor'] }))), 'latchkey: line 1: there is no role "editor"; nothing was imported')
+})
+
+t.test('user delete · asks; --yes does not', async (t) => {
+  const { latchkey, settings } = commandLine(t)
+  const app = await build(t, settings)
+  await tokenOf(app)
+  t.match(await latchkey(['user', 'delete', 'BOB'], 'no\n', true), { code: 1, out: '', err: /Delete user bob with 1 active token\? Type yes: [\s\S]*latchkey: nothing was deleted\n$/ })
+  refused(t, await latchkey(['user', 'delete', 'bob']), 'standard input is not a terminal: use --yes')
+  t.ok(await servicesOf(app).users.find('bob'))
+  t.match(await latchkey(['user', 'delete', 'bob'], 'yes\n', true), { code: 0, out: 'user bob was deleted\n' })
+  await signUp(app)
+  t.match(await latchkey(['user', 'delete', 'bob', '--yes']), { code: 0, out: 'user bob was deleted\n', err: '' })
+})
+
+t.test('user delete · the last admin only in the moment of deletion → refused', async (t) => {
+  const { latchkey, settings } = commandLine(t)
+  const app = await build(t, settings)
+  const { store, roles } = servicesOf(app)
+  await signUp(app)
+  await signUp(app, { username: 'alice', password })
+  for (const id of [1, 2]) await roles.grant(id, 'admin')
+  const answer = latchkey(['user', 'delete', 'bob'], 'yes\n', true, async () => { await store.db.run('delete from user_roles where user_id = 2') })
+  t.match(await answer, { code: 1, err: /latchkey: user bob is the last admin/ })
+})
+
+t.test('a new password that the policy rejects · is told before it is typed again', async (t) => {
+  const { latchkey } = commandLine(t)
+  const answer = await latchkey(['user', 'create', 'bob'], 'short\n', true)
+  t.match(answer, { code: 1, out: '', err: /New password: [\s\S]*latchkey: the password must be at least 8 characters long\n$/ })
+  t.notMatch(answer.err, 'Repeat')
+})
+
+t.test('user list · --limit, --search, pages', async (t) => {
+  const { latchkey, settings } = commandLine(t)
+  const hash = `$2b$12$${'a'.repeat(53)}`
+  const lines = Array.from({ length: 1_203 }, (_, i) => `${JSON.stringify({ type: 'user', username: `${i % 3 === 0 ? 'Al' : 'bob'}_${i}`, password_hash: hash, roles: i === 1_202 ? ['admin'] : [] })}\n`)
+  t.match(await latchkey(['import'], lines.join('')), { code: 0 })
+  const names = async (...args: string[]) => JSON.parse((await latchkey(['user', 'list', '--json', ...args])).out).map(({ username }: { username: string }) => username)
+  const all = Array.from({ length: 1_203 }, (_, i) => `${i % 3 === 0 ? 'Al' : 'bob'}_${i}`)
+  t.same(await names(), all)
+  t.same(await names('--limit', '501'), all.slice(0, 501))
+  t.same(await names('--limit', '500'), all.slice(0, 500))
+  t.same(await names('--search', 'aL_'), all.filter((name) => name.startsWith('Al_')))
+  t.same(await names('--search', 'bob_1', '--limit', '2'), ['bob_1', 'bob_10'])
+  for (const search of ['%', '_', 'nobody', 'b b', '\u212a']) t.same(await names('--search', search), [])
+  t.equal((await names('--search', '')).length, 1_203)
+  t.equal((await latchkey(['user', 'list', '--search', 'nobody'])).out, 'there are no users whose username begins with that\n')
+  const { out } = await latchkey(['user', 'list'])
+  t.equal(out.split('\n').length, 1_205)
+  t.match(out, /\n1203 +bob_1202 +admin +20\S+Z\n$/)
+  for (const limit of ['0', 'x', '-1']) t.match(await latchkey(['user', 'list', `--limit=${limit}`]), { code: 2, out: '' })
+
+  const app = await build(t, settings)
+  await Promise.all(Array.from({ length: 1_203 }, async (_, i) => servicesOf(app).audit.record({ kind: 'unlock', userId: i + 1 })))
+  await servicesOf(app).audit.list({}, 1)
+  const events = async (...args: string[]) => (await latchkey(['events', '--json', '--kind', 'unlock', ...args])).out.trim().split('\n').map((line) => JSON.parse(line).user_id)
+  t.same(await events('--limit', '1100'), Array.from({ length: 1_100 }, (_, i) => i + 104))
+  t.same(await events('--limit', '999999'), Array.from({ length: 1_203 }, (_, i) => i + 1))
+  t.same(await events('--limit', '1000'), Array.from({ length: 1_000 }, (_, i) => i + 204))
+})
+
+t.test('tables · fit the terminal', async (t) => {
+  const { latchkey, settings } = commandLine(t)
+  await latchkey(['role', 'create', 'editor', '--description', 'May change all articles, and those of others too.'])
+  t.equal((await latchkey(['role', 'list'])).out, 'name    description\nadmin   May do everything.\neditor  May change all articles, and those of others too.\n')
+  settings.COLUMNS = '30'
+  t.equal((await latchkey(['role', 'list'])).out, 'name    description\nadmin   May do everything.\neditor  May change all articl\u2026\n')
+  settings.COLUMNS = '8'
+  t.equal((await latchkey(['role', 'list'])).out, 'name  d\u2026\nadm\u2026  M\u2026\nedi\u2026  M\u2026\n')
+  for (const columns of ['', '0', 'x', '-1']) {
+    settings.COLUMNS = columns
+    t.match((await latchkey(['role', 'list'])).out, 'others too.')
+  }
+})
+
+t.test('token list, token revoke', async (t) => {
+  const { latchkey, settings } = commandLine(t)
+  const app = await build(t, settings)
+  await signUp(app)
+  t.same(await latchkey(['token', 'list', 'bob']), { code: 0, out: 'user bob has no active tokens\n', err: '' })
+  t.equal((await latchkey(['token', 'list', 'bob', '--json'])).out, '[]\n')
+  const created = JSON.parse((await latchkey(['token', 'create', 'bob', '--description', 'backup script', '--json'])).out)
+  t.equal((await needLogin(app, created.token)).statusCode, 200)
+  await servicesOf(app).tokens.flushLastUsed()
+  t.match((await latchkey(['token', 'list', 'BOB'])).out, new RegExp(`^id +description +last_used_at +created_at +expires_at\\n${created.id} +backup script( +20\\S+Z){3}\\n$`))
+  t.match(JSON.parse((await latchkey(['token', 'list', 'bob', '--json'])).out), [{ id: created.id, description: 'backup script', created_at: created.created_at, expires_at: created.expires_at, last_used_at: String }])
+  t.match(await latchkey(['token', 'revoke', 'bob', created.id]), { code: 0, out: `the token ${created.id} of user bob was revoked\n` })
+  t.match((await needLogin(app, created.token)).json(), { code: 'TOKEN_REVOKED' })
+  refused(t, await latchkey(['token', 'revoke', 'bob', created.id]), `user bob has no token ${created.id}`)
+  refused(t, await latchkey(['token', 'revoke', 'bob', 'x']), 'user bob has no token x')
+  await signUp(app, { username: 'alice', password })
+  const other = JSON.parse((await latchkey(['token', 'create', 'alice', '--description', 'x', '--json'])).out)
+  refused(t, await latchkey(['token', 'revoke', 'bob', other.id]), 'user bob has no token')
+  const last = (await servicesOf(app).audit.list({ kind: 'revocation' }, 10))
+  t.match(last, [{ userId: 1, detail: created.id, source: 'cli' }])
+  t.equal(last.length, 1)
+})
+
+t.test('role grant, role revoke · repeated → says so, and writes no second event', async (t) => {
+  const { latchkey, settings } = commandLine(t)
+  const app = await build(t, settings)
+  await signUp(app)
+  await latchkey(['role', 'create', 'editor', '--description', 'x'])
+  const said = []
+  for (const verb of ['grant', 'grant', 'revoke', 'revoke']) said.push((await latchkey(['role', verb, 'bob', 'editor'])).out)
+  t.same(said, ['user bob has the role editor\n', 'user bob already has the role editor\n', 'user bob does not have the role editor\n', 'user bob did not have the role editor\n'])
+  const events = await servicesOf(app).audit.list({ kind: 'role_change', userId: 1 }, 10)
+  t.same(events.map(({ detail }) => detail), ['revoked editor', 'granted editor'])
+})
+
+t.test('help and usage errors · an example for each command, one prefix', async (t) => {
+  const { latchkey } = commandLine(t)
+  const commandsIn = async (path: string[]): Promise<string[][]> => {
+    const { out } = await latchkey([...path, '--help'])
+    const [, commands = ''] = out.split('\nCommands:\n')
+    const names = [...commands.matchAll(/^ {2}([\w-]+)/gm)].map(([, name = '']) => name).filter((name) => name !== 'help')
+    return names.length === 0 ? [path] : (await Promise.all(names.map((name) => commandsIn([...path, name])))).flat()
+  }
+  const commands = await commandsIn([])
+  t.equal(commands.length, 22)
+  for (const command of commands) {
+    t.match((await latchkey([...command, '--help'])).out, `\nExample:\n  latchkey ${command.join(' ')}`)
+  }
+  for (const args of [['nonsense'], ['user', 'create'], ['events', '--limit', 'x'], ['user', 'list', '--nonsense'], ['serve', '--port', '65536'], ['serve', '--port', 'x']]) {
+    const { code, out, err } = await latchkey(args)
+    t.match({ code, out, err }, { code: 2, out: '', err: /^latchkey: / }, args.join(' '))
+    t.notMatch(err, /error:/)
+  }
+})
+
+/** Runs `latchkey` as a process whose output goes to a file, or to a pipe that nobody reads. */
+function start (t: Test, settings: Record<string, string>, args: string[], output: number | 'pipe') {
+  const child = spawn(process.execPath, [...process.execArgv, join(import.meta.dirname, '../src/cli.ts'), ...args], {
+    cwd: temporaryFolder(t),
+    env: { ...process.env, TS_NODE_PROJECT: join(import.meta.dirname, '../tsconfig.json'), ...settings },
+    stdio: ['ignore', output, 'pipe']
+  })
+  child.stdout?.destroy()
+  // The type allows for a stream that is not piped.
+  const err = text(child.stderr as Readable)
+  return once(child, 'close').then(async ([code]: number[]) => ({ code, err: await err }))
+}
+
+t.test('a reader that leaves · quiet, exit code 141; a full disk · one line, exit code 1', async (t) => {
+  const { latchkey, settings, folder } = commandLine(t)
+  const app = await build(t, settings)
+  await tokenOf(app)
+  await latchkey(['events'])
+  /** Runs a command whose output cannot be written. */
+  const runInto = async (args: string[], code: string, errno: number) => {
+    const stdout = new Writable({ write: (chunk, encoding, done) => done(Object.assign(new Error(`${code}: no, write`), { code, errno, syscall: 'write' })) })
+    const stderr = new PassThrough()
+    const exitCode = await run(args, { env: settings, dotEnvPath: join(folder, '.env'), stdin: new PassThrough(), stdout, stderr })
+    stderr.end()
+    return { code: exitCode, err: await text(stderr) }
+  }
+  for (const args of [['user', 'list'], ['user', 'list', '--json'], ['role', 'list'], ['events'], ['events', '--json', '--follow'], ['export'], ['token', 'list', 'bob'], ['user', 'show', 'bob'], ['secret'], ['--help'], ['--version'], ['user', 'logout', 'bob']]) {
+    t.same(await runInto(args, 'EPIPE', -32), { code: 141, err: '' }, args.join(' '))
+    t.same(await runInto(args, 'ENOSPC', -28), { code: 1, err: 'latchkey: cannot write to standard output: the disk is full\n' }, args.join(' '))
+  }
+  const full = openSync('/dev/full', 'w')
+  t.teardown(() => closeSync(full))
+  t.same(await Promise.all([start(t, settings, ['user', 'list'], 'pipe'), start(t, settings, ['user', 'list'], full), start(t, settings, ['--help'], full)]), [
+    { code: 141, err: '' },
+    { code: 1, err: 'latchkey: cannot write to standard output: the disk is full\n' },
+    { code: 1, err: 'latchkey: cannot write to standard output: the disk is full\n' }
+  ])
+})
+
+t.test('serve --port · listens on that port, whatever PORT says', async (t) => {
+  const server = startServer(t, temporaryFolder(t), { PORT: '1' }, '', ['cli.ts', 'serve', '--port', '0'])
+  t.match(await server.listening, /^http:\/\/127\.0\.0\.1:\d{4,5}$/)
+  server.child.kill('SIGTERM')
+  t.equal(await server.exited, 0)
+})
+
+t.test('SECRET_KEY · rotation over two servers on one database: no token is refused at any step', async (t) => {
+  const { settings } = commandLine(t)
+  const [oldKey, newKey] = [secretKey, createSecretKey()]
+  /** A server with other keys, in the place of one that ends. */
+  const restart = async (server: FastifyInstance | undefined, keys: Record<string, string>) => {
+    await server?.close()
+    return await build(t, { ...settings, ...keys })
+  }
+  let [first, second] = [await restart(undefined, { SECRET_KEY: oldKey }), await restart(undefined, { SECRET_KEY: oldKey })]
+  const tokens = [await tokenOf(first)]
+  const accepted = async () => {
+    for (const server of [first, second]) tokens.push((await logIn(server)).json().token)
+    const statuses = []
+    for (const server of [first, second]) for (const token of tokens) statuses.push((await needLogin(server, token)).statusCode)
+    return statuses.every((status) => status === 200)
+  }
+  for (const keys of [
+    { SECRET_KEY: oldKey, SECRET_KEY_PREVIOUS: newKey },
+    { SECRET_KEY: newKey, SECRET_KEY_PREVIOUS: oldKey }
+  ]) {
+    first = await restart(first, keys)
+    t.ok(await accepted(), 'when one server has the new settings')
+    second = await restart(second, keys)
+    t.ok(await accepted(), 'when both have them')
+  }
+  const signedByNew = tokens.at(-1) ?? ''
+  first = await restart(first, { SECRET_KEY: newKey })
+  t.equal((await needLogin(first, signedByNew)).statusCode, 200)
+  t.match((await needLogin(first, tokens[0] ?? '')).json(), { code: 'TOKEN_INVALID' })
 })

@@ -73,7 +73,7 @@ for (const from of databases) {
       for (const each of [bob, alice]) t.equal((await logIn(after, each)).statusCode, 200)
       t.same(await me(after), account)
       t.equal((await signUp(after, { ...bob, username: 'dave' })).json().user.id, 4, 'the id of a deleted user does not return')
-      refused(t, await target.latchkey(['import'], exported.out), 'line 5: username already taken; nothing was imported')
+      refused(t, await target.latchkey(['import'], exported.out), /line 5: the username "\w+" is already taken; nothing was imported/)
     })
   }
 }
@@ -174,8 +174,8 @@ for (const database of databases) {
         [user({ created_at: '9999-12-31T23:59:59-23:59' }), 'a date or time does not exist'],
         [user({ updated_at: '0000-01-01T00:00:00Z' }), 'a date or time does not exist'],
         [user({ updated_at: '2026-01-01T25:00:00Z' }), 'a date or time does not exist'],
-        [user({ roles: ['nothing'] }), 'it has an unknown role'],
-        [user({ roles: ['admin', 'admin'] }), 'a role is listed twice'],
+        [user({ roles: ['nothing'] }), 'there is no role "nothing"'],
+        [user({ roles: ['admin', 'admin'] }), 'the role "admin" is listed twice'],
         [user({ roles: 'admin' }), 'roles is missing or'],
         [user({ tokens: [token()] }), 'tokens need the id of their user'],
         [user({ id: 7, tokens: [token({ id: 'x' })] }), 'the token id must be a UUID'],
@@ -184,16 +184,16 @@ for (const database of databases) {
         [user({ id: 7, tokens: [token({ last_used_at: '2026-02-30T25:00:00Z' })] }), 'a date or time does not exist'],
         [user({ id: 7, tokens: [token({ kind: 'admin' })] }), 'tokens.0.kind is missing or'],
         [user({ id: 7, tokens: [token({ user_id: 1 })] }), 'it has an unknown member'],
-        [user({ username: 'GOOD' }), 'the username is already on line 2'],
-        [user({ email: 'GOOD@example.com' }), 'the email is already on line 2'],
-        [user({ id: 1_000 }), 'the id is already on line 2'],
-        [user({ id: 7, tokens: [token()] }), 'the token id is already on line 2'],
-        [{ type: 'role', name: 'twice', description: 'x' }, 'the role is already on line 1'],
-        [user({ username: 'TAKEN' }), 'username already taken'],
-        [user({ email: 'Taken@example.com' }), 'email already signed-up'],
+        [user({ username: 'GOOD' }), 'the username "GOOD" is already on line 2'],
+        [user({ email: 'GOOD@example.com' }), 'the email "GOOD@example.com" is already on line 2'],
+        [user({ id: 1_000 }), 'the id 1000 is already on line 2'],
+        [user({ id: 7, tokens: [token()] }), 'the token id "'],
+        [{ type: 'role', name: 'twice', description: 'x' }, 'the role "twice" is already on line 1'],
+        [user({ username: 'TAKEN' }), 'the username "TAKEN" is already taken'],
+        [user({ email: 'Taken@example.com' }), 'the email "Taken@example.com" is already signed up'],
         [user({ id: 1 }), 'the id 1 was used before: leave it out, or import into a new database'],
-        [user({ id: 7, tokens: [token({ id: present?.id })] }), 'a token id already exists'],
-        [`{"type":"user","username":"${'x'.repeat(1_048_577)}"`, 'it is too long or not UTF-8']
+        [user({ id: 7, tokens: [token({ id: present?.id })] }), 'the token id "'],
+        [`{"type":"user","username":"${'x'.repeat(1_048_577)}"`, 'it is longer than 1 MiB']
       ] as const) {
         const answer = await latchkey(['import'], lines({ type: 'role', name: 'twice', description: 'x' }, good, '', line, user({ username: 'last' })))
         refused(t, answer, `latchkey: line 4: ${problem}`)
@@ -201,7 +201,7 @@ for (const database of databases) {
         t.ok(answer.err.length < 200 && !answer.err.includes('\0'))
       }
       t.equal((await latchkey(['export'])).out, before.out)
-      t.match(await latchkey(['import'], `\ufeff${lines(good, '', user()).replaceAll('\n', '\r\n')}\r\n\r\n`), { code: 0, out: 'imported 2 users, 0 roles and 1 tokens\n' }, 'spaces, a byte order mark and the line ends of Windows break nothing')
+      t.match(await latchkey(['import'], `\ufeff${lines(good, '', user()).replaceAll('\n', '\r\n')}\r\n\r\n`), { code: 0, out: 'imported 2 users, 0 roles and 1 token\n' }, 'spaces, a byte order mark and the line ends of Windows break nothing')
       t.same((await servicesOf(app).users.list()).map(({ id, username }) => `${id} ${username}`), ['1 taken', '1000 good', '1001 bob'])
       t.equal((await signUp(app, { ...bob, username: 'next' })).json().user.id, 1_002)
     })
@@ -262,7 +262,7 @@ for (const database of databases) {
       t.match(await latchkey(['import'], input), { code: 1, out: '', err: /a fault/ })
       t.equal((await latchkey(['export'])).out, before, 'no id counts as given either')
       await database.removeTriggers(servicesOf(app).store, 'tokens')
-      t.match(await latchkey(['import'], input), { code: 0, out: 'imported 1 users, 1 roles and 1 tokens\n' }, 'so that it can be tried again')
+      t.match(await latchkey(['import'], input), { code: 0, out: 'imported 1 user, 1 role and 1 token\n' }, 'so that it can be tried again')
       t.match(await latchkey(['export']), { out: /"last_user_id":50/ })
       await app.close()
 
@@ -362,12 +362,12 @@ t.test('latchkey export FILE, import FILE · permissions, existing files, links,
   t.same(await latchkey(['export', file]), { code: 0, out: `exported to ${file}: keep this file secret, it contains password hashes\n`, err: '' })
   t.equal(statSync(file).mode & 0o777, 0o600)
   t.equal(readFileSync(file, 'utf8'), (await latchkey(['export'])).out)
-  refused(t, await latchkey(['export', file]), /cannot create \S+: EEXIST/)
+  refused(t, await latchkey(['export', file]), /cannot create \S+: file already exists/)
   t.ok(statSync(file).size > 0, 'and is not overwritten')
-  refused(t, await latchkey(['export', join(folder, 'nowhere', 'file')]), /cannot create \S+: ENOENT/)
+  refused(t, await latchkey(['export', join(folder, 'nowhere', 'file')]), /cannot create \S+: no such file or directory/)
   const [link, victim] = [join(folder, 'link'), join(folder, 'victim')]
   symlinkSync(victim, link)
-  refused(t, await latchkey(['export', link]), /cannot create \S+: EEXIST/)
+  refused(t, await latchkey(['export', link]), /cannot create \S+: file already exists/)
   t.notOk(existsSync(victim), 'no link is followed')
   const open = join(folder, 'open')
   mkdirSync(open)
@@ -376,9 +376,9 @@ t.test('latchkey export FILE, import FILE · permissions, existing files, links,
   t.notOk(existsSync(join(open, 'file')))
 
   const target = commandLine(t)
-  t.match(await target.latchkey(['import', file]), { code: 0, out: 'imported 1 users, 1 roles and 1 tokens\n' })
-  refused(t, await target.latchkey(['import', join(folder, 'nothing')]), /cannot read \S+nothing: ENOENT/)
-  refused(t, await target.latchkey(['import', folder]), /cannot read \S+: EISDIR/)
+  t.match(await target.latchkey(['import', file]), { code: 0, out: 'imported 1 user, 1 role and 1 token\n' })
+  refused(t, await target.latchkey(['import', join(folder, 'nothing')]), /cannot read \S+nothing: no such file or directory/)
+  refused(t, await target.latchkey(['import', folder]), /cannot read \S+: it is a folder/)
 
   const keyless = commandLine(t)
   delete keyless.settings.SECRET_KEY
@@ -405,13 +405,13 @@ t.test('latchkey export · the reader closes the pipe, or the disk is full → o
   const leaving = start('pipe')
   leaving.stdout?.once('data', () => leaving.stdout?.destroy())
   const [said, [code]] = await Promise.all([text(Object(leaving.stderr)), once(leaving, 'exit')])
-  t.equal(code, 1)
-  t.equal(said, 'latchkey: cannot write the export: write EPIPE\n')
+  t.equal(code, 141)
+  t.equal(said, '')
 
   const full = start(openSync('/dev/full', 'w'))
   const [problem, [failed]] = await Promise.all([text(Object(full.stderr)), once(full, 'exit')])
   t.equal(failed, 1)
-  t.match(problem, /^latchkey: cannot write the export: ENOSPC[^\n]*\n$/)
+  t.match(problem, /^latchkey: cannot write to standard output: the disk is full\n$/)
 })
 
 t.test('parseNdjson · lines that are empty, split, not UTF-8 or too long', async (t) => {

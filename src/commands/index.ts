@@ -7,6 +7,8 @@ import { describeError } from '../lib/system-error.js'
 import { unwrapDatabaseError } from '../lib/unwrap-error.js'
 import { errorLines, explainSetupError } from '../standalone/startup-error.js'
 import { eventCommands } from './events.js'
+import { addExamples } from './examples.js'
+import { OutputError, print } from './output.js'
 import { roleCommands } from './role.js'
 import { serverCommands } from './server.js'
 import { CommandError, type Terminal } from './terminal.js'
@@ -19,15 +21,20 @@ const exitFailure = 1
 /** Exit code: unknown command, option or argument. */
 const exitUsage = 2
 
-function buildProgram (terminal: Terminal): Command {
+/** Exit code: the program that read standard output has ended. What a shell reports for a program that SIGPIPE ended. */
+const exitReaderGone = 141
+
+/** @param writeHelp receives the help and the version */
+function buildProgram (terminal: Terminal, writeHelp: (text: string) => void): Command {
   const { version } = JSON.parse(readFileSync(join(import.meta.dirname, '../../package.json'), 'utf8'))
   const program = new Command('latchkey')
     .description('Sign up, log in, protect your routes. Reads its settings from the environment and .env.')
     .version(version)
     .exitOverride()
     .configureOutput({
-      writeOut: (text) => { terminal.stdout.write(text) },
-      writeErr: (text) => { terminal.stderr.write(text) }
+      writeOut: writeHelp,
+      writeErr: (text) => { terminal.stderr.write(text) },
+      outputError: (text, write) => write(text.replace(/^error: /, 'latchkey: '))
     })
   serverCommands(program, terminal)
   userCommands(program, terminal)
@@ -37,31 +44,46 @@ function buildProgram (terminal: Terminal): Command {
   transferCommands(program, terminal)
   // Without this, a command with subcommands consumes the `--` meant for a subcommand.
   for (const command of [program, ...program.commands]) command.enablePositionalOptions()
+  addExamples(program)
   return program
 }
 
 /** Why a command failed: a line for each problem that the user can fix, else the stack. */
 function explain (error: unknown): string[] {
-  if (error instanceof CommandError) return [error.message]
+  if (error instanceof CommandError || error instanceof OutputError) return [error.message]
   const problems = explainSetupError(error)
   if (problems !== undefined) return problems
   const cause = unwrapDatabaseError(error)
   return [isUnavailable(error) ? `the database is unavailable: ${describeError(cause)}` : errorStack(cause)]
 }
 
+/** @throws {Error} the command failed */
+async function execute (args: string[], terminal: Terminal): Promise<number> {
+  let help = ''
+  try {
+    await buildProgram(terminal, (text) => { help += text }).parseAsync(args, { from: 'user' })
+    return 0
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error
+    // Commander has printed the usage error already.
+    await print(terminal, help)
+    return error.exitCode === 0 ? 0 : exitUsage
+  }
+}
+
 /**
  * Runs the `latchkey` command.
  *
  * @param args without the program's name
- * @returns the exit code: 0 success, 1 failure (with the reason on standard error), 2 usage error
+ * @returns the exit code: 0 success, 1 failure (with the reasons on standard error), 2 usage error, 141 nobody reads the output
  */
 export async function run (args: string[], terminal: Terminal): Promise<number> {
+  // Whoever writes to a stream hears of its errors. An event that nobody hears would end the process with a stack.
+  for (const stream of [terminal.stdout, terminal.stderr]) stream.on('error', () => {})
   try {
-    await buildProgram(terminal).parseAsync(args, { from: 'user' })
-    return 0
+    return await execute(args, terminal)
   } catch (error) {
-    // Commander has printed the help, the version or the usage error already.
-    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : exitUsage
+    if (error instanceof OutputError && error.isReaderGone) return exitReaderGone
     terminal.stderr.write(errorLines(explain(error)))
     return exitFailure
   }

@@ -2,7 +2,9 @@ import type { Command } from 'commander'
 import { descriptionProblem } from '../lib/single-line.js'
 import { adminRole, roleNameProblem } from '../plugins/roles/role-name.js'
 import { findUser, printableName, requireRole, withServices } from './with-services.js'
-import { CommandError, printResult, rejectInvalid, printLine, formatTable, type Terminal } from './terminal.js'
+import { printLine, printResult } from './output.js'
+import { printRecords } from './table.js'
+import { CommandError, rejectInvalid, type Terminal } from './terminal.js'
 
 /** `latchkey role …` */
 export function roleCommands (program: Command, terminal: Terminal): void {
@@ -13,9 +15,10 @@ export function roleCommands (program: Command, terminal: Terminal): void {
       await withServices(terminal, { database: true }, async (services) => {
         const user = await findUser(services, username)
         await requireRole(services, name)
+        if ((await services.roles.ofUser(user.id)).includes(name)) return await printLine(terminal, `user ${user.username} already has the role ${name}`)
         await services.roles.grant(user.id, name)
         services.audit.record({ kind: 'role_change', userId: user.id, detail: `granted ${name}` })
-        printLine(terminal, `user ${user.username} has the role ${name}`)
+        await printLine(terminal, `user ${user.username} has the role ${name}`)
       })
     })
 
@@ -24,9 +27,10 @@ export function roleCommands (program: Command, terminal: Terminal): void {
       await withServices(terminal, { database: true }, async (services) => {
         const user = await findUser(services, username)
         await requireRole(services, name)
+        if (!(await services.roles.ofUser(user.id)).includes(name)) return await printLine(terminal, `user ${user.username} did not have the role ${name}`)
         if (!(await services.roles.revoke(user.id, name))) throw new CommandError(`user ${user.username} is the last admin: grant the role admin to another user first`)
         services.audit.record({ kind: 'role_change', userId: user.id, detail: `revoked ${name}` })
-        printLine(terminal, `user ${user.username} does not have the role ${name}`)
+        await printLine(terminal, `user ${user.username} does not have the role ${name}`)
       })
     })
 
@@ -35,7 +39,7 @@ export function roleCommands (program: Command, terminal: Terminal): void {
     .action(async (options: { json?: boolean }) => {
       await withServices(terminal, { database: true }, async (services) => {
         const roles = await services.roles.list()
-        printResult(terminal, options, roles, formatTable(roles.map((role) => ({ ...role }))))
+        await printRecords(terminal, options, { name: 0, description: 0 }, [roles.map((role) => ({ ...role }))], 'there are no roles')
       })
     })
 
@@ -50,7 +54,7 @@ export function roleCommands (program: Command, terminal: Terminal): void {
         const created = await services.roles.create({ name, description })
         if (created === undefined) throw new CommandError(`the role ${name} already exists`)
         services.audit.record({ kind: 'role_change', detail: `created ${name}` })
-        printResult(terminal, options, created, `role ${name} was created`)
+        await printResult(terminal, options, created, `role ${name} was created`)
       })
     })
 
@@ -60,7 +64,7 @@ export function roleCommands (program: Command, terminal: Terminal): void {
       await withServices(terminal, { database: true }, async (services) => {
         if (!(await services.roles.delete(name))) throw new CommandError(`there is no role ${printableName(name)}`)
         services.audit.record({ kind: 'role_change', detail: `deleted ${name}` })
-        printLine(terminal, `role ${name} was deleted`)
+        await printLine(terminal, `role ${name} was deleted`)
       })
     })
 }

@@ -2,17 +2,22 @@ import type { Command } from 'commander'
 import { printableUrl } from '../database/urls.js'
 import { createSecretKey } from '../lib/secret-key.js'
 import { withServices } from './with-services.js'
-import { prompt, CommandError, printLine, type Terminal } from './terminal.js'
+import { countOf, printLine } from './output.js'
+import { confirm, integerUpTo, type Terminal } from './terminal.js'
 
 /** `latchkey serve`, `migrate`, `reset-db`, `secret` */
 export function serverCommands (program: Command, terminal: Terminal): void {
   program.command('serve').description('start the server')
-    // The server module reads the environment and handles signals itself.
-    .action(async () => { await import('../server.js') })
+    .option('--port <number>', 'the port to listen on, instead of PORT', integerUpTo(65_535, 0))
+    .action(async ({ port }: { port?: number }) => {
+      // The server module reads the environment and handles signals itself.
+      if (port !== undefined) terminal.env.PORT = String(port)
+      await import('../server.js')
+    })
 
   program.command('migrate').description('update the database schema; serve does this as well')
     .action(async () => {
-      await withServices(terminal, {}, async () => printLine(terminal, 'the database is up to date'))
+      await withServices(terminal, {}, () => printLine(terminal, 'the database is up to date'))
     })
 
   program.command('reset-db').description('delete all accounts, tokens and roles; the audit log is kept')
@@ -20,14 +25,12 @@ export function serverCommands (program: Command, terminal: Terminal): void {
     .action(async ({ yes = false }: { yes?: boolean }) => {
       await withServices(terminal, { database: true }, async (services, { databaseUrl }) => {
         const accounts = await services.users.count()
-        if (!yes && await prompt(terminal, `Delete ${accounts} accounts in ${printableUrl(databaseUrl)} with their tokens, and all roles? Type yes: `) !== 'yes') {
-          throw new CommandError('nothing was deleted')
-        }
+        if (!yes) await confirm(terminal, `Delete ${countOf(accounts, 'account')} in ${printableUrl(databaseUrl)} with all tokens, and all roles?`, 'nothing was deleted')
         await services.users.deleteAll()
         await services.roles.deleteAll()
         await services.loginFailures.resetAll()
         services.audit.record({ kind: 'reset' })
-        printLine(terminal, 'the database is empty')
+        await printLine(terminal, 'the database is empty')
       })
     })
 

@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
 import type { FastifyInstance } from 'fastify'
+import { printable } from '../lib/printable.js'
 import { emailProblem } from '../plugins/users/email.js'
 import type { Config } from '../standalone/config.js'
 import { newPasswordProblem, personalPasswordProblem } from '../plugins/passwords/policy.js'
@@ -7,7 +8,10 @@ import { adminRole } from '../plugins/roles/role-name.js'
 import { usernameProblem } from '../plugins/users/username.js'
 import type { User } from '../plugins/users/user.js'
 import { findUser, withServices } from './with-services.js'
-import { CommandError, readNewPassword, printResult, rejectInvalid, printLine, formatTable, type Terminal } from './terminal.js'
+import { countOf, printLine, printResult } from './output.js'
+import { CommandError, confirm, readNewPassword, rejectInvalid, type Terminal } from './terminal.js'
+import { userListCommand } from './user-list.js'
+import { userRecord } from './user-record.js'
 
 interface PasswordOptions { passwordStdin?: boolean }
 interface JsonOptions { json?: boolean }
@@ -18,14 +22,9 @@ interface JsonOptions { json?: boolean }
  * @throws {CommandError} the policy rejects the password
  */
 async function hashNewPassword (terminal: Terminal, options: PasswordOptions, services: FastifyInstance, config: Config, owner: Pick<User, 'username' | 'email'>): Promise<string> {
-  const password = await readNewPassword(terminal, options)
-  rejectInvalid('password', newPasswordProblem(password, { minLength: config.passwordMinLength, blocklist: config.passwordBlocklist === 'on' }))
-  rejectInvalid('password', personalPasswordProblem(password, owner))
+  const policy = { minLength: config.passwordMinLength, blocklist: config.passwordBlocklist === 'on' }
+  const password = await readNewPassword(terminal, options, (password) => newPasswordProblem(password, policy) ?? personalPasswordProblem(password, owner))
   return services.passwords.hash(password)
-}
-
-function userRecord ({ id, username, email, createdAt }: User, roles: string[]) {
-  return { id, username, email, created_at: createdAt.toISOString(), roles }
 }
 
 /** `latchkey user …` */
@@ -42,28 +41,21 @@ export function userCommands (program: Command, terminal: Terminal): void {
       rejectInvalid('username', username === '' ? 'is empty' : usernameProblem(username))
       if (email !== null) rejectInvalid('email', emailProblem(email))
       await withServices(terminal, {}, async (services, config) => {
-        if (await services.users.find(username) !== undefined) throw new CommandError('username already taken')
+        const usernameTaken = `the username ${printable(username)} is already taken`
+        if (await services.users.find(username) !== undefined) throw new CommandError(usernameTaken)
         const passwordHash = await hashNewPassword(terminal, options, services, config, { username, email })
         const created = await services.users.create({ username, email, passwordHash })
-        if (created === undefined) throw new CommandError(await services.users.find(username) === undefined ? 'email already signed-up' : 'username already taken')
+        if (created === undefined) throw new CommandError(await services.users.find(username) === undefined ? `the email ${printable(String(email))} is already signed up` : usernameTaken)
         services.audit.record({ kind: 'signup', userId: created.id })
         if (admin) {
           await services.roles.grant(created.id, adminRole)
           services.audit.record({ kind: 'role_change', userId: created.id, detail: `granted ${adminRole}` })
         }
-        printResult(terminal, options, userRecord(created, admin ? [adminRole] : []), `user ${created.username} was created with the id ${created.id}${admin ? ' and the role admin' : ''}`)
+        await printResult(terminal, options, userRecord(created, admin ? [adminRole] : []), `user ${created.username} was created with the id ${created.id}${admin ? ' and the role admin' : ''}`)
       })
     })
 
-  user.command('list').description('list all accounts')
-    .option('--json', 'print a JSON array')
-    .action(async (options: JsonOptions) => {
-      await withServices(terminal, { database: true }, async (services) => {
-        const roles = await services.roles.ofAll()
-        const records = (await services.users.list()).map((each) => userRecord(each, roles.get(each.id) ?? []))
-        printResult(terminal, options, records, records.length === 0 ? 'there are no users' : formatTable(records.map((each) => ({ ...each, roles: each.roles.join(', ') }))))
-      })
-    })
+  userListCommand(user, terminal)
 
   user.command('show').argument('<name>', 'the username').description('show an account')
     .option('--json', 'print a JSON object')
@@ -71,17 +63,22 @@ export function userCommands (program: Command, terminal: Terminal): void {
       await withServices(terminal, { database: true }, async (services) => {
         const found = await findUser(services, username)
         const shown = { ...userRecord(found, await services.roles.ofUser(found.id)), tokens: (await services.tokens.list(found.id)).length }
-        printResult(terminal, options, shown, Object.entries(shown).map(([name, value]) => `${name}: ${[value].flat().join(', ')}`).join('\n'))
+        await printResult(terminal, options, shown, Object.entries(shown).map(([name, value]) => `${name}: ${[value].flat().join(', ')}`).join('\n'))
       })
     })
 
   user.command('delete').argument('<name>', 'the username').description('delete an account and its data')
-    .action(async (username: string) => {
+    .option('--yes', 'skip the confirmation')
+    .action(async (username: string, { yes = false }: { yes?: boolean }) => {
       await withServices(terminal, { database: true }, async (services) => {
         const found = await findUser(services, username)
-        if (!(await services.users.delete(found.id))) throw new CommandError(`user ${found.username} is the last admin: grant the role admin to another user first`)
+        const lastAdmin = `user ${found.username} is the last admin: grant the role admin to another user first`
+        if (await services.roles.isLastAdmin(found.id)) throw new CommandError(lastAdmin)
+        const tokens = await services.tokens.list(found.id)
+        if (!yes) await confirm(terminal, `Delete user ${found.username} with ${countOf(tokens.length, 'active token')}?`, 'nothing was deleted')
+        if (!(await services.users.delete(found.id))) throw new CommandError(lastAdmin)
         services.audit.record({ kind: 'deletion', userId: found.id })
-        printLine(terminal, `user ${found.username} was deleted`)
+        await printLine(terminal, `user ${found.username} was deleted`)
       })
     })
 
@@ -95,7 +92,7 @@ export function userCommands (program: Command, terminal: Terminal): void {
         await services.loginFailures.deleteNetworks(found.id)
         await services.loginFailures.reset(found.username)
         services.audit.record({ kind: 'password_change', userId: found.id })
-        printLine(terminal, `user ${found.username} has a new password and is logged out everywhere`)
+        await printLine(terminal, `user ${found.username} has a new password and is logged out everywhere`)
       })
     })
 
@@ -105,7 +102,7 @@ export function userCommands (program: Command, terminal: Terminal): void {
         const found = await findUser(services, username)
         await services.tokens.revokeAll(found.id)
         services.audit.record({ kind: 'revocation', userId: found.id, detail: 'all' })
-        printLine(terminal, `user ${found.username} is logged out everywhere`)
+        await printLine(terminal, `user ${found.username} is logged out everywhere`)
       })
     })
 
@@ -115,7 +112,7 @@ export function userCommands (program: Command, terminal: Terminal): void {
         const found = await findUser(services, username)
         const hasFailures = await services.loginFailures.reset(found.username)
         if (hasFailures) services.audit.record({ kind: 'unlock', userId: found.id })
-        printLine(terminal, hasFailures ? `the failed logins of user ${found.username} are forgotten` : `user ${found.username} has no failed logins`)
+        await printLine(terminal, hasFailures ? `the failed logins of user ${found.username} are forgotten` : `user ${found.username} has no failed logins`)
       })
     })
 }

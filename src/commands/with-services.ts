@@ -1,4 +1,5 @@
 import Fastify, { type FastifyInstance } from 'fastify'
+import { printable } from '../lib/printable.js'
 import registerServices from '../services.js'
 import { recommendedParameters } from '../plugins/passwords/stored-hash.js'
 import type { Config } from '../standalone/config.js'
@@ -52,7 +53,7 @@ export async function requireRole (services: FastifyInstance, name: Role['name']
   if (!(await services.roles.has(name))) throw new CommandError(`there is no role ${printableName(name)}`)
 }
 
-/** An argument for a message of one line; `of that name` when it has other characters than printable ASCII or is long. */
+/** An argument for a message of one line: quoted and cut when it has other characters than printable ASCII or is long. */
 export function printableName (argument: string): string {
-  return /^[\x21-\x7e]{1,64}$/.test(argument) ? argument : 'of that name'
+  return /^[\x21-\x7e]{1,64}$/.test(argument) ? argument : printable(argument)
 }

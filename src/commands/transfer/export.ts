@@ -2,8 +2,10 @@ import { createWriteStream, rmSync } from 'node:fs'
 import { Readable, type Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { FastifyInstance } from 'fastify'
-import { errorMessage, isNodeError } from '../../lib/error-code.js'
+import { isNodeError } from '../../lib/error-code.js'
 import { openNewFile } from '../../lib/new-file.js'
+import { describeError } from '../../lib/system-error.js'
+import { OutputError } from '../output.js'
 import { CommandError, type Terminal } from '../terminal.js'
 import type { ExportRecord } from './format.js'
 import transfer from './repository.js'
@@ -17,7 +19,7 @@ function createExportFile (path: string): Writable {
   try {
     return createWriteStream(path, { fd: openNewFile(path) })
   } catch (error) {
-    throw new CommandError(`cannot create ${path}: ${errorMessage(error)}`)
+    throw new CommandError(`cannot create ${path}: ${describeError(error)}`)
   }
 }
 
@@ -25,7 +27,8 @@ function createExportFile (path: string): Writable {
  * Writes an export to a new file, or to standard output without a path. Removes the file when
  * the export fails.
  *
- * @throws {CommandError} the file cannot be created, or the export cannot be written
+ * @throws {CommandError} the file cannot be created or written
+ * @throws {OutputError} standard output cannot be written
  */
 export async function writeExport (services: FastifyInstance, path: string | undefined, { stdout }: Terminal): Promise<void> {
   await services.register(transfer)
@@ -35,7 +38,7 @@ export async function writeExport (services: FastifyInstance, path: string | und
     services.audit.record({ kind: 'export' })
   } catch (error) {
     if (path !== undefined) rmSync(path)
-    if (isNodeError(error) && error.syscall === 'write') throw new CommandError(`cannot write the export: ${errorMessage(error)}`)
-    throw error
+    if (!isNodeError(error) || !(error.syscall === 'write' || target.destroyed)) throw error
+    throw path === undefined ? new OutputError(error) : new CommandError(`cannot write ${path}: ${describeError(error)}`)
   }
 }

@@ -2,6 +2,7 @@ import { type Static, type TObject, Type } from '@sinclair/typebox'
 import { ValueErrorType } from '@sinclair/typebox/errors'
 import { Value } from '@sinclair/typebox/value'
 import { isTokenId, tokenMaxLifetimeSeconds } from '../../plugins/tokens/claims.js'
+import { printable } from '../../lib/printable.js'
 import { descriptionMaxLength, descriptionProblem } from '../../lib/single-line.js'
 import { emailProblem } from '../../plugins/users/email.js'
 import { parseHash } from '../../plugins/passwords/stored-hash.js'
@@ -80,7 +81,7 @@ export type UserRecord = Static<typeof userSchema>
 /** One line of an export. */
 export type ExportRecord = HeaderRecord | RoleRecord | UserRecord | EndRecord
 
-/** A line is not a valid record; `message` says why and never repeats the content of the line. */
+/** A line is not a valid record; `message` says why and repeats no more of it than a name. */
 export class RecordError extends Error {
   override name = 'RecordError'
 }
@@ -121,7 +122,8 @@ function checkUser (user: UserRecord): UserRecord {
   rejectInvalid('the username', username === '' ? 'is empty' : existingUsernameProblem(username))
   if (email !== null) rejectInvalid('the email', emailProblem(email))
   if (parseHash(hash) === undefined) throw new RecordError('the password_hash must be an argon2 or bcrypt hash whose cost is within the limits of a login')
-  if (new Set(roles).size < roles.length) throw new RecordError('a role is listed twice')
+  const repeated = roles.find((name, i) => roles.indexOf(name) < i)
+  if (repeated !== undefined) throw new RecordError(`the role ${printable(repeated)} is listed twice`)
   if (tokens.length > 0 && id === undefined) throw new RecordError('tokens need the id of their user')
   checkTimes([user.created_at, user.updated_at])
   tokens.forEach(checkToken)

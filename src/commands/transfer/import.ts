@@ -2,7 +2,9 @@ import type { Readable } from 'node:stream'
 import type { FastifyInstance } from 'fastify'
 import { isConflict } from '../../database/errors.js'
 import { errorMessage } from '../../lib/error-code.js'
+import { printable } from '../../lib/printable.js'
 import { usernameProblem } from '../../plugins/users/username.js'
+import { countOf } from '../output.js'
 import { CommandError } from '../terminal.js'
 import { parseRecord, RecordError, type RoleRecord, type UserRecord } from './format.js'
 import { parseNdjson } from './ndjson.js'
@@ -33,10 +35,11 @@ export async function readImport (stream: Readable): Promise<ImportRecords> {
   // Latchkey, perhaps before the present rules for usernames: they keep their names.
   let isIncomplete = false
   let isExport = false
-  for await (const { number, text } of parseNdjson(stream)) {
-    if (text === undefined) throw lineError(number, 'it is too long or not UTF-8')
+  for await (const line of parseNdjson(stream)) {
+    const { number } = line
+    if (line.text === undefined) throw lineError(number, line.problem)
     try {
-      const record = parseRecord(text)
+      const record = parseRecord(line.text)
       if (record.type === 'user') {
         const problem = isExport ? undefined : usernameProblem(record.username)
         if (problem !== undefined) throw new RecordError(`the username ${problem}`)
@@ -59,18 +62,18 @@ export async function readImport (stream: Readable): Promise<ImportRecords> {
 /** Rejects a name, email or id that two records have. */
 function rejectDuplicates ({ roles, users }: ImportRecords): void {
   const firstLines = new Map<string, number>()
-  const check = (line: number, name: string, value: string | number | null | undefined) => {
+  const check = (line: number, name: string, value: string | number | null | undefined, shown: string | number | null = value ?? null) => {
     if (value === null || value === undefined) return
     const key = `${name} ${value}`
     const first = firstLines.get(key)
-    if (first !== undefined) throw lineError(line, `the ${name} is already on line ${first}`)
+    if (first !== undefined) throw lineError(line, `the ${name} ${typeof shown === 'string' ? printable(shown) : shown} is already on line ${first}`)
     firstLines.set(key, line)
   }
   for (const { line, record } of roles) check(line, 'role', record.name)
   for (const { line, record } of users) {
     check(line, 'id', record.id)
-    check(line, 'username', usernameKeyOf(record))
-    check(line, 'email', emailKeyOf(record))
+    check(line, 'username', usernameKeyOf(record), record.username)
+    check(line, 'email', emailKeyOf(record), record.email)
     for (const { id } of record.tokens ?? []) check(line, 'token id', id)
   }
 }
@@ -81,17 +84,19 @@ function rejectDuplicates ({ roles, users }: ImportRecords): void {
  */
 function rejectConflicts ({ users }: ImportRecords, conflicts: Conflicts): void {
   for (const { line, record } of users) {
-    if (conflicts.usernameKeys.has(usernameKeyOf(record))) throw lineError(line, 'username already taken')
-    if (conflicts.emailKeys.has(String(emailKeyOf(record)))) throw lineError(line, 'email already signed-up')
+    if (conflicts.usernameKeys.has(usernameKeyOf(record))) throw lineError(line, `the username ${printable(record.username)} is already taken`)
+    if (conflicts.emailKeys.has(String(emailKeyOf(record)))) throw lineError(line, `the email ${printable(String(record.email))} is already signed up`)
     if (record.id !== undefined && record.id <= conflicts.lastUserId) throw lineError(line, `the id ${record.id} was used before: leave it out, or import into a new database`)
-    if (record.tokens?.some(({ id }) => conflicts.tokenIds.has(id)) === true) throw lineError(line, 'a token id already exists')
+    const token = record.tokens?.find(({ id }) => conflicts.tokenIds.has(id))
+    if (token !== undefined) throw lineError(line, `the token id ${printable(token.id)} already exists`)
   }
 }
 
 async function rejectUnknownRoles (services: FastifyInstance, { roles, users }: ImportRecords): Promise<void> {
   const known = new Set([...await services.roles.list(), ...roles.map(({ record }) => record)].map(({ name }) => name))
   for (const { line, record } of users) {
-    if (record.roles?.some((name) => !known.has(name)) === true) throw lineError(line, 'it has an unknown role')
+    const missing = record.roles?.find((name) => !known.has(name))
+    if (missing !== undefined) throw lineError(line, `there is no role ${printable(missing)}`)
   }
 }
 
@@ -107,7 +112,7 @@ export async function applyImport (services: FastifyInstance, records: ImportRec
   rejectConflicts(records, await services.transfer.findConflicts(users))
   try {
     await services.transfer.write(records.roles.map(({ record }) => record), users, records.lastUserId)
-    services.audit.record({ kind: 'import', detail: `${users.length} users` })
+    services.audit.record({ kind: 'import', detail: countOf(users.length, 'user') })
   } catch (error) {
     if (isConflict(error)) throw new CommandError('the database changed during the import: nothing was imported, try again')
     throw error

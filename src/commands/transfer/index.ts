@@ -1,7 +1,9 @@
 import { createReadStream } from 'node:fs'
 import type { Command } from 'commander'
-import { errorMessage, isNodeError } from '../../lib/error-code.js'
-import { CommandError, printLine, printResult, type Terminal } from '../terminal.js'
+import { isNodeError } from '../../lib/error-code.js'
+import { describeError } from '../../lib/system-error.js'
+import { countOf, printLine, printResult } from '../output.js'
+import { CommandError, type Terminal } from '../terminal.js'
 import { withServices } from '../with-services.js'
 import { writeExport } from './export.js'
 import { applyImport, readImport } from './import.js'
@@ -12,7 +14,7 @@ export function transferCommands (program: Command, terminal: Terminal): void {
     .description('export all accounts, roles and active tokens, to import them into another database')
     .action(async (path?: string) => {
       await withServices(terminal, { database: true }, (services) => writeExport(services, path, terminal))
-      if (path !== undefined) printLine(terminal, `exported to ${path}: keep this file secret, it contains password hashes`)
+      if (path !== undefined) await printLine(terminal, `exported to ${path}: keep this file secret, it contains password hashes`)
     })
 
   program.command('import').argument('[file]', 'an export; default: standard input')
@@ -21,12 +23,12 @@ export function transferCommands (program: Command, terminal: Terminal): void {
     .action(async (path: string | undefined, options: { json?: boolean }) => {
       const records = await readImport(path === undefined ? terminal.stdin : createReadStream(path)).catch((error: unknown) => {
         if (!isNodeError(error) || error.syscall === undefined) throw error
-        throw new CommandError(`cannot read ${path}: ${errorMessage(error)}`)
+        throw new CommandError(`cannot read ${path ?? 'standard input'}: ${describeError(error)}`)
       })
       const tokens = records.users.reduce((sum, { record }) => sum + (record.tokens ?? []).length, 0)
       // Imported tokens are valid only under the key that signed them.
       await withServices(terminal, { secretKey: tokens > 0 }, (services) => applyImport(services, records))
       const count = { users: records.users.length, roles: records.roles.length, tokens }
-      printResult(terminal, options, count, `imported ${count.users} users, ${count.roles} roles and ${count.tokens} tokens`)
+      await printResult(terminal, options, count, `imported ${countOf(count.users, 'user')}, ${countOf(count.roles, 'role')} and ${countOf(count.tokens, 'token')}`)
     })
 }

@@ -3,11 +3,8 @@ const newline = 0x0a
 /** The longest line, in bytes: far longer than an account with all its tokens. */
 const lineMaxBytes = 1_048_576
 
-/** A line with its number, counted from 1. `text` is undefined when it is too long or not UTF-8. */
-export interface Line {
-  number: number
-  text: string | undefined
-}
+/** A line with its number, counted from 1: its text, or why it cannot be read. */
+export type Line = { number: number, text: string } | { number: number, text: undefined, problem: string }
 
 function decode (bytes: Uint8Array): string | undefined {
   try {
@@ -33,10 +30,12 @@ export async function * parseNdjson (stream: AsyncIterable<Uint8Array>): AsyncGe
   }
   const endLine = (): Line[] => {
     number++
-    const text = bytes > lineMaxBytes ? undefined : decode(Buffer.concat(chunks))
+    const isTooLong = bytes > lineMaxBytes
+    const text = isTooLong ? undefined : decode(Buffer.concat(chunks))
     chunks = []
     bytes = 0
-    return text?.trim() === '' ? [] : [{ number, text }]
+    if (text === undefined) return [{ number, text, problem: isTooLong ? 'it is longer than 1 MiB' : 'it is not UTF-8' }]
+    return text.trim() === '' ? [] : [{ number, text }]
   }
   for await (const chunk of stream) {
     let start = 0

@@ -1,4 +1,4 @@
-import { and, asc, eq, exists, ne, not, or, sql, type SQL } from 'drizzle-orm'
+import { and, asc, eq, exists, gt, inArray, ne, not, or, sql, type SQL } from 'drizzle-orm'
 import type { Store } from '../../database/store.js'
 import { lockAdmins, revocationRetryMs } from '../roles/lock-admins.js'
 import { adminRole } from '../roles/role-name.js'
@@ -136,6 +136,19 @@ export function usersRepository (store: Store, now: () => number) {
     /** All accounts, oldest first. */
     async list (): Promise<User[]> {
       return await db.select(account).from(users).orderBy(asc(users.id))
+    },
+
+    /** The next accounts by id, with the names of their roles, sorted; with `search` only those whose username begins with it, in any case. */
+    async page ({ afterId, limit, search = '' }: { afterId: number, limit: number, search?: string }): Promise<Array<User & { roles: string[] }>> {
+      const prefix = search === '' ? '' : canonicalUsername(search)
+      if (prefix === undefined) return []
+      const page = await db.select(account).from(users)
+        .where(and(gt(users.id, afterId), prefix === '' ? undefined : sql`substr(${users.usernameKey}, 1, ${prefix.length}) = ${prefix}`))
+        .orderBy(asc(users.id)).limit(limit)
+      const roles = new Map(page.map(({ id }) => [id, new Array<string>()]))
+      const granted = await db.select().from(userRoles).where(inArray(userRoles.userId, [...roles.keys()])).orderBy(asc(userRoles.roleName))
+      for (const { userId, roleName } of granted) roles.get(userId)?.push(roleName)
+      return page.map((user) => ({ ...user, roles: roles.get(user.id) ?? [] }))
     },
 
     /** Deletes all accounts and their data. Their ids are never given again. */

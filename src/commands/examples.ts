@@ -1,0 +1,34 @@
+import type { Command } from 'commander'
+
+/** An example of each command, without the name of the program. */
+const examples: Record<string, string> = {
+  serve: 'serve --port 8080',
+  migrate: 'migrate',
+  'reset-db': 'reset-db --yes',
+  secret: 'secret',
+  'user create': 'user create alice --email alice@example.com --admin',
+  'user list': 'user list --search al --limit 20',
+  'user show': 'user show alice --json',
+  'user delete': 'user delete alice',
+  'user set-password': 'user set-password alice',
+  'user logout': 'user logout alice',
+  'user unlock': 'user unlock alice',
+  'role grant': 'role grant alice editor',
+  'role revoke': 'role revoke alice editor',
+  'role list': 'role list --json',
+  'role create': "role create editor --description 'May change articles.'",
+  'role delete': 'role delete editor',
+  'token create': "token create alice --description 'backup script' --expires-in 86400",
+  'token list': 'token list alice',
+  'token revoke': 'token revoke alice 98dec353-8e32-4870-a0af-2f3448d4d932',
+  events: 'events --user alice --kind login_failure --limit 20',
+  export: 'export backup.ndjson',
+  import: 'import backup.ndjson'
+}
+
+/** Adds an example to the help of each command that has one, and of its subcommands. */
+export function addExamples (command: Command, path = ''): void {
+  const example = examples[path]
+  if (example !== undefined) command.addHelpText('after', `\nExample:\n  latchkey ${example}`)
+  for (const subcommand of command.commands) addExamples(subcommand, `${path} ${subcommand.name()}`.trim())
+}
