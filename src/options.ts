@@ -171,7 +171,7 @@ export function problemsOf (schema: TObject, settings: object, { nameOf = (name:
   })
 }
 
-/** What `String(process.env.SECRET_KEY)` and its like are when there is none. */
+/** What `String()` and templates make of a variable that is not set, and its like. */
 const missingKeys: unknown[] = [undefined, null, '', 'undefined', 'null']
 const missingKeyAdvice = 'is missing: `npx latchkey secret` prints one, and `node --env-file=.env` loads it from a line SECRET_KEY=… in .env'
 

@@ -5,6 +5,7 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { PassThrough, Readable, Writable } from 'node:stream'
 import { text } from 'node:stream/consumers'
+import { setTimeout as delay } from 'node:timers/promises'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { run } from '../src/commands/index.js'
@@ -230,7 +231,7 @@ t.test('standard input that is not UTF-8 · one line, exit code 1', async (t) =>
   }
   refused(t, await latchkey(['user', 'create', 'bob', '--password-stdin'], Buffer.from(`${password}\n`, 'utf16le')), 'the password must not contain NUL')
   refused(t, await latchkey(['user', 'create', 'bob', '--password-stdin'], Buffer.alloc(10_000_000, 'x')), 'the password must not be longer than 256 characters')
-  t.match(await latchkey(['user', 'create', 'bob', '--password-stdin'], `\ufeffpi\u00e8ce mont\u00e9e\r\n`), { code: 0 }, 'a byte order mark is no part of the password')
+  t.match(await latchkey(['user', 'create', 'bob', '--password-stdin'], '\ufeffpi\u00e8ce mont\u00e9e\r\n'), { code: 0 }, 'a byte order mark is no part of the password')
   t.equal((await logIn(await build(t, settings), { username: 'bob', password: 'pi\u00e8ce mont\u00e9e' })).statusCode, 200)
   refused(t, await latchkey(['user', 'set-password', 'bob', '--password-stdin'], 'pi\ufffdce mont\ufffde\n'), 'the password is not UTF-8')
 })
@@ -457,3 +458,32 @@ t.test('SECRET_KEY · rotation over two servers on one database: no token is ref
   t.equal((await needLogin(first, signedByNew)).statusCode, 200)
   t.match((await needLogin(first, tokens[0] ?? '')).json(), { code: 'TOKEN_INVALID' })
 })
+
+t.test('npm start · SIGTERM to npm ends the server too', async (t) => {
+  const { scripts } = JSON.parse(readFileSync(join(import.meta.dirname, '../package.json'), 'utf8'))
+  // The real script in a folder of its own. What it starts stands in for the server and waits for the same signal.
+  const folder = temporaryFolder(t)
+  mkdirSync(join(folder, 'dist'))
+  writeFileSync(join(folder, 'package.json'), JSON.stringify({ name: 'started', type: 'module', scripts: { start: scripts.start } }))
+  writeFileSync(join(folder, 'dist/server.js'), "process.on('SIGTERM', () => { console.log('closed'); process.exit(0) }); setInterval(() => {}, 1_000); console.log('pid ' + process.pid)")
+  const npm = spawn('npm', ['start', '--silent'], { cwd: folder, stdio: ['ignore', 'pipe', 'inherit'] })
+  let printed = ''
+  npm.stdout.setEncoding('utf8').on('data', (chunk) => { printed += chunk })
+  const ended = once(npm, 'close')
+  while (!/pid \d+\n/.test(printed)) await delay(20)
+  const pid = Number(/pid (\d+)/.exec(printed)?.[1])
+  t.teardown(() => { if (isAlive(pid)) process.kill(pid, 'SIGKILL') })
+  npm.kill('SIGTERM')
+  await Promise.race([ended, delay(10_000, undefined, { ref: false })])
+  t.match(printed, /closed\n$/)
+  t.notOk(isAlive(pid), 'no process is left')
+})
+
+/** Whether there is a process with this id. */
+function isAlive (pid: number): boolean {
+  try {
+    return process.kill(pid, 0)
+  } catch {
+    return false
+  }
+}
