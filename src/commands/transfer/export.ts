@@ -38,7 +38,7 @@ export async function writeExport (services: FastifyInstance, path: string | und
     services.audit.record({ kind: 'export' })
   } catch (error) {
     if (path !== undefined) rmSync(path)
-    if (!isNodeError(error) || !(error.syscall === 'write' || target.destroyed)) throw error
+    if (!isNodeError(error) || !(error.syscall === 'write' || error.code?.startsWith('ERR_STREAM_') === true)) throw error
     throw path === undefined ? new OutputError(error) : new CommandError(`cannot write ${path}: ${describeError(error)}`)
   }
 }
