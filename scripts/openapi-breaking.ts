@@ -42,7 +42,7 @@ export function brokenOperations (before: string, after: string): string[] {
     // A breaking change of a component affects every operation that uses it.
     for (const [where, item] of Object.entries(old.paths)) {
       for (const [verb, operation] of Object.entries(item)) {
-        const isAffected = url === 'securitySchemes' ? (operation.security ?? []).length > 0 : type === 'breaking' && componentsOf(old, operation).has(method)
+        const isAffected = url === 'securitySchemes' ? Boolean(operation.security?.length) : type === 'breaking' && componentsOf(old, operation).has(method)
         if (isAffected) broken.add(`${verb.toUpperCase()} ${where}`)
       }
     }

@@ -5,6 +5,9 @@ import type { Test } from 'tap'
 import { run } from '../src/commands/index.js'
 import { secretKey, temporaryFolder } from './helper.js'
 
+/** For a terminal on which no server is started. */
+export const notServed = async () => { throw new Error('no server is started here') }
+
 /** What a command did. */
 export interface Answer { code: number, out: string, err: string }
 
@@ -27,7 +30,7 @@ export function commandLine (t: Test, env: Record<string, string> = {}) {
     let err = ''
     stderr.on('data', (chunk) => { err += chunk })
     const out = text(stdout)
-    const code = await run(args, { env: settings, dotEnvPath: join(folder, '.env'), stdin: Object.assign(stdin, { isTTY }), stdout, stderr })
+    const code = await run(args, { env: settings, dotEnvPath: join(folder, '.env'), serve: notServed, stdin: Object.assign(stdin, { isTTY }), stdout, stderr })
     stdout.end()
     return { code, out: await out, err }
   }

@@ -13,7 +13,7 @@ import { batchWriter } from '../src/lib/batch-writer.js'
 import type { AuditEvent } from '../src/plugins/audit/event.js'
 import { servicesOf } from '../src/services.js'
 import { asUser, testOptions } from '../src/testing.js'
-import { commandLine } from './command-line.js'
+import { commandLine, notServed } from './command-line.js'
 import { databases } from './databases.js'
 import { bob, build as buildServer, buildOn, fillDisks, logIn, needLogin, signUp, startServer, temporaryFolder, tokenOf } from './helper.js'
 
@@ -318,7 +318,7 @@ for (const database of databases) {
         const [stdin, stdout, stderr] = [Object.assign(new PassThrough(), { isTTY: false }), new PassThrough(), new PassThrough()]
         let printed = ''
         stdout.setEncoding('utf8').on('data', (text) => { printed += text })
-        const ended = run(['events', '--follow', '--limit', '1', '--json'], { env: settings, dotEnvPath: `${folder}/.env`, stdin, stdout, stderr })
+        const ended = run(['events', '--follow', '--limit', '1', '--json'], { env: settings, dotEnvPath: `${folder}/.env`, serve: notServed, stdin, stdout, stderr })
         while (!printed.includes('deletion')) await delay(10)
         await signUp(app, { ...bob, username: 'carol' })
         while (!printed.includes('carol')) await delay(10)
@@ -468,9 +468,10 @@ t.test('batch writer · after close it does nothing more, and close ends in boun
   t.equal(tries, before + 2, 'a write that fails after the end is not tried again')
   const hanging = batchWriter<number>({ write: () => new Promise(() => {}), onFailure: () => {}, onDrop: () => {} })
   hanging.add(1)
-  const start = performance.now()
+  // The deadline keeps no process alive by itself.
+  const alive = setInterval(() => {}, 1_000)
   await t.rejects(hanging.close(), { message: 'the last write took too long' })
-  t.ok(performance.now() - start < 3_000)
+  clearInterval(alive)
 })
 
 t.test('METRICS_PORT', async (t) => {

@@ -15,8 +15,9 @@ import { loadEnvironment } from '../src/standalone/environment.js'
 import { createSecretKey } from '../src/lib/secret-key.js'
 import { describeError } from '../src/lib/system-error.js'
 import { servicesOf } from '../src/services.js'
-import { commandLine, refused } from './command-line.js'
-import { build, logIn, needLogin, secretKey, signUp, startServer, temporaryFolder, tokenOf } from './helper.js'
+import { explainStartupError } from '../src/standalone/startup-error.js'
+import { commandLine, notServed, refused } from './command-line.js'
+import { build, builtProgram, logIn, needLogin, secretKey, signUp, startServer, temporaryFolder, tokenOf } from './helper.js'
 
 /** What stops a start with these settings. */
 function problemsOf (env: Record<string, string>): string[] {
@@ -384,9 +385,10 @@ t.test('help and usage errors · an example for each command, one prefix', async
 
 /** Runs `latchkey` as a process whose output goes to a file, or to a pipe that nobody reads. */
 function start (t: Test, settings: Record<string, string>, args: string[], output: number | 'pipe') {
-  const child = spawn(process.execPath, [...process.execArgv, join(import.meta.dirname, '../src/cli.ts'), ...args], {
+  const [program = '', ...before] = builtProgram('cli.ts')
+  const child = spawn(program, [...before, ...args], {
     cwd: temporaryFolder(t),
-    env: { ...process.env, TS_NODE_PROJECT: join(import.meta.dirname, '../tsconfig.json'), ...settings },
+    env: { ...process.env, ...settings },
     stdio: ['ignore', output, 'pipe']
   })
   child.stdout?.destroy()
@@ -396,15 +398,16 @@ function start (t: Test, settings: Record<string, string>, args: string[], outpu
 }
 
 t.test('a reader that leaves · quiet, exit code 141; a full disk · one line, exit code 1', async (t) => {
-  const { latchkey, settings, folder } = commandLine(t)
+  const { settings, folder } = commandLine(t)
   const app = await build(t, settings)
   await tokenOf(app)
-  await latchkey(['events'])
+  // Reading the audit log writes what is pending.
+  await servicesOf(app).audit.list({}, 1)
   /** Runs a command whose output cannot be written. */
   const runInto = async (args: string[], code: string, errno: number) => {
     const stdout = new Writable({ write: (chunk, encoding, done) => done(Object.assign(new Error(`${code}: no, write`), { code, errno, syscall: 'write' })) })
     const stderr = new PassThrough()
-    const exitCode = await run(args, { env: settings, dotEnvPath: join(folder, '.env'), stdin: new PassThrough(), stdout, stderr })
+    const exitCode = await run(args, { env: settings, dotEnvPath: join(folder, '.env'), serve: notServed, stdin: new PassThrough(), stdout, stderr })
     stderr.end()
     return { code: exitCode, err: await text(stderr) }
   }
@@ -419,6 +422,35 @@ t.test('a reader that leaves · quiet, exit code 141; a full disk · one line, e
     { code: 1, err: 'latchkey: cannot write to standard output: the disk is full\n' },
     { code: 1, err: 'latchkey: cannot write to standard output: the disk is full\n' }
   ])
+})
+
+t.test('serve · starts the server, on the port of --port', async (t) => {
+  const { folder } = commandLine(t)
+  for (const [args, port] of [[['serve'], '80'], [['serve', '--port', '8080'], '8080']] as const) {
+    const env: Record<string, string> = { PORT: '80' }
+    let started = 0
+    const [stdout, stderr] = [new PassThrough(), new PassThrough()]
+    t.equal(await run([...args], { env, dotEnvPath: join(folder, '.env'), serve: async () => { started++ }, stdin: new PassThrough(), stdout, stderr }), 0)
+    t.same([started, env.PORT], [1, port])
+  }
+})
+
+t.test('events · a limit beyond the newest page', async (t) => {
+  const { latchkey, settings } = commandLine(t)
+  const app = await build(t, settings)
+  await servicesOf(app).store.db.run("insert into events (time, kind, outcome, source) with recursive n(i) as (select 1 union all select i + 1 from n where i < 1000) select 0, 'login_failure', 'username_unknown', 'http' from n")
+  for (const [limit, lines] of [['1000', 1_000], ['2000', 1_000], ['10', 10]] as const) {
+    t.equal((await latchkey(['events', '--json', '--limit', limit])).out.trimEnd().split('\n').length, lines, limit)
+  }
+})
+
+t.test('explainStartupError · one line for what the operator can fix, else the stack', async (t) => {
+  const explain = (members: object) => explainStartupError(Object.assign(new Error('the message of Node'), members))
+  t.equal(explain({ syscall: 'listen', code: 'EADDRINUSE', errno: -98, address: '127.0.0.1', port: 80 }), 'latchkey: cannot listen: port 80 on 127.0.0.1 is in use\n')
+  t.equal(explain({ syscall: 'listen', code: 'EACCES', errno: -13, address: '127.0.0.1', port: 80 }), 'latchkey: cannot listen: permission denied: 127.0.0.1 port 80\n')
+  t.match(explain({ syscall: 'listen', code: 'EADDRNOTAVAIL', errno: -99, address: '192.0.2.1' }), / 192\.0\.2\.1 port 0\n$/)
+  t.equal(explain({ syscall: 'getaddrinfo', code: 'ENOTFOUND', errno: -3008, hostname: 'nowhere' }), 'latchkey: cannot listen: the host name is unknown: nowhere\n')
+  t.match(explain({}), /^latchkey: Error: the message of Node\n +at /)
 })
 
 t.test('serve --port · listens on that port, whatever PORT says', async (t) => {

@@ -12,7 +12,7 @@ import { transferRepository } from '../src/commands/transfer/repository.js'
 import { isConflict } from '../src/database/errors.js'
 import { bcryptPasswordBytes } from '../src/plugins/passwords/stored-hash.js'
 import { servicesOf } from '../src/services.js'
-import { commandLine, refused } from './command-line.js'
+import { commandLine, notServed, refused } from './command-line.js'
 import { databases, type TestDatabase } from './databases.js'
 import { bob, build, builtProgram, logIn, needLogin, secretKey, signUp, tokenOf } from './helper.js'
 
@@ -449,13 +449,19 @@ t.test('parseNdjson · a line in small pieces → each byte is copied once', asy
   t.ok(copied <= 2 * 1_048_576, `${copied} bytes copied`)
 })
 
-t.test('latchkey export · standard output fails → one line, exit code 1', async (t) => {
+t.test('latchkey export · standard output fails → one line, exit code 1; its reader has ended → 141; any other error → its stack', async (t) => {
   const { folder, settings, latchkey } = commandLine(t)
   await latchkey(['migrate'])
-  const stdout = new Writable({ write: (chunk, encoding, done) => done(Object.assign(new Error('write EPIPE'), { syscall: 'write' })) })
-  const stderr = new PassThrough()
-  const stdin = Object.assign(new PassThrough(), { isTTY: false })
-  t.equal(await run(['export'], { env: settings, dotEnvPath: join(folder, '.env'), stdin, stdout, stderr }), 1)
-  stderr.end()
-  t.equal(await text(stderr), 'latchkey: the export could not be written: write EPIPE\n')
+  const exportTo = async (stdout: Writable) => {
+    const stderr = new PassThrough()
+    const stdin = Object.assign(new PassThrough(), { isTTY: false })
+    const code = await run(['export'], { env: settings, dotEnvPath: join(folder, '.env'), serve: notServed, stdin, stdout, stderr })
+    stderr.end()
+    return { code, err: await text(stderr) }
+  }
+  const failing = (error: Error) => new Writable({ write: (chunk, encoding, done) => done(error) })
+  t.same(await exportTo(failing(Object.assign(new Error('write EIO'), { code: 'EIO', syscall: 'write' }))), { code: 1, err: 'latchkey: cannot write to standard output: write EIO\n' })
+  t.same(await exportTo(new Writable().destroy()), { code: 141, err: '' })
+  t.match(await exportTo(failing(new Error('a fault'))), { code: 1, err: /^latchkey: Error: a fault\n +at / })
+  t.match(await exportTo(failing(Object.assign(new Error('a fault'), { code: 'EOTHER', syscall: 'read' }))), { code: 1, err: /a fault/ })
 })

@@ -52,7 +52,8 @@ async function * readNewest (services: FastifyInstance, filter: EventFilter, lim
   for (let after = Number(oldest?.id) - 1; after < highest;) {
     const page = (await services.audit.listAfter(after, filter, pageSize)).filter(({ id }) => id <= highest)
     yield page
-    after = page.at(-1)?.id ?? highest
+    // Nothing is left when the rest was deleted concurrently: no id is above NaN.
+    after = Number(page.at(-1)?.id)
   }
 }
 

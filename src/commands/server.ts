@@ -10,9 +10,8 @@ export function serverCommands (program: Command, terminal: Terminal): void {
   program.command('serve').description('start the server')
     .option('--port <number>', 'the port to listen on, instead of PORT', integerUpTo(65_535, 0))
     .action(async ({ port }: { port?: number }) => {
-      // The server module reads the environment and handles signals itself.
       if (port !== undefined) terminal.env.PORT = String(port)
-      await import('../server.js')
+      await terminal.serve()
     })
 
   program.command('migrate').description('update the database schema; serve does this as well')

@@ -9,6 +9,8 @@ export interface Terminal {
   env: Record<string, string | undefined>
   /** The path of the `.env` file; the one in the working directory by default. */
   dotEnvPath?: string
+  /** Starts the server, which reads the environment and handles signals itself. */
+  serve: () => Promise<unknown>
   stdin: Readable & { isTTY?: boolean }
   stdout: Writable & { columns?: number }
   stderr: Writable

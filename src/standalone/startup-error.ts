@@ -11,7 +11,7 @@ function isListenError (error: unknown): error is NodeJS.ErrnoException & { addr
 
 function explainListenError (error: NodeJS.ErrnoException & { address?: string, port?: number, hostname?: string }): string {
   if (error.code === 'EADDRINUSE') return `port ${error.port} on ${error.address} is in use`
-  return `${describeError(error)}: ${error.hostname ?? `${error.address} port ${error.port}`}`
+  return `${describeError(error)}: ${error.hostname ?? `${error.address} port ${error.port ?? 0}`}`
 }
 
 /** Why the database cannot be opened, without the codes of Node. */

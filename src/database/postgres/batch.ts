@@ -31,7 +31,7 @@ export async function runBatch (pool: pg.Pool, queries: Query[]): Promise<number
 
 /** Whether a transaction was rolled back because of others, and can be retried: serialization failure, deadlock. */
 function isRolledBack (error: unknown): boolean {
-  return ['40001', '40P01'].includes(errorCode(error) ?? '')
+  return ['40001', '40P01'].some((code) => code === errorCode(error))
 }
 
 /** Retries a batch that was rolled back because of concurrent transactions. */

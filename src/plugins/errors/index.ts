@@ -1,5 +1,6 @@
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
+import { errorCode } from '../../lib/error-code.js'
 import { unwrapDatabaseError } from '../../lib/unwrap-error.js'
 import { toExpectedError } from './expected-error.js'
 import { type ErrorClass, ErrorBody, errorBody, errorResponses, ValidationErrorBody } from './responses.js'
@@ -35,7 +36,7 @@ export function replyWithError (thrown: unknown, request: FastifyRequest, reply:
 
 function describeError (error: unknown): { code?: unknown, message?: string } {
   if (!(error instanceof Error)) return {}
-  return { code: 'code' in error ? error.code : undefined, message: error.message }
+  return { code: errorCode(error), message: error.message }
 }
 
 /** The name of the first required field of a body, for the example of a failed validation. */

@@ -67,15 +67,6 @@ export function rolesRepository (store: Store) {
       return rows.map(({ name }) => name)
     },
 
-    /** The names of all users' roles, sorted, by user id. */
-    async ofAll (): Promise<Map<number, string[]>> {
-      const all = new Map<number, string[]>()
-      for (const { userId, roleName } of await db.select().from(userRoles).orderBy(asc(userRoles.roleName))) {
-        all.set(userId, [...all.get(userId) ?? [], roleName])
-      }
-      return all
-    },
-
     /**
      * Grants a role to a user, who may have it already; false, and nothing changes, when the user
      * or the role does not exist, or the actor is not an admin any longer.

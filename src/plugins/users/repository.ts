@@ -145,10 +145,10 @@ export function usersRepository (store: Store, now: () => number) {
       const page = await db.select(account).from(users)
         .where(and(gt(users.id, afterId), prefix === '' ? undefined : sql`substr(${users.usernameKey}, 1, ${prefix.length}) = ${prefix}`))
         .orderBy(asc(users.id)).limit(limit)
-      const roles = new Map(page.map(({ id }) => [id, new Array<string>()]))
-      const granted = await db.select().from(userRoles).where(inArray(userRoles.userId, [...roles.keys()])).orderBy(asc(userRoles.roleName))
-      for (const { userId, roleName } of granted) roles.get(userId)?.push(roleName)
-      return page.map((user) => ({ ...user, roles: roles.get(user.id) ?? [] }))
+      const accounts = new Map(page.map((user) => [user.id, { ...user, roles: new Array<string>() }]))
+      const granted = await db.select().from(userRoles).where(inArray(userRoles.userId, [...accounts.keys()])).orderBy(asc(userRoles.roleName))
+      for (const { userId, roleName } of granted) accounts.get(userId)?.roles.push(roleName)
+      return [...accounts.values()]
     },
 
     /** Deletes all accounts and their data. Their ids are never given again. */
