@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, relative, resolve } from 'node:path'
 import createError from '@fastify/error'
 import { type TSchema, Type } from '@sinclair/typebox'
@@ -240,4 +240,11 @@ t.test('docs/settings.md · has every setting once, with its default; no other p
 t.test('ref · schema without $id → it throws', async (t) => {
   t.throws(() => ref(Type.String()), /only a schema with an \$id/)
   t.same({ ...ref(Type.String({ $id: 'Name' })) }.$ref, 'Name#')
+})
+
+t.test('documentation · every test file that a page names exists', async (t) => {
+  const pages = ['CONTRIBUTING.md', ...readdirSync(join(root, 'docs')).filter((name) => name.endsWith('.md')).map((name) => `docs/${name}`)]
+  const named = pages.flatMap((page) => [...readFileSync(join(root, page), 'utf8').matchAll(/\btest\/[\w/-]+(?:\.test)?\.[tj]s\b/g)].map(([name]) => name))
+  t.ok(named.length > 10)
+  for (const name of named) t.ok(existsSync(join(root, name)), name)
 })
