@@ -1,10 +1,10 @@
 import createError from '@fastify/error'
 
-// The errors that more than one folder throws; those of one resource stand in its errors.ts.
+// The errors that more than one folder throws; those of one resource are in its errors.ts.
 // A code is API: it has one meaning and one status, and never changes.
 
 export const BodyMalformed = createError('BODY_MALFORMED', 'the body is not valid JSON', 400)
-/** Content where the route asks for none (RFC 9110, section 9.3.5, has servers refuse it). */
+/** The route expects no body (RFC 9110, section 9.3.5, lets servers reject it). */
 export const BodyUnexpected = createError('BODY_UNEXPECTED', 'this request must not have a body', 400)
 export const RequestMalformed = createError('REQUEST_MALFORMED', 'the request is malformed', 400)
 export const RouteNotFound = createError('ROUTE_NOT_FOUND', 'there is nothing here', 404)
@@ -29,12 +29,12 @@ export class ServiceUnavailable extends createError<'SERVICE_UNAVAILABLE', 503, 
   readonly headers = { 'retry-after': '1' }
 }
 
-/** Too many passwords are to be hashed; none of it is the client's doing, and soon there is room again. */
+/** The hash queue is full, or the wait in it was too long: the server's load, not the client's mistake. */
 export class Overloaded extends createError<'OVERLOADED', 503, []>('OVERLOADED', 'Service Unavailable', 503) {
   readonly headers = { 'retry-after': '1' }
 }
 
-/** The same for somebody who has left: nobody is there to be told. */
+/** The client disconnected while its request waited: it does not see this error. */
 export class ClientDisconnected extends Overloaded {}
 
 /** Too many attempts from one address or for one account (RFC 6585, section 4). */
@@ -53,7 +53,7 @@ export interface FieldProblem {
   message: string
 }
 
-/** The body is JSON, but not what the route asks for. The first problem is the message; `errors` has them all. */
+/** The body or the query does not match the schema of the route. The first problem is the message; `errors` has them all. */
 export class ValidationFailed extends createError<'VALIDATION_FAILED', 422, [string]>('VALIDATION_FAILED', '%s', 422) {
   readonly errors: FieldProblem[]
   constructor (errors: FieldProblem[]) {
@@ -62,8 +62,8 @@ export class ValidationFailed extends createError<'VALIDATION_FAILED', 422, [str
   }
 }
 
-// RFC 6750, section 3: a request without a usable token is told the scheme; only one
-// whose token was looked at and refused is told why.
+// RFC 6750, section 3: the answer to a request without a usable token names the scheme; only a
+// rejected token gets `error` as well.
 const challenge = { 'www-authenticate': 'Bearer' }
 const invalidToken = { 'www-authenticate': 'Bearer error="invalid_token"' }
 
@@ -73,6 +73,7 @@ export class AuthorizationMissing extends createError<'AUTHORIZATION_MISSING', 4
 export class TokenClaimsInvalid extends createError<'TOKEN_CLAIMS_INVALID', 400, []>('TOKEN_CLAIMS_INVALID', 'token is not valid', 400) {
   readonly headers = challenge
 }
+/** The user of a valid token was deleted. The contract fixes the status and the message. */
 export class UserNotFound extends createError<'USER_NOT_FOUND', 400, []>('USER_NOT_FOUND', '404 User not found', 400) {
   readonly headers = challenge
 }
@@ -86,11 +87,12 @@ export class TokenRevoked extends createError<'TOKEN_REVOKED', 401, []>('TOKEN_R
   readonly headers = invalidToken
 }
 
-/** The token is good, but its user has none of the roles that a route asks for. */
+/** The token is valid, but its user has none of the roles that the route requires. */
 export const RoleRequired = createError('ROLE_REQUIRED', 'you do not have the role that this needs', 403)
 
 // Users, roles and tokens as resources.
 
+/** No user has the username or the id that a path or a call names. A login answers `UsernameUnknown` instead (routes/sessions/errors.ts). */
 export const UserUnknown = createError('USER_UNKNOWN', 'there is no such user', 404)
 export const UsernameTaken = createError('USERNAME_TAKEN', 'username already taken', 409)
 export const EmailTaken = createError('EMAIL_TAKEN', 'email already signed-up', 409)

@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import { EmailTaken, type FieldProblem, LastAdmin, RoleExists, RoleNotFound, RoleProtected, TooManyTokens, UsernameTaken, UserUnknown, ValidationFailed } from './errors.js'
 import type { LatchkeyApi } from './host.js'
-import { descriptionProblem } from './lib/single-line.js'
+import { descriptionProblem, emptyProblem } from './lib/single-line.js'
 import { newPasswordProblem, type PasswordPolicy, personalPasswordProblem } from './plugins/passwords/policy.js'
 import { adminRole, roleNameProblem } from './plugins/roles/role-name.js'
 import { isTokenId, tokenMaxLifetimeSeconds } from './plugins/tokens/claims.js'
@@ -16,7 +16,7 @@ function validate (problems: Record<string, string | undefined>): void {
   if (found.length > 0) throw new ValidationFailed(found)
 }
 
-/** Makes `app.latchkey` of the services. */
+/** Creates `app.latchkey` from the services. */
 export function createHostApi ({ accessTokens, audit, loginFailures, passwords, roles, store, tokens, users }: FastifyInstance, policy: PasswordPolicy): LatchkeyApi {
   const passwordProblem = (password: string, owner: Pick<User, 'username' | 'email'>) =>
     newPasswordProblem(password, policy) ?? personalPasswordProblem(password, owner)
@@ -28,7 +28,7 @@ export function createHostApi ({ accessTokens, audit, loginFailures, passwords, 
 
       async create ({ username, email = null, password }) {
         validate({
-          username: username === '' ? 'is empty' : usernameProblem(username),
+          username: username === '' ? emptyProblem : usernameProblem(username),
           email: email === null ? undefined : emailProblem(email),
           password: passwordProblem(password, { username, email })
         })
@@ -60,7 +60,7 @@ export function createHostApi ({ accessTokens, audit, loginFailures, passwords, 
       list: () => roles.list(),
 
       async create ({ name, description }) {
-        validate({ name: name === '' ? 'is empty' : roleNameProblem(name), description: descriptionProblem(description) })
+        validate({ name: name === '' ? emptyProblem : roleNameProblem(name), description: descriptionProblem(description) })
         const created = await roles.create({ name, description })
         if (created === undefined) throw new RoleExists()
         audit.record({ kind: 'role_change', detail: `created ${name}` })

@@ -50,7 +50,7 @@ const shared = {
   secretKey: SecretKey(),
   /** Still verifies tokens, never signs: for rotation. */
   secretKeyPrevious: Type.Optional(SecretKey()),
-  /** The lifetime of a login's token, in seconds: 48 hours, as in the course. */
+  /** The lifetime of a login's token, in seconds: 48 hours by default. */
   tokenTtlSeconds: Type.Integer({ default: 172_800, minimum: 1, maximum: tokenMaxLifetimeSeconds, description: `must be an integer from 1 to ${tokenMaxLifetimeSeconds}` }),
   /** The fewest characters of a new password (NIST SP 800-63B, section 3.1.1.2). */
   passwordMinLength: Type.Integer({ default: 8, minimum: 8, maximum: 64, description: 'must be an integer from 8 to 64' }),

@@ -558,9 +558,9 @@ for (const database of databases) {
       }
 
       const { user, token } = await asUser(app, 'thief')
-      t.equal(await servicesOf(app).accessTokens.issue({ userId: user.id, kind: 'personal', description: 'x', askingId: '4e808214-e320-4173-bb6c-b75fbdd51003' }), undefined)
+      t.equal(await servicesOf(app).accessTokens.issue({ userId: user.id, kind: 'personal', description: 'x', requestingTokenId: '4e808214-e320-4173-bb6c-b75fbdd51003' }), undefined)
       const made = (await as(app, token)('POST', '/tokens', personal)).json()
-      t.equal(await servicesOf(app).accessTokens.issue({ userId: user.id, kind: 'personal', description: 'x', askingId: made.id }), undefined, 'a personal token makes none')
+      t.equal(await servicesOf(app).accessTokens.issue({ userId: user.id, kind: 'personal', description: 'x', requestingTokenId: made.id }), undefined, 'a personal token makes none')
     })
   })
 }

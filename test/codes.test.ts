@@ -90,7 +90,7 @@ const harmless = (send: Trigger['send']): Trigger => ({ send, isHarmless: true }
 /** Making a token asks for no password by itself. */
 const withPassword = ({ operationId }: Operation): InjectOptions => operationId === 'createToken' ? { payload: { description: 'x', password } } : {}
 
-/** How each code is triggered. `404 CODE` is for a code that has several statuses. */
+/** How each code is triggered. A key may begin with the status, as in `400 USER_NOT_FOUND`. */
 const triggers: Record<string, Trigger> = {
   AUTHORIZATION_MISSING: harmless(({ call }) => call({ headers: { authorization: undefined } })),
   TOKEN_INVALID: harmless(({ call }) => call({ headers: { authorization: 'x.y.z' } })),

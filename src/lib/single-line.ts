@@ -1,6 +1,9 @@
+/** What is wrong with an empty field, as the end of a sentence that starts with its name. */
+export const emptyProblem = 'is empty'
+
 /** The longest description of a token or a role, in characters. */
 export const descriptionMaxLength = 200
-/** The same in UTF-16 code units. Longer text is rejected without a look at its content. */
+/** The same in UTF-16 code units. Longer text is rejected unread. */
 const descriptionMaxUnits = 2 * descriptionMaxLength
 
 const invisible = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u
@@ -8,7 +11,7 @@ const everyInvisible = new RegExp(invisible, 'gu')
 
 /** What is wrong with a description, as the end of a sentence that starts with the field's name. */
 export function descriptionProblem (description: string): string | undefined {
-  if (description.length <= descriptionMaxUnits && description.trim() === '') return 'is empty'
+  if (description.length <= descriptionMaxUnits && description.trim() === '') return emptyProblem
   if (description.length > descriptionMaxUnits || [...description].length > descriptionMaxLength) return `must not be longer than ${descriptionMaxLength} characters`
   if (invisible.test(description)) return 'must be one line without control characters'
 }

@@ -1,4 +1,7 @@
-/** The kinds of events, with their messages in the server's log. */
+/**
+ * The kinds of events, with their messages in the server's log. For a new kind, decide whether it
+ * belongs to `essentialKinds` in index.ts.
+ */
 export const eventMessages = {
   signup: 'signed up',
   login: 'logged in',
@@ -34,6 +37,10 @@ export const eventSources = ['http', 'cli', 'app'] as const
 /** The source of an event. */
 export type EventSource = typeof eventSources[number]
 
+// Three shapes: a `NewEvent` is what a caller records; the audit log adds time, source, address,
+// User-Agent and request id. An `AuditEvent` is the stored row with its id and the username.
+// `eventRecord` is the same in the form of the API, with snake_case members.
+
 /** An event to be recorded. */
 export interface NewEvent {
   kind: EventKind
@@ -41,7 +48,7 @@ export interface NewEvent {
   outcome?: EventOutcome
   /** The user it happened to. */
   userId?: number
-  /** The user who did it, where that is another. */
+  /** The user who did it, if that is another user. */
   actorId?: number
   /** Details, such as the name of a role or the id of a token. Never a secret, never text that an anonymous client chose. */
   detail?: string
@@ -52,8 +59,8 @@ export interface AuditEvent {
   /** Later events have higher ids. */
   id: number
   time: Date
-  kind: string
-  outcome: string
+  kind: EventKind
+  outcome: EventOutcome
   source: EventSource
   userId: number | null
   /** Null when the account was deleted, or the event has no user. */
@@ -77,4 +84,17 @@ export interface EventFilter {
 /** An event in the form of the API and of the command line's JSON. */
 export function eventRecord ({ id, time, kind, outcome, source, userId, username, actorId, detail, address, userAgent, requestId }: AuditEvent) {
   return { id, time: time.toISOString(), kind, outcome, source, user_id: userId, username, actor_id: actorId, detail, address, user_agent: userAgent, request_id: requestId }
+}
+
+/** An event in the form of the API. */
+export type EventRecord = ReturnType<typeof eventRecord>
+
+/**
+ * An event for the user it happened to. Of an event that another user caused, it has only the
+ * members listed here: where that user was is private.
+ */
+export function ownEventRecord (event: EventRecord): EventRecord {
+  if (event.actor_id === null) return event
+  const { id, time, kind, outcome, source, user_id: userId, username, actor_id: actorId, detail } = event
+  return { id, time, kind, outcome, source, user_id: userId, username, actor_id: actorId, detail, address: null, user_agent: null, request_id: null }
 }

@@ -5,12 +5,12 @@ import { bestEffort, scheduleCleanup } from '../../lib/background.js'
 import { scheduleWrites } from '../../lib/batch-writer.js'
 import { printableAddress } from '../../lib/client-network.js'
 import { describeRequestId, describeUserAgent } from '../../lib/single-line.js'
-import { type AuditEvent, type EventFilter, eventMessages, type EventSource, type NewEvent } from './event.js'
+import { type AuditEvent, type EventFilter, type EventKind, eventMessages, type EventSource, type NewEvent } from './event.js'
 import { eventsRepository, type NewEventRow } from './repository.js'
 import { auditRetention } from './retention.js'
 
 /** The kinds of successful events that are written on a nearly full disk: users cannot cause them at will. */
-const essentialKinds: string[] = ['role_change', 'deletion', 'unlock', 'export', 'import', 'reset']
+const essentialKinds: EventKind[] = ['role_change', 'deletion', 'unlock', 'export', 'import', 'reset']
 /** How long a reader waits for pending events to be written, in milliseconds. */
 const flushTimeoutMs = 500
 

@@ -10,8 +10,8 @@ import type { TokenOwner } from '../tokens/repository.js'
 
 const authenticateErrors = [AuthorizationMissing, TokenClaimsInvalid, UserNotFound, TokenInvalid, TokenExpired, TokenRevoked, ServiceUnavailable]
 
-// `Bearer`, in any case and followed by spaces (RFC 6750, section 2.1; RFC 9110, section
-// 11.1), or, as in the course, nothing; then the token.
+// `Bearer` in any case, followed by spaces (RFC 6750, section 2.1; RFC 9110, section 11.1). A bare
+// token, without the scheme, is accepted too.
 const scheme = /^Bearer +/i
 
 /** The token in the header. It is mostly written as every client writes it, and begins as every JWT does. */

@@ -3,6 +3,7 @@ import type { FastifyError } from '@fastify/error'
 import { ref } from '../../schema-ref.js'
 import { statusText } from './status-text.js'
 import { type FieldProblem, ValidationFailed } from '../../errors.js'
+import { emptyProblem } from '../../lib/single-line.js'
 
 /** An error that is part of the contract. */
 export interface ExpectedError extends FastifyError {
@@ -29,7 +30,7 @@ export const ValidationErrorBody = Type.Object({
   errors: Type.Array(
     Type.Object({
       field: Type.String({ description: 'The name of the field; empty for the body as a whole.', examples: ['username'] }),
-      message: Type.String({ description: 'What is wrong with it.', examples: ['username is empty'] })
+      message: Type.String({ description: 'What is wrong with it.', examples: [`username ${emptyProblem}`] })
     }),
     { description: 'Everything that is wrong, at most one entry a field, in the order of the schema. The first one is also the message.' })
 }, { $id: 'latchkey.ValidationErrorResponse', description: 'The request can be read, but is not what is asked for.' })
@@ -69,7 +70,7 @@ export function errorResponses (classes: ErrorClass[], firstField = 'field'): Re
 function example (ErrorOfClass: ErrorClass, firstField: string): ExpectedError {
   // Every other class has defaults for its arguments.
   if (ErrorOfClass !== ValidationFailed) return new (ErrorOfClass as new () => ExpectedError)()
-  return new ValidationFailed([{ field: firstField, message: `${firstField} is empty` }])
+  return new ValidationFailed([{ field: firstField, message: `${firstField} ${emptyProblem}` }])
 }
 
 function errorResponse (errors: ExpectedError[]) {

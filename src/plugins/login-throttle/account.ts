@@ -42,8 +42,8 @@ export function accountThrottle (app: FastifyInstance, { failuresFree, now, dead
 
       const isCorrect = await verify()
       if (!isCorrect) {
-        const failures = await app.loginFailures.count(attempt, failuresFree)
-        if (failures >= failuresFree) app.audit.record({ kind: 'backoff', userId }, request)
+        const mustWait = await app.loginFailures.count(attempt, failuresFree)
+        if (mustWait) app.audit.record({ kind: 'backoff', userId }, request)
       } else if (userId !== undefined) {
         const record = () => app.loginFailures.recordSuccess(attempt, { userId, hasFailures: mustRecord || before !== undefined })
         if (mustRecord) await record()

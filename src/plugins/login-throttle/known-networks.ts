@@ -20,10 +20,10 @@ export function knownNetworksRepository (store: Store, now: () => number) {
 
     /** For a batch: records that a user logged in from a network, and keeps the most recent networks. */
     recordLogin (userId: number, network: string): Query[] {
-      const present = { lastLoginAt: new Date(now()) }
+      const current = { lastLoginAt: new Date(now()) }
       const mostRecent = db.select({ network: knownNetworks.network }).from(knownNetworks).where(matchesUser(userId)).orderBy(desc(knownNetworks.lastLoginAt)).limit(knownPerUser)
       return [
-        db.insert(knownNetworks).values({ userId, network, ...present }).onConflictDoUpdate({ target: [knownNetworks.userId, knownNetworks.network], set: present }),
+        db.insert(knownNetworks).values({ userId, network, ...current }).onConflictDoUpdate({ target: [knownNetworks.userId, knownNetworks.network], set: current }),
         db.delete(knownNetworks).where(and(matchesUser(userId), notInArray(knownNetworks.network, mostRecent)))
       ]
     },

@@ -2,13 +2,19 @@ import type { ResolvedOptions } from '../../options.js'
 import { keyedSemaphore, type WithPermit } from '../../lib/keyed-mutex.js'
 import { slidingWindowLog, type WindowLimit } from './sliding-window.js'
 
-/** How many attempts one address and one account have; 0 switches a limit off. */
+/** How many attempts an address and an account have; 0 turns a limit off. */
 export type AttemptLimits = Pick<ResolvedOptions,
   | 'loginFailuresPerAddressMinute' | 'loginFailuresPerAddressHour' | 'loginFailuresPerAccount'
   | 'loginsPerAddressMinute' | 'loginsPerAccountMinute' | 'tokensPerAccountHour' | 'signupsPerAddressHour'>
 
-/** The longest wait between two attempts for an account, in seconds. Each failure doubles the wait, from one second on. */
-export const longestWaitSeconds = 900
+/**
+ * The wait after failed logins for an account, in milliseconds: the first wait, which each further
+ * failure doubles, up to the longest one. `repository.ts` calculates it in SQL.
+ */
+export const firstWaitMs = 1_000
+export const longestWaitMs = 900_000
+/** After so many doublings the wait is the longest one. */
+export const doublingsUntilLongestWait = Math.ceil(Math.log2(longestWaitMs / firstWaitMs))
 
 const minuteMs = 60_000
 const hourMs = 3_600_000
@@ -19,7 +25,7 @@ export interface Limiter {
   retryAfterMs: (key: string) => number
   /** Counts an attempt. */
   count: (key: string) => void
-  /** Runs an attempt: those in flight are never more than are left of the limit. Nothing is counted by itself. */
+  /** Runs an attempt. Never more attempts of a key are in flight than its limit has left. The caller counts them. */
   withPermit: WithPermit
 }
 

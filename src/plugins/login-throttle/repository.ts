@@ -5,7 +5,7 @@ import { rowsPerCleanup } from '../../lib/background.js'
 import type { User } from '../users/user.js'
 import { canonicalUsername } from '../users/username.js'
 import { knownNetworksRepository } from './known-networks.js'
-import { longestWaitSeconds } from './limits.js'
+import { doublingsUntilLongestWait, firstWaitMs, longestWaitMs } from './limits.js'
 
 /** Failures are deleted a day after the last one: a guesser gains less by waiting that long. */
 const failuresLifetimeMs = 86_400_000
@@ -32,12 +32,16 @@ export type LoginFailures = ReturnType<typeof loginFailuresRepository>
 /** A placeholder for a number. PostgreSQL cannot infer the type of a sum of parameters. */
 const bigintParam = (name: string) => sql`cast(${sql.placeholder(name)} as bigint)`
 
-const longestDoublings = Math.ceil(Math.log2(longestWaitSeconds))
+/** A constant as part of the statement's text: not a parameter, whose type PostgreSQL would have to infer. */
+const literal = (value: number) => sql.raw(String(value))
 
-/** Until when attempts have to wait after so many failures, as an expression: 0, or in 1, 2, 4 … seconds. */
+/**
+ * Until when attempts have to wait after so many failures, as an expression. 0 while
+ * failures are free; then the first wait, doubled with each further failure.
+ */
 function blockedUntil (failures: SQL): SQL {
   const doublings = sql`cast(${failures} - ${bigintParam('free')} as integer)`
-  return sql`case when ${doublings} < 0 then 0 when ${doublings} >= ${sql.raw(String(longestDoublings))} then ${bigintParam('now')} + ${sql.raw(String(1_000 * longestWaitSeconds))} else ${bigintParam('now')} + 1000 * (1 << ${doublings}) end`
+  return sql`case when ${doublings} < 0 then 0 when ${doublings} >= ${literal(doublingsUntilLongestWait)} then ${bigintParam('now')} + ${literal(longestWaitMs)} else ${bigintParam('now')} + ${literal(firstWaitMs)} * (1 << ${doublings}) end`
 }
 
 export function loginFailuresRepository (store: Store, now: () => number) {
@@ -63,7 +67,7 @@ export function loginFailuresRepository (store: Store, now: () => number) {
       target: [loginFailures.usernameKey, loginFailures.network],
       set: { failures, blockedUntilMs: blockedUntil(failures), lastFailureMs: bigintParam('now') }
     })
-    .returning({ failures: loginFailures.failures }))
+    .returning({ blockedUntilMs: loginFailures.blockedUntilMs }))
   const clearStatement = store.prepare('clear_failures', relaxed.delete(loginFailures).where(matchesScope))
 
   return {
@@ -77,11 +81,11 @@ export function loginFailuresRepository (store: Store, now: () => number) {
      * Counts a failure.
      *
      * @param free how many failures there can be before attempts have to wait
-     * @returns how many there are now
+     * @returns whether attempts have to wait now
      */
-    async count (attempt: Attempt, free: number): Promise<number> {
+    async count (attempt: Attempt, free: number): Promise<boolean> {
       const [row] = await countStatement.execute({ ...scopeOf(attempt), free, now: now() })
-      return Number(row?.failures)
+      return Number(row?.blockedUntilMs) > 0
     },
 
     /** Deletes the failures, if there are any, and records the network of the user, at most once a day. */

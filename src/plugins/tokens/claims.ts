@@ -3,7 +3,7 @@ export const tokenMaxLifetimeSeconds = 31_536_000
 /** How far a clock may run ahead of ours, in seconds. */
 export const clockToleranceSeconds = 60
 
-/** The claims of our tokens (RFC 7519, section 4.1; `user_id` is the course's own). */
+/** The claims of our tokens (RFC 7519, section 4.1; `user_id` is our own). */
 export interface TokenClaims {
   user_id: number
   jti: string

@@ -4,10 +4,10 @@ import { isForeignKeyViolation } from '../../database/errors.js'
 import type { Store } from '../../database/store.js'
 import { personalTokensPerUser, tokensPerUser } from './limits.js'
 
-/** What a new row is made of. */
+/** The values of a new row. */
 export type NewToken = Pick<Store['tables']['tokens']['$inferSelect'], 'userId' | 'kind' | 'description' | 'createdAt' | 'expiresAt'> & {
-  /** Of a personal access token: the id of the login token that it is requested with; undefined where the operator creates it. */
-  askingId?: string
+  /** Of a personal access token: the id of the login token of the request; undefined if the operator creates it. */
+  requestingTokenId?: string
 }
 
 /** The queries that insert tokens, and keep their number within the limits. */
@@ -38,9 +38,9 @@ export function tokenCreation ({ batch, db, lockUser, prepare, relaxed, tables: 
   /** How many active personal access tokens a user has. */
   const personalTokenCount = (userId: number) => sql<number>`(${db.select({ count: count() }).from(tokens).where(and(eq(tokens.userId, userId), eq(tokens.kind, 'personal'), gt(tokens.expiresAt, new Date(now()))))})`
 
-  /** Inserts a personal access token where that is permitted, in one transaction: revoking all of a user's tokens comes before it or after it. */
-  async function insertPersonal (id: string, { userId, askingId = id, kind, description, createdAt, expiresAt }: NewToken): Promise<boolean> {
-    const askingLogin = db.select({ id: tokens.id }).from(tokens).where(and(eq(tokens.userId, userId), eq(tokens.id, askingId), eq(tokens.kind, 'login')))
+  /** Inserts a personal access token if that is permitted, in one transaction: revoking all of a user's tokens comes before it or after it. */
+  async function insertPersonal (id: string, { userId, requestingTokenId = id, kind, description, createdAt, expiresAt }: NewToken): Promise<boolean> {
+    const requestingLogin = db.select({ id: tokens.id }).from(tokens).where(and(eq(tokens.userId, userId), eq(tokens.id, requestingTokenId), eq(tokens.kind, 'login')))
     const row = {
       id: sql`${sql.param(id, tokens.id)}`.as('id'),
       userId: users.id,
@@ -50,11 +50,11 @@ export function tokenCreation ({ batch, db, lockUser, prepare, relaxed, tables: 
       expiresAt: sql`${sql.param(expiresAt, tokens.expiresAt)}`.as('expires_at'),
       lastUsedAt: sql`null`.as('last_used_at')
     }
-    const isAllowed = and(eq(users.id, userId), lt(personalTokenCount(userId), personalTokensPerUser), askingId === id ? undefined : exists(askingLogin))
+    const isAllowed = and(eq(users.id, userId), lt(personalTokenCount(userId), personalTokensPerUser), requestingTokenId === id ? undefined : exists(requestingLogin))
     const written = await batch([
       ...lockUser(userId),
       db.insert(tokens).select(db.select(row).from(users).where(isAllowed)),
-      evictionQuery(userId, new Date(now()), [id, askingId])
+      evictionQuery(userId, new Date(now()), [id, requestingTokenId])
     ])
     return written.at(-2) !== 0
   }
@@ -62,8 +62,8 @@ export function tokenCreation ({ batch, db, lockUser, prepare, relaxed, tables: 
   return {
     /**
      * Inserts a row and returns its id, a random UUID. `undefined` when the user does not exist;
-     * for a personal access token also when the login token that it is requested with was revoked,
-     * or the user has `personalTokensPerUser` already. Where there are too many tokens, a personal
+     * for a personal access token also when the login token of the request was revoked,
+     * or the user has `personalTokensPerUser` already. If there are too many tokens, a personal
      * one evicts the oldest logins.
      */
     async create (token: NewToken): Promise<string | undefined> {

@@ -14,17 +14,17 @@ import { hasTokenForm } from './token-form.js'
 export interface AccessTokens {
   /**
    * Signs a token for a user and inserts its row. `undefined` when the user does not exist; for a
-   * personal access token also when the login token that it is requested with was revoked, or the
-   * user has too many.
+   * personal access token also when the login token of the request was revoked, or the user
+   * has too many.
    *
    * @param token.lifetimeSeconds its lifetime; TOKEN_TTL_SECONDS by default
-   * @param token.askingId for a personal access token: the id of the login token that it is
-   * requested with; undefined where the operator creates it
+   * @param token.requestingTokenId for a personal access token: the id of the login token of
+   * the request; undefined if the operator creates it
    */
   issue: (token: Omit<NewToken, 'createdAt' | 'expiresAt'> & { lifetimeSeconds?: number }) => Promise<IssuedToken | undefined>
   /**
-   * Verifies what a token says by itself: form, algorithm, signature, times, claims. Whether its
-   * user exists and the token is not revoked is for the database to say.
+   * Verifies what a token says by itself: form, algorithm, signature, times, claims. Only the
+   * database knows whether its user exists and whether the token was revoked.
    *
    * @throws {TokenInvalid} anything is wrong with it
    * @throws {TokenExpired} it has expired
@@ -79,7 +79,7 @@ const plugin: FastifyPluginAsync<JwtOptions> = async (app, { secretKey, secretKe
   const signers = secretKeyPrevious === undefined ? [current] : [current, await createSigner(app, secretKeyPrevious)]
 
   // A signature stays valid. The times are validated every time, the row is looked up every time,
-  // and a token that was refused is not cached.
+  // and a rejected token is not cached.
   const verified = new LRUCache<string, VerifiedToken & { payload: object }>({ max: verifiedTokensMax })
 
   function verifySignature (token: string): object {
@@ -88,7 +88,7 @@ const plugin: FastifyPluginAsync<JwtOptions> = async (app, { secretKey, secretKe
       try {
         return signer.verify<object>(token)
       } catch {
-        // Whatever verification throws means that the token is not ours: never a 500.
+        // Any error of the verification means that the token is not ours: never a 500.
       }
     }
     throw new TokenInvalid()

@@ -1,5 +1,6 @@
 import type { FastifySchemaValidationError } from 'fastify'
 import type { FieldProblem } from '../../errors.js'
+import { emptyProblem } from '../../lib/single-line.js'
 import type { StringFormats } from './string-formats.js'
 
 /** An error of Ajv, with the members that its option `verbose` adds. */
@@ -26,7 +27,7 @@ function fieldOf ({ instancePath, params }: ValidationError): string {
 /** Describes an error as the end of a sentence that starts with the field's name. */
 function describe (error: ValidationError, formats: StringFormats): string {
   const { keyword, params, data, message } = error
-  if (isMissingOrEmpty(error)) return 'is empty'
+  if (isMissingOrEmpty(error)) return emptyProblem
   if (keyword === 'type') return `must be ${[params.type].flat().map((type) => typeNames[String(type)]).join(' or ')}`
   return formats[String(params.format)]?.(String(data)) ?? String(message)
 }

@@ -16,8 +16,8 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
   /** Acts on a verified password, if its hash is still the stored one. A login may have upgraded the hash concurrently: the password is then verified against the new one. */
   async function actOnVerified (id: number, hash: string, password: string, job: HashJob, act: (hash: string) => Promise<boolean>): Promise<boolean> {
     if (await act(hash)) return true
-    const present = await app.users.findHash(id)
-    return present !== undefined && present !== hash && await app.passwords.verify(present, password, job) && act(present)
+    const currentHash = await app.users.findHash(id)
+    return currentHash !== undefined && currentHash !== hash && await app.passwords.verify(currentHash, password, job) && act(currentHash)
   }
 
   app.get('/me', {

@@ -1,13 +1,13 @@
-import { type Static, Type } from '@sinclair/typebox'
+import { Type } from '@sinclair/typebox'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { type EventFilter, eventRecord } from '../../plugins/audit/event.js'
+import { type EventFilter, type EventRecord, eventRecord, ownEventRecord } from '../../plugins/audit/event.js'
 import { ref } from '../../schema-ref.js'
 import { adminRole } from '../../plugins/roles/role-name.js'
 import { EventList, pageParameters, pageSize } from './schemas.js'
 
 const list: FastifyPluginAsyncTypebox = async (app) => {
   /** The page that a query asks for, and where the next one begins. */
-  async function page ({ kind, cursor, limit = pageSize }: { kind?: string, cursor?: string, limit?: number }, filter: EventFilter): Promise<Static<typeof EventList>> {
+  async function page ({ kind, cursor, limit = pageSize }: { kind?: string, cursor?: string, limit?: number }, filter: EventFilter): Promise<{ events: EventRecord[], next_cursor: string | null }> {
     const events = await app.audit.list({
       ...filter,
       kind,
@@ -51,9 +51,7 @@ const list: FastifyPluginAsyncTypebox = async (app) => {
     }
   }, async ({ query, currentUser }) => {
     const { events, next_cursor: cursor } = await page(query, { userId: currentUser.id })
-    // Where an admin was is the admin's own affair.
-    const own = events.map((event) => event.actor_id === null ? event : { ...event, address: null, user_agent: null, request_id: null })
-    return { events: own, next_cursor: cursor }
+    return { events: events.map(ownEventRecord), next_cursor: cursor }
   })
 }
 

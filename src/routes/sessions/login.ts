@@ -62,8 +62,8 @@ const login: FastifyPluginAsyncTypebox<{ loginErrors: 'detailed' | 'uniform' }> 
     if (issued === undefined) throw await fail('user_deleted_concurrently')
     // A password change revokes every token that is there then. A token issued between the check
     // and the change would outlive it: the checked password must still be the current one.
-    const presentHash = await app.users.findHash(userId)
-    if (presentHash !== passwordHash && !(await app.passwords.verify(presentHash, password, nextJob))) {
+    const currentHash = await app.users.findHash(userId)
+    if (currentHash !== passwordHash && !(await app.passwords.verify(currentHash, password, nextJob))) {
       await app.tokens.revoke(userId, issued.id)
       throw await fail('password_changed_concurrently')
     }

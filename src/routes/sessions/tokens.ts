@@ -60,7 +60,7 @@ const tokens: FastifyPluginAsyncTypebox = async (app) => {
   }, async (request, reply) => {
     const { currentUser: { id: userId }, currentTokenId, body: { description, expires_in: lifetimeSeconds = personalTokenLifetimeSeconds, password } } = request
     await requireOwner(request, hashJobOf(request, reply), password)
-    const issued = await app.throttle.createToken(request, userId, () => app.accessTokens.issue({ userId, kind: 'personal', description, lifetimeSeconds, askingId: currentTokenId }))
+    const issued = await app.throttle.createToken(request, userId, () => app.accessTokens.issue({ userId, kind: 'personal', description, lifetimeSeconds, requestingTokenId: currentTokenId }))
     if (issued === undefined) {
       // Either the current token was revoked concurrently, which the guard reports, or there are too many.
       await runGuardsAgain(request, [app.authenticate])
