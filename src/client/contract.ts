@@ -11,7 +11,7 @@ export interface paths {
         put?: never;
         /**
          * Sign up
-         * @description Makes an account. Log in afterwards to get a token. After many accounts from one address the next ones have to wait: `TOO_MANY_ATTEMPTS`.
+         * @description Creates an account. Log in afterwards to get a token. After many signups from one address, the next ones have to wait: `TOO_MANY_ATTEMPTS`.
          */
         post: operations["signUp"];
         delete?: never;
@@ -36,7 +36,7 @@ export interface paths {
         post?: never;
         /**
          * Delete the account
-         * @description Deletes the account and its data: its tokens, its roles.
+         * @description Deletes the account and its data, such as its tokens and its roles. The last admin cannot be deleted.
          */
         delete: operations["deleteMe"];
         options?: never;
@@ -54,7 +54,7 @@ export interface paths {
         get?: never;
         /**
          * Change the password
-         * @description Every other token of the account is revoked; the token of this request stays active.
+         * @description Revokes all other tokens of the account. The current token stays valid.
          */
         put: operations["changePassword"];
         post?: never;
@@ -75,7 +75,7 @@ export interface paths {
         put?: never;
         /**
          * Log in
-         * @description Gives a token for a username and its password. A server with `LOGIN_ERRORS=uniform` does not tell an unknown username from a wrong password: both are `CREDENTIALS_INCORRECT`. After some failures from one address or for one username the next attempts have to wait: `TOO_MANY_ATTEMPTS`.
+         * @description Issues a token for a username and its password. With `LOGIN_ERRORS=uniform`, the server answers an unknown username and a wrong password alike: `CREDENTIALS_INCORRECT`. After several failures from one address or for one username, the next attempts have to wait: `TOO_MANY_ATTEMPTS`.
          */
         post: operations["logIn"];
         delete?: never;
@@ -95,7 +95,7 @@ export interface paths {
         put?: never;
         /**
          * Log out
-         * @description Revokes the token of this request: from now on every server answers it with 401.
+         * @description Revokes the token of this request. From then on, every server rejects it with 401.
          */
         post: operations["logOut"];
         delete?: never;
@@ -113,18 +113,18 @@ export interface paths {
         };
         /**
          * List my tokens
-         * @description Where you are logged in, and your personal access tokens.
+         * @description Lists the active tokens of your account: logins and personal access tokens.
          */
         get: operations["listTokens"];
         put?: never;
         /**
-         * Make a personal access token
-         * @description For a script or another program: a token with a name and a life of its own. It is shown this once. An account can have 99; after many in an hour the next ones have to wait. A personal access token makes no others, and a login that is older than 15 minutes needs the password as well.
+         * Create a personal access token
+         * @description Creates a token for a script or another program, with its own description and lifetime. The server shows it only once. An account can have 99; after many in an hour, the next ones have to wait. A personal access token cannot create others. A login that is older than 15 minutes must send the password as well.
          */
         post: operations["createToken"];
         /**
          * Log out everywhere
-         * @description Revokes all my tokens, or all except the token of this request.
+         * @description Revokes all tokens of your account, or all except the token of this request.
          */
         delete: operations["revokeTokens"];
         options?: never;
@@ -144,7 +144,7 @@ export interface paths {
         post?: never;
         /**
          * Revoke a token
-         * @description Only your own tokens can be revoked; other ids are not found.
+         * @description Revokes a token of your account. Other ids are `TOKEN_NOT_FOUND`.
          */
         delete: operations["revokeToken"];
         options?: never;
@@ -160,14 +160,14 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * List the roles
-         * @description All there are, by name.
+         * List roles
+         * @description Lists all roles, by name.
          */
         get: operations["listRoles"];
         put?: never;
         /**
-         * Make a role
-         * @description Afterwards it can be given to users, and routes can ask for it.
+         * Create a role
+         * @description Creates a role. Then it can be granted to users, and routes can require it.
          */
         post: operations["createRole"];
         delete?: never;
@@ -188,7 +188,7 @@ export interface paths {
         post?: never;
         /**
          * Delete a role
-         * @description It is taken from everybody who has it. The role `admin` stays.
+         * @description Deletes a role, also from all users who have it. The role `admin` cannot be deleted.
          */
         delete: operations["deleteRole"];
         options?: never;
@@ -205,14 +205,14 @@ export interface paths {
         };
         get?: never;
         /**
-         * Give a role
-         * @description Whoever has it already keeps it.
+         * Grant a role
+         * @description Grants a role to a user. Succeeds if the user has the role already.
          */
         put: operations["grantRole"];
         post?: never;
         /**
-         * Take a role
-         * @description Whoever does not have it goes on without it. The last admin stays admin.
+         * Revoke a role
+         * @description Revokes a role of a user. Succeeds if the user does not have the role. The last admin cannot lose `admin`.
          */
         delete: operations["revokeRole"];
         options?: never;
@@ -228,8 +228,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * List what happened
-         * @description The audit trail, of everybody or of one user.
+         * List events
+         * @description The audit log: the events of all users, or of one user.
          */
         get: operations["listEvents"];
         put?: never;
@@ -248,8 +248,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * List what happened to me
-         * @description Logins, failed ones too, and whatever else concerned the account. Of what somebody else did, it is not said from where.
+         * List my events
+         * @description Logins, failed logins and other events of your account. Events caused by another user omit the address, User-Agent and request id.
          */
         get: operations["listMyEvents"];
         put?: never;
@@ -348,8 +348,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Is the process alive?
-         * @description Answers while the process turns, whatever its database does. When it does not, restart it.
+         * Check liveness
+         * @description Answers while the process runs, even if the database does not answer. If there is no answer, restart the process.
          */
         get: operations["isLive"];
         put?: never;
@@ -368,8 +368,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Can it serve?
-         * @description Asks the database. When it has no answer, send the traffic elsewhere.
+         * Check readiness
+         * @description Queries the database. If the answer is not 200, send traffic to another server.
          */
         get: operations["isReady"];
         put?: never;
@@ -384,10 +384,10 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
-        /** @description A failure. */
+        /** @description An error. */
         ErrorResponse: {
             /**
-             * @description The status of the answer.
+             * @description The status of the response.
              * @example 400
              */
             statusCode: number;
@@ -402,15 +402,15 @@ export interface components {
              */
             error: string;
             /**
-             * @description What happened, for people.
+             * @description What happened, for humans.
              * @example no Authorization header found
              */
             message: string;
         };
-        /** @description The request can be read, but is not what is asked for. */
+        /** @description A request that does not match the schema of its route. */
         ValidationErrorResponse: {
             /**
-             * @description The status of the answer.
+             * @description The status of the response.
              * @example 400
              */
             statusCode: number;
@@ -425,11 +425,11 @@ export interface components {
              */
             error: string;
             /**
-             * @description What happened, for people.
+             * @description What happened, for humans.
              * @example no Authorization header found
              */
             message: string;
-            /** @description Everything that is wrong, at most one entry a field, in the order of the schema. The first one is also the message. */
+            /** @description All problems, at most one for each field, in the order of the schema. The first one is also the `message`. */
             errors: {
                 /**
                  * @description The name of the field; empty for the body as a whole.
@@ -437,7 +437,7 @@ export interface components {
                  */
                 field: string;
                 /**
-                 * @description What is wrong with it.
+                 * @description The problem, as a sentence.
                  * @example username is empty
                  */
                 message: string;
@@ -446,47 +446,47 @@ export interface components {
         /** @description An account. */
         User: {
             /**
-             * @description Never given to anybody else, not even after the account is deleted.
+             * @description Never reused, not even after the account is deleted.
              * @example 1
              */
             id: number;
             /**
-             * @description As it was written at the signup.
+             * @description As written at signup.
              * @example bob
              */
             username: string;
             /**
-             * @description As it was written at the signup, or null.
+             * @description As written at signup; null if there is none.
              * @example bob@example.com
              */
             email: string | null;
             /**
              * Format: date-time
-             * @description When the account was made (RFC 3339, UTC).
+             * @description When the account was created (RFC 3339, UTC).
              * @example 2026-11-23T20:44:00.000Z
              */
             created_at: string;
         };
-        /** @description An account, as its owner sees it. */
+        /** @description An account with its roles. */
         Account: {
             /**
-             * @description Never given to anybody else, not even after the account is deleted.
+             * @description Never reused, not even after the account is deleted.
              * @example 1
              */
             id: number;
             /**
-             * @description As it was written at the signup.
+             * @description As written at signup.
              * @example bob
              */
             username: string;
             /**
-             * @description As it was written at the signup, or null.
+             * @description As written at signup; null if there is none.
              * @example bob@example.com
              */
             email: string | null;
             /**
              * Format: date-time
-             * @description When the account was made (RFC 3339, UTC).
+             * @description When the account was created (RFC 3339, UTC).
              * @example 2026-11-23T20:44:00.000Z
              */
             created_at: string;
@@ -497,45 +497,45 @@ export interface components {
         SignupRequest: {
             /**
              * Format: username
-             * @description ASCII letters, digits and `_ . @ + -`; it does not begin with `-`, and is neither `.` nor `..`. Kept as written; unique and found without regard to case.
+             * @description ASCII letters, digits and `_ . @ + -`; it must not begin with `-` or be `.` or `..`. Stored as written; unique and found without regard to case.
              * @example bob
              */
             username: string;
             /**
              * Format: email
-             * @description One address. Unique without regard to case. Absent or null: none.
+             * @description One email address, unique without regard to case. Omit it, or send null, for none.
              * @example bob@example.com
              */
             email?: string | null;
             /**
              * Format: new-password
-             * @description At least as many characters as the server asks for (8 unless it was told otherwise), at most 256, counted in Unicode code points after NFC. Neither the username nor the email, nor one of the most common passwords. Nothing is trimmed or cut.
+             * @description At least the minimum length of the server (8 characters by default) and at most 256 characters, counted in Unicode code points after NFC. It must not be the username, the email, or one of the most common passwords. It is neither trimmed nor truncated.
              * @example correct horse battery staple
              */
             password: string;
         };
-        /** @description The account was made. */
+        /** @description The account was created. */
         SignupResponse: {
             /** @example welcome :-) */
             msg: string;
             user: components["schemas"]["User"];
         };
-        /** @description Another password. */
+        /** @description A change of the password. */
         PasswordChange: {
             /**
              * Format: current-password
-             * @description The password that is to be replaced.
+             * @description The current password.
              * @example correct horse battery staple
              */
             current_password: string;
             /**
              * Format: new-password
-             * @description At least as many characters as the server asks for (8 unless it was told otherwise), at most 256, counted in Unicode code points after NFC. Neither the username nor the email, nor one of the most common passwords. Nothing is trimmed or cut.
+             * @description At least the minimum length of the server (8 characters by default) and at most 256 characters, counted in Unicode code points after NFC. It must not be the username, the email, or one of the most common passwords. It is neither trimmed nor truncated.
              * @example incorrect donkey charger clip
              */
             new_password: string;
         };
-        /** @description The password, once more. */
+        /** @description The deletion of the account, confirmed with its password. */
         AccountDeletion: {
             /**
              * Format: current-password
@@ -566,21 +566,21 @@ export interface components {
              */
             token: string;
             /**
-             * @description How to send it (RFC 6750).
+             * @description The scheme of the token (RFC 6750).
              * @example Bearer
              * @enum {string}
              */
             token_type: "Bearer";
             /**
-             * @description Its life, in seconds.
+             * @description The lifetime of the token, in seconds.
              * @example 172800
              */
             expires_in: number;
         };
-        /** @description It was done. */
+        /** @description A confirmation. */
         Message: {
             /**
-             * @description What was done, for people.
+             * @description What was done, for humans.
              * @example logged out
              */
             msg: string;
@@ -594,7 +594,7 @@ export interface components {
              */
             id: string;
             /**
-             * @description What it is for; of a login, the start of the User-Agent.
+             * @description What the token is for; for a login token, the start of the User-Agent header.
              * @example backup script
              */
             description: string;
@@ -610,7 +610,7 @@ export interface components {
             expires_at: string;
             /**
              * Format: date-time
-             * @description To about five minutes; null when it was not used yet.
+             * @description Accurate to about five minutes; null if the token was not used yet.
              * @example 2026-11-23T20:44:00.000Z
              */
             last_used_at: string | null;
@@ -625,28 +625,28 @@ export interface components {
             /** @description Newest first. */
             tokens: components["schemas"]["Token"][];
         };
-        /** @description A personal access token. */
+        /** @description A request for a personal access token. */
         TokenRequest: {
             /**
              * Format: description
-             * @description What it is for: one line.
+             * @description What the token is for, in one line.
              * @example backup script
              */
             description: string;
             /**
-             * @description Its life, in seconds: 30 days unless said otherwise, at most a year.
+             * @description The lifetime of the token, in seconds: 30 days by default, at most one year.
              * @default 2592000
              * @example 2592000
              */
             expires_in?: number;
             /**
              * Format: current-password
-             * @description The password of the account: needed where the login is older than 15 minutes.
+             * @description The password of the account: required if the login is older than 15 minutes.
              * @example correct horse battery staple
              */
             password?: string;
         };
-        /** @description A token, and the only time that it is shown. */
+        /** @description A new token. The server shows its text only once. */
         NewToken: {
             /**
              * Format: uuid
@@ -655,7 +655,7 @@ export interface components {
              */
             id: string;
             /**
-             * @description What it is for; of a login, the start of the User-Agent.
+             * @description What the token is for; for a login token, the start of the User-Agent header.
              * @example backup script
              */
             description: string;
@@ -671,7 +671,7 @@ export interface components {
             expires_at: string;
             /**
              * Format: date-time
-             * @description To about five minutes; null when it was not used yet.
+             * @description Accurate to about five minutes; null if the token was not used yet.
              * @example 2026-11-23T20:44:00.000Z
              */
             last_used_at: string | null;
@@ -686,17 +686,17 @@ export interface components {
              */
             token: string;
         };
-        /** @description What somebody can be. */
+        /** @description A role that users can have. */
         Role: {
             /**
              * Format: role-name
-             * @description Small ASCII letters, digits and `_ . -`, a letter first.
+             * @description Lower-case ASCII letters, digits and `_ . -`; it begins with a letter.
              * @example editor
              */
             name: string;
             /**
              * Format: description
-             * @description What it allows: one line.
+             * @description What the role permits, in one line.
              * @example May change articles.
              */
             description: string;
@@ -706,10 +706,10 @@ export interface components {
             /** @description By name. */
             roles: components["schemas"]["Role"][];
         };
-        /** @description Something that happened. */
+        /** @description An event of the audit log. */
         Event: {
             /**
-             * @description Later events have higher ones.
+             * @description Later events have higher ids.
              * @example 42
              */
             id: number;
@@ -726,49 +726,49 @@ export interface components {
              */
             kind: "signup" | "login" | "login_failure" | "backoff" | "unlock" | "logout" | "token_creation" | "revocation" | "password_change" | "role_change" | "deletion" | "export" | "import" | "reset";
             /**
-             * @description How it ended: `success`, or what stood in the way.
+             * @description `success`, or why it failed.
              * @example success
              * @enum {string}
              */
             outcome: "success" | "username_unknown" | "password_incorrect" | "password_changed_concurrently" | "user_deleted_concurrently";
             /**
-             * @description Where it came from: `http` (a request), `cli` (the command line) or `app` (the app that embeds Latchkey).
+             * @description What caused it: `http` (a request), `cli` (the command line) or `app` (the app that embeds Latchkey).
              * @example http
              * @enum {string}
              */
             source: "http" | "cli" | "app";
             /**
-             * @description Whom it happened to; null where it was nobody.
+             * @description The id of the user it happened to; null if the event has no user.
              * @example 1
              */
             user_id: number | null;
             /**
-             * @description The username of that user; null when the user is gone.
+             * @description The username of that user; null if the user was deleted.
              * @example bob
              */
             username: string | null;
             /**
-             * @description Who did it, where that is somebody else.
+             * @description The id of the user who caused it, if that is another user.
              * @example null
              */
             actor_id: number | null;
             /**
-             * @description What else there is to say, such as the role or the id of the token.
+             * @description Details, such as the role or the id of the token.
              * @example null
              */
             detail: string | null;
             /**
-             * @description The address that it came from.
+             * @description The IP address of the client.
              * @example 203.0.113.7
              */
             address: string | null;
             /**
-             * @description The start of the User-Agent.
+             * @description The start of the User-Agent header.
              * @example curl/8.14.1
              */
             user_agent: string | null;
             /**
-             * @description What the request has in the log as `reqId`.
+             * @description The `reqId` of the request in the server log.
              * @example 0b0e4a4c-9f0b-4b0e-8a57-3f6c1a2d9d11
              */
             request_id: string | null;
@@ -778,12 +778,12 @@ export interface components {
             /** @description Newest first. */
             events: components["schemas"]["Event"][];
             /**
-             * @description Send it as `cursor` to get the next page; null on the last one.
+             * @description Send it as `cursor` to get the next page; null on the last page.
              * @example 41
              */
             next_cursor: string | null;
         };
-        /** @description All is well. */
+        /** @description The server works. */
         Health: {
             /**
              * @example ok
@@ -813,7 +813,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The account was made. */
+            /** @description The account was created. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -882,7 +882,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: the request is not what is asked for */
+            /** @description `VALIDATION_FAILED`: the request does not match its schema */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -897,7 +897,7 @@ export interface operations {
             /** @description `TOO_MANY_ATTEMPTS`: too many attempts: try again later */
             429: {
                 headers: {
-                    /** @description Seconds to wait before the next try (RFC 9110, section 10.2.3). */
+                    /** @description Seconds to wait before the next attempt (RFC 9110, section 10.2.3). */
                     "retry-after"?: number;
                     [name: string]: unknown;
                 };
@@ -923,7 +923,7 @@ export interface operations {
             /** @description `SERVICE_UNAVAILABLE`; `OVERLOADED` */
             503: {
                 headers: {
-                    /** @description Seconds to wait before the next try (RFC 9110, section 10.2.3). */
+                    /** @description Seconds to wait before the next attempt (RFC 9110, section 10.2.3). */
                     "retry-after"?: number;
                     [name: string]: unknown;
                 };
@@ -945,7 +945,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description An account, as its owner sees it. */
+            /** @description An account with its roles. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -997,7 +997,7 @@ export interface operations {
             /** @description `SERVICE_UNAVAILABLE` */
             503: {
                 headers: {
-                    /** @description Seconds to wait before the next try (RFC 9110, section 10.2.3). */
+                    /** @description Seconds to wait before the next attempt (RFC 9110, section 10.2.3). */
                     "retry-after"?: number;
                     [name: string]: unknown;
                 };
@@ -1094,7 +1094,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: the request is not what is asked for */
+            /** @description `VALIDATION_FAILED`: the request does not match its schema */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -1109,7 +1109,7 @@ export interface operations {
             /** @description `TOO_MANY_ATTEMPTS`: too many attempts: try again later */
             429: {
                 headers: {
-                    /** @description Seconds to wait before the next try (RFC 9110, section 10.2.3). */
+                    /** @description Seconds to wait before the next attempt (RFC 9110, section 10.2.3). */
                     "retry-after"?: number;
                     [name: string]: unknown;
                 };
@@ -1135,7 +1135,7 @@ export interface operations {
             /** @description `SERVICE_UNAVAILABLE`; `OVERLOADED` */
             503: {
                 headers: {
-                    /** @description Seconds to wait before the next try (RFC 9110, section 10.2.3). */
+                    /** @description Seconds to wait before the next attempt (RFC 9110, section 10.2.3). */
                     "retry-after"?: number;
                     [name: string]: unknown;
                 };
@@ -1220,7 +1220,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: the request is not what is asked for */
+            /** @description `VALIDATION_FAILED`: the request does not match its schema */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -1235,7 +1235,7 @@ export interface operations {
             /** @description `TOO_MANY_ATTEMPTS`: too many attempts: try again later */
             429: {
                 headers: {
-                    /** @description Seconds to wait before the next try (RFC 9110, section 10.2.3). */
+                    /** @description Seconds to wait before the next attempt (RFC 9110, section 10.2.3). */
                     "retry-after"?: number;
                     [name: string]: unknown;
                 };
@@ -1261,7 +1261,7 @@ export interface operations {
             /** @description `SERVICE_UNAVAILABLE`; `OVERLOADED` */
             503: {
                 headers: {
-                    /** @description Seconds to wait before the next try (RFC 9110, section 10.2.3). */
+                    /** @description Seconds to wait before the next attempt (RFC 9110, section 10.2.3). */
                     "retry-after"?: number;
                     [name: string]: unknown;
                 };
@@ -1356,7 +1356,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: the request is not what is asked for */
+            /** @description `VALIDATION_FAILED`: the request does not match its schema */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -1371,7 +1371,7 @@ export interface operations {
             /** @description `TOO_MANY_ATTEMPTS`: too many attempts: try again later */
             429: {
                 headers: {
-                    /** @description Seconds to wait before the next try (RFC 9110, section 10.2.3). */
+                    /** @description Seconds to wait before the next attempt (RFC 9110, section 10.2.3). */
                     "retry-after"?: number;
                     [name: string]: unknown;
                 };
@@ -1397,7 +1397,7 @@ export interface operations {
             /** @description `SERVICE_UNAVAILABLE`; `OVERLOADED` */
             503: {
                 headers: {
-                    /** @description Seconds to wait before the next try (RFC 9110, section 10.2.3). */
+                    /** @description Seconds to wait before the next attempt (RFC 9110, section 10.2.3). */
                     "retry-after"?: number;
                     [name: string]: unknown;
                 };
@@ -1419,7 +1419,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description It was done. */
+            /** @description A confirmation. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -1471,7 +1471,7 @@ export interface operations {
             /** @description `SERVICE_UNAVAILABLE` */
             503: {
                 headers: {
-                    /** @description Seconds to wait before the next try (RFC 9110, section 10.2.3). */
+                    /** @description Seconds to wait before the next attempt (RFC 9110, section 10.2.3). */
                     "retry-after"?: number;
                     [name: string]: unknown;
                 };
@@ -1545,7 +1545,7 @@ export interface operations {
             /** @description `SERVICE_UNAVAILABLE` */
             503: {
                 headers: {
-                    /** @description Seconds to wait before the next try (RFC 9110, section 10.2.3). */
+                    /** @description Seconds to wait before the next attempt (RFC 9110, section 10.2.3). */
                     "retry-after"?: number;
                     [name: string]: unknown;
                 };
@@ -1571,7 +1571,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description A token, and the only time that it is shown. */
+            /** @description A new token. The server shows its text only once. */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -1656,7 +1656,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: the request is not what is asked for */
+            /** @description `VALIDATION_FAILED`: the request does not match its schema */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -1671,7 +1671,7 @@ export interface operations {
             /** @description `TOO_MANY_ATTEMPTS`: too many attempts: try again later */
             429: {
                 headers: {
-                    /** @description Seconds to wait before the next try (RFC 9110, section 10.2.3). */
+                    /** @description Seconds to wait before the next attempt (RFC 9110, section 10.2.3). */
                     "retry-after"?: number;
                     [name: string]: unknown;
                 };
@@ -1697,7 +1697,7 @@ export interface operations {
             /** @description `SERVICE_UNAVAILABLE`; `OVERLOADED` */
             503: {
                 headers: {
-                    /** @description Seconds to wait before the next try (RFC 9110, section 10.2.3). */
+                    /** @description Seconds to wait before the next attempt (RFC 9110, section 10.2.3). */
                     "retry-after"?: number;
                     [name: string]: unknown;
                 };
@@ -1713,7 +1713,7 @@ export interface operations {
     revokeTokens: {
         parameters: {
             query?: {
-                /** @description `others` keeps the token of this request active. */
+                /** @description `others` keeps the token of this request. */
                 scope?: "all" | "others";
             };
             header?: never;
@@ -1722,7 +1722,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description It was done. */
+            /** @description A confirmation. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -1759,7 +1759,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: the request is not what is asked for */
+            /** @description `VALIDATION_FAILED`: the request does not match its schema */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -1786,7 +1786,7 @@ export interface operations {
             /** @description `SERVICE_UNAVAILABLE` */
             503: {
                 headers: {
-                    /** @description Seconds to wait before the next try (RFC 9110, section 10.2.3). */
+                    /** @description Seconds to wait before the next attempt (RFC 9110, section 10.2.3). */
                     "retry-after"?: number;
                     [name: string]: unknown;
                 };
@@ -1814,7 +1814,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description It was done. */
+            /** @description A confirmation. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -1878,7 +1878,7 @@ export interface operations {
             /** @description `SERVICE_UNAVAILABLE` */
             503: {
                 headers: {
-                    /** @description Seconds to wait before the next try (RFC 9110, section 10.2.3). */
+                    /** @description Seconds to wait before the next attempt (RFC 9110, section 10.2.3). */
                     "retry-after"?: number;
                     [name: string]: unknown;
                 };
@@ -1964,7 +1964,7 @@ export interface operations {
             /** @description `SERVICE_UNAVAILABLE` */
             503: {
                 headers: {
-                    /** @description Seconds to wait before the next try (RFC 9110, section 10.2.3). */
+                    /** @description Seconds to wait before the next attempt (RFC 9110, section 10.2.3). */
                     "retry-after"?: number;
                     [name: string]: unknown;
                 };
@@ -1990,7 +1990,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description What somebody can be. */
+            /** @description A role that users can have. */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -2075,7 +2075,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: the request is not what is asked for */
+            /** @description `VALIDATION_FAILED`: the request does not match its schema */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -2102,7 +2102,7 @@ export interface operations {
             /** @description `SERVICE_UNAVAILABLE` */
             503: {
                 headers: {
-                    /** @description Seconds to wait before the next try (RFC 9110, section 10.2.3). */
+                    /** @description Seconds to wait before the next attempt (RFC 9110, section 10.2.3). */
                     "retry-after"?: number;
                     [name: string]: unknown;
                 };
@@ -2216,7 +2216,7 @@ export interface operations {
             /** @description `SERVICE_UNAVAILABLE` */
             503: {
                 headers: {
-                    /** @description Seconds to wait before the next try (RFC 9110, section 10.2.3). */
+                    /** @description Seconds to wait before the next attempt (RFC 9110, section 10.2.3). */
                     "retry-after"?: number;
                     [name: string]: unknown;
                 };
@@ -2323,7 +2323,7 @@ export interface operations {
             /** @description `SERVICE_UNAVAILABLE` */
             503: {
                 headers: {
-                    /** @description Seconds to wait before the next try (RFC 9110, section 10.2.3). */
+                    /** @description Seconds to wait before the next attempt (RFC 9110, section 10.2.3). */
                     "retry-after"?: number;
                     [name: string]: unknown;
                 };
@@ -2442,7 +2442,7 @@ export interface operations {
             /** @description `SERVICE_UNAVAILABLE` */
             503: {
                 headers: {
-                    /** @description Seconds to wait before the next try (RFC 9110, section 10.2.3). */
+                    /** @description Seconds to wait before the next attempt (RFC 9110, section 10.2.3). */
                     "retry-after"?: number;
                     [name: string]: unknown;
                 };
@@ -2458,15 +2458,15 @@ export interface operations {
     listEvents: {
         parameters: {
             query?: {
-                /** @description Only events of the user with this username, in any case. Nobody: no events. */
+                /** @description Only events of the user with this username, in any case. If no user has it, the list is empty. */
                 user?: string;
-                /** @description Only events of the user with this id, who may be gone. */
+                /** @description Only events of the user with this id, also if the user was deleted. */
                 user_id?: number;
                 /** @description Only events of this kind. */
                 kind?: "signup" | "login" | "login_failure" | "backoff" | "unlock" | "logout" | "token_creation" | "revocation" | "password_change" | "role_change" | "deletion" | "export" | "import" | "reset";
-                /** @description How many, at most. */
+                /** @description The maximum number of events. */
                 limit?: number;
-                /** @description Where the page before ended: its `next_cursor`. */
+                /** @description The `next_cursor` of the previous page. */
                 cursor?: string;
             };
             header?: never;
@@ -2524,7 +2524,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: the request is not what is asked for */
+            /** @description `VALIDATION_FAILED`: the request does not match its schema */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -2551,7 +2551,7 @@ export interface operations {
             /** @description `SERVICE_UNAVAILABLE` */
             503: {
                 headers: {
-                    /** @description Seconds to wait before the next try (RFC 9110, section 10.2.3). */
+                    /** @description Seconds to wait before the next attempt (RFC 9110, section 10.2.3). */
                     "retry-after"?: number;
                     [name: string]: unknown;
                 };
@@ -2569,9 +2569,9 @@ export interface operations {
             query?: {
                 /** @description Only events of this kind. */
                 kind?: "signup" | "login" | "login_failure" | "backoff" | "unlock" | "logout" | "token_creation" | "revocation" | "password_change" | "role_change" | "deletion" | "export" | "import" | "reset";
-                /** @description How many, at most. */
+                /** @description The maximum number of events. */
                 limit?: number;
-                /** @description Where the page before ended: its `next_cursor`. */
+                /** @description The `next_cursor` of the previous page. */
                 cursor?: string;
             };
             header?: never;
@@ -2617,7 +2617,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: the request is not what is asked for */
+            /** @description `VALIDATION_FAILED`: the request does not match its schema */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -2644,7 +2644,7 @@ export interface operations {
             /** @description `SERVICE_UNAVAILABLE` */
             503: {
                 headers: {
-                    /** @description Seconds to wait before the next try (RFC 9110, section 10.2.3). */
+                    /** @description Seconds to wait before the next attempt (RFC 9110, section 10.2.3). */
                     "retry-after"?: number;
                     [name: string]: unknown;
                 };
@@ -2738,7 +2738,7 @@ export interface operations {
             /** @description `SERVICE_UNAVAILABLE` */
             503: {
                 headers: {
-                    /** @description Seconds to wait before the next try (RFC 9110, section 10.2.3). */
+                    /** @description Seconds to wait before the next attempt (RFC 9110, section 10.2.3). */
                     "retry-after"?: number;
                     [name: string]: unknown;
                 };
@@ -2812,7 +2812,7 @@ export interface operations {
             /** @description `SERVICE_UNAVAILABLE` */
             503: {
                 headers: {
-                    /** @description Seconds to wait before the next try (RFC 9110, section 10.2.3). */
+                    /** @description Seconds to wait before the next attempt (RFC 9110, section 10.2.3). */
                     "retry-after"?: number;
                     [name: string]: unknown;
                 };
@@ -2898,7 +2898,7 @@ export interface operations {
             /** @description `SERVICE_UNAVAILABLE` */
             503: {
                 headers: {
-                    /** @description Seconds to wait before the next try (RFC 9110, section 10.2.3). */
+                    /** @description Seconds to wait before the next attempt (RFC 9110, section 10.2.3). */
                     "retry-after"?: number;
                     [name: string]: unknown;
                 };
@@ -2920,7 +2920,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description All is well. */
+            /** @description The server works. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2940,7 +2940,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description All is well. */
+            /** @description The server works. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2952,7 +2952,7 @@ export interface operations {
             /** @description `SERVICE_UNAVAILABLE` */
             503: {
                 headers: {
-                    /** @description Seconds to wait before the next try (RFC 9110, section 10.2.3). */
+                    /** @description Seconds to wait before the next attempt (RFC 9110, section 10.2.3). */
                     "retry-after"?: number;
                     [name: string]: unknown;
                 };

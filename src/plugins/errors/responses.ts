@@ -13,27 +13,27 @@ export interface ExpectedError extends FastifyError {
   errors?: FieldProblem[]
 }
 
-/** A class of expected errors, made with @fastify/error. */
+/** A class of expected errors, created with @fastify/error. */
 export type ErrorClass = new (...args: never[]) => ExpectedError
 
 /** The body of every error response: Fastify's own shape. */
 export const ErrorBody = Type.Object({
-  statusCode: Type.Integer({ description: 'The status of the answer.', examples: [400] }),
+  statusCode: Type.Integer({ description: 'The status of the response.', examples: [400] }),
   code: Type.String({ description: 'What happened, for programs. Codes never change their meaning.', examples: ['AUTHORIZATION_MISSING'] }),
   error: Type.String({ description: 'The name of the status.', examples: ['Bad Request'] }),
-  message: Type.String({ description: 'What happened, for people.', examples: ['no Authorization header found'] })
-}, { $id: 'latchkey.ErrorResponse', description: 'A failure.' })
+  message: Type.String({ description: 'What happened, for humans.', examples: ['no Authorization header found'] })
+}, { $id: 'latchkey.ErrorResponse', description: 'An error.' })
 
-/** The same with a list of everything that is wrong with a body. */
+/** The same with a list of all problems of a body or a query. */
 export const ValidationErrorBody = Type.Object({
   ...ErrorBody.properties,
   errors: Type.Array(
     Type.Object({
       field: Type.String({ description: 'The name of the field; empty for the body as a whole.', examples: ['username'] }),
-      message: Type.String({ description: 'What is wrong with it.', examples: [`username ${emptyProblem}`] })
+      message: Type.String({ description: 'The problem, as a sentence.', examples: [`username ${emptyProblem}`] })
     }),
-    { description: 'Everything that is wrong, at most one entry a field, in the order of the schema. The first one is also the message.' })
-}, { $id: 'latchkey.ValidationErrorResponse', description: 'The request can be read, but is not what is asked for.' })
+    { description: 'All problems, at most one for each field, in the order of the schema. The first one is also the `message`.' })
+}, { $id: 'latchkey.ValidationErrorResponse', description: 'A request that does not match the schema of its route.' })
 
 /** The body of an error response. A 5xx reveals its status text and nothing else. */
 export function errorBody ({ statusCode, code, message, errors }: ExpectedError): Record<string, unknown> {
@@ -42,13 +42,13 @@ export function errorBody ({ statusCode, code, message, errors }: ExpectedError)
 }
 
 function describe (error: ExpectedError): string {
-  if (error instanceof ValidationFailed) return `\`${error.code}\`: the request is not what is asked for`
+  if (error instanceof ValidationFailed) return `\`${error.code}\`: the request does not match its schema`
   return `\`${error.code}\`${error.statusCode < 500 ? `: ${error.message}` : ''}`
 }
 
 const responseHeaders = {
   'www-authenticate': { type: 'string', description: 'The scheme to authenticate with (RFC 6750, section 3).' },
-  'retry-after': { type: 'integer', description: 'Seconds to wait before the next try (RFC 9110, section 10.2.3).' }
+  'retry-after': { type: 'integer', description: 'Seconds to wait before the next attempt (RFC 9110, section 10.2.3).' }
 }
 
 /**

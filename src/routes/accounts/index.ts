@@ -3,7 +3,7 @@ import me from './me.js'
 import { AccountBody, AccountDeletion, PasswordChange, SignupRequest, SignupResponse, UserBody } from './schemas.js'
 import signup from './signup.js'
 
-/** Accounts: who may do what. */
+/** Accounts, and who may do what. */
 const accounts: FastifyPluginAsync<{ signup: 'open' | 'closed' }> = async (app, options) => {
   for (const schema of [UserBody, AccountBody, SignupRequest, SignupResponse, PasswordChange, AccountDeletion]) app.addSchema(schema)
 

@@ -13,7 +13,7 @@ import { AccountBody, AccountDeletion, PasswordChange } from './schemas.js'
 import { userBody } from './user-body.js'
 
 const me: FastifyPluginAsyncTypebox = async (app) => {
-  /** Acts on a verified password, if its hash is still the stored one. A login may have upgraded the hash concurrently: the password is then verified against the new one. */
+  /** Runs an action if the verified hash is still the stored one. A login can upgrade the hash concurrently: then the password is verified against the new hash. */
   async function actOnVerified (id: number, hash: string, password: string, job: HashJob, act: (hash: string) => Promise<boolean>): Promise<boolean> {
     if (await act(hash)) return true
     const currentHash = await app.users.findHash(id)
@@ -40,7 +40,7 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
       operationId: 'changePassword',
       tags: ['Accounts'],
       summary: 'Change the password',
-      description: 'Every other token of the account is revoked; the token of this request stays active.',
+      description: 'Revokes all other tokens of the account. The current token stays valid.',
       body: ref(PasswordChange),
       response: { 204: Type.Null({ description: 'The password was changed.' }) }
     }
@@ -79,7 +79,7 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
       operationId: 'deleteMe',
       tags: ['Accounts'],
       summary: 'Delete the account',
-      description: 'Deletes the account and its data: its tokens, its roles.',
+      description: 'Deletes the account and its data, such as its tokens and its roles. The last admin cannot be deleted.',
       body: ref(AccountDeletion),
       response: { 204: Type.Null({ description: 'The account was deleted.' }) }
     }

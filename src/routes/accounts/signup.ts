@@ -15,7 +15,7 @@ const signup: FastifyPluginAsyncTypebox<{ signup: 'open' | 'closed' }> = async (
       operationId: 'signUp',
       tags: ['Accounts'],
       summary: 'Sign up',
-      description: 'Makes an account. Log in afterwards to get a token. After many accounts from one address the next ones have to wait: `TOO_MANY_ATTEMPTS`.',
+      description: 'Creates an account. Log in afterwards to get a token. After many signups from one address, the next ones have to wait: `TOO_MANY_ATTEMPTS`.',
       security: [],
       body: ref(SignupRequest),
       response: { 200: ref(SignupResponse) }

@@ -6,7 +6,7 @@ import { adminRole } from '../../plugins/roles/role-name.js'
 import { EventList, pageParameters, pageSize } from './schemas.js'
 
 const list: FastifyPluginAsyncTypebox = async (app) => {
-  /** The page that a query asks for, and where the next one begins. */
+  /** The page that a query selects, and the cursor of the next one. */
   async function page ({ kind, cursor, limit = pageSize }: { kind?: string, cursor?: string, limit?: number }, filter: EventFilter): Promise<{ events: EventRecord[], next_cursor: string | null }> {
     const events = await app.audit.list({
       ...filter,
@@ -22,11 +22,11 @@ const list: FastifyPluginAsyncTypebox = async (app) => {
     schema: {
       operationId: 'listEvents',
       tags: ['Events'],
-      summary: 'List what happened',
-      description: 'The audit trail, of everybody or of one user.',
+      summary: 'List events',
+      description: 'The audit log: the events of all users, or of one user.',
       querystring: Type.Object({
-        user: Type.Optional(Type.String({ description: 'Only events of the user with this username, in any case. Nobody: no events.' })),
-        user_id: Type.Optional(Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER, description: 'Only events of the user with this id, who may be gone.' })),
+        user: Type.Optional(Type.String({ description: 'Only events of the user with this username, in any case. If no user has it, the list is empty.' })),
+        user_id: Type.Optional(Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER, description: 'Only events of the user with this id, also if the user was deleted.' })),
         ...pageParameters
       }),
       response: { 200: ref(EventList) }
@@ -44,8 +44,8 @@ const list: FastifyPluginAsyncTypebox = async (app) => {
     schema: {
       operationId: 'listMyEvents',
       tags: ['Events'],
-      summary: 'List what happened to me',
-      description: 'Logins, failed ones too, and whatever else concerned the account. Of what somebody else did, it is not said from where.',
+      summary: 'List my events',
+      description: 'Logins, failed logins and other events of your account. Events caused by another user omit the address, User-Agent and request id.',
       querystring: Type.Object(pageParameters),
       response: { 200: ref(EventList) }
     }

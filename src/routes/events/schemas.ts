@@ -5,31 +5,31 @@ import { ref } from '../../schema-ref.js'
 const nullable = (type: string, options: object) => ({ type: [type, 'null'], ...options })
 
 export const EventBody = Type.Object({
-  id: Type.Integer({ minimum: 1, description: 'Later events have higher ones.', examples: [42] }),
+  id: Type.Integer({ minimum: 1, description: 'Later events have higher ids.', examples: [42] }),
   time: Type.String({ format: 'date-time', description: 'When it happened (RFC 3339, UTC).', examples: ['2026-11-24T20:44:00.000Z'] }),
   kind: Type.String({ enum: eventKinds, description: 'What happened.', examples: ['login'] }),
-  outcome: Type.String({ enum: [...eventOutcomes], description: 'How it ended: `success`, or what stood in the way.', examples: ['success'] }),
-  source: Type.String({ enum: [...eventSources], description: 'Where it came from: `http` (a request), `cli` (the command line) or `app` (the app that embeds Latchkey).', examples: ['http'] }),
-  user_id: Type.Unsafe<number | null>(nullable('integer', { description: 'Whom it happened to; null where it was nobody.', examples: [1] })),
-  username: Type.Unsafe<string | null>(nullable('string', { description: 'The username of that user; null when the user is gone.', examples: ['bob'] })),
-  actor_id: Type.Unsafe<number | null>(nullable('integer', { description: 'Who did it, where that is somebody else.', examples: [null] })),
-  detail: Type.Unsafe<string | null>(nullable('string', { description: 'What else there is to say, such as the role or the id of the token.', examples: [null] })),
-  address: Type.Unsafe<string | null>(nullable('string', { description: 'The address that it came from.', examples: ['203.0.113.7'] })),
-  user_agent: Type.Unsafe<string | null>(nullable('string', { description: 'The start of the User-Agent.', examples: ['curl/8.14.1'] })),
-  request_id: Type.Unsafe<string | null>(nullable('string', { description: 'What the request has in the log as `reqId`.', examples: ['0b0e4a4c-9f0b-4b0e-8a57-3f6c1a2d9d11'] }))
-}, { $id: 'latchkey.Event', description: 'Something that happened.' })
+  outcome: Type.String({ enum: [...eventOutcomes], description: '`success`, or why it failed.', examples: ['success'] }),
+  source: Type.String({ enum: [...eventSources], description: 'What caused it: `http` (a request), `cli` (the command line) or `app` (the app that embeds Latchkey).', examples: ['http'] }),
+  user_id: Type.Unsafe<number | null>(nullable('integer', { description: 'The id of the user it happened to; null if the event has no user.', examples: [1] })),
+  username: Type.Unsafe<string | null>(nullable('string', { description: 'The username of that user; null if the user was deleted.', examples: ['bob'] })),
+  actor_id: Type.Unsafe<number | null>(nullable('integer', { description: 'The id of the user who caused it, if that is another user.', examples: [null] })),
+  detail: Type.Unsafe<string | null>(nullable('string', { description: 'Details, such as the role or the id of the token.', examples: [null] })),
+  address: Type.Unsafe<string | null>(nullable('string', { description: 'The IP address of the client.', examples: ['203.0.113.7'] })),
+  user_agent: Type.Unsafe<string | null>(nullable('string', { description: 'The start of the User-Agent header.', examples: ['curl/8.14.1'] })),
+  request_id: Type.Unsafe<string | null>(nullable('string', { description: 'The `reqId` of the request in the server log.', examples: ['0b0e4a4c-9f0b-4b0e-8a57-3f6c1a2d9d11'] }))
+}, { $id: 'latchkey.Event', description: 'An event of the audit log.' })
 
 export const EventList = Type.Object({
   events: Type.Array(ref(EventBody), { description: 'Newest first.' }),
-  next_cursor: Type.Unsafe<string | null>(nullable('string', { description: 'Send it as `cursor` to get the next page; null on the last one.', examples: ['41'] }))
+  next_cursor: Type.Unsafe<string | null>(nullable('string', { description: 'Send it as `cursor` to get the next page; null on the last page.', examples: ['41'] }))
 }, { $id: 'latchkey.EventList', description: 'A page of events.' })
 
-/** How many events a page has where the client does not say. */
+/** How many events a page has by default. */
 export const pageSize = 50
 
-/** What every list of events can be asked for. */
+/** The query parameters of every list of events. */
 export const pageParameters = {
   kind: Type.Optional(Type.String({ enum: eventKinds, description: 'Only events of this kind.' })),
-  limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 100, default: pageSize, description: 'How many, at most.' })),
-  cursor: Type.Optional(Type.String({ pattern: '^[1-9]\\d{0,14}$', description: 'Where the page before ended: its `next_cursor`.' }))
+  limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 100, default: pageSize, description: 'The maximum number of events.' })),
+  cursor: Type.Optional(Type.String({ pattern: '^[1-9]\\d{0,14}$', description: 'The `next_cursor` of the previous page.' }))
 }

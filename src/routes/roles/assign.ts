@@ -37,8 +37,8 @@ const assign: FastifyPluginAsyncTypebox = async (app) => {
     schema: {
       operationId: 'grantRole',
       tags: ['Roles'],
-      summary: 'Give a role',
-      description: 'Whoever has it already keeps it.',
+      summary: 'Grant a role',
+      description: 'Grants a role to a user. Succeeds if the user has the role already.',
       params,
       response: { 204: Type.Null({ description: 'The user has the role.' }) }
     }
@@ -47,7 +47,7 @@ const assign: FastifyPluginAsyncTypebox = async (app) => {
     const { id } = await lookUp(app, username, name)
     if (!(await app.roles.grant(id, name, actorOf(request)))) {
       await runGuardsAgain(request, [onlyAdmins])
-      // Where both are still there, the user had the role, and somebody takes it at this moment.
+      // If both still exist, the user had the role, and another admin is revoking it concurrently.
       await lookUp(app, username, name)
     }
     app.audit.record({ kind: 'role_change', userId: id, actorId: request.currentUser.id, detail: `granted ${name}` }, request)
@@ -61,8 +61,8 @@ const assign: FastifyPluginAsyncTypebox = async (app) => {
     schema: {
       operationId: 'revokeRole',
       tags: ['Roles'],
-      summary: 'Take a role',
-      description: 'Whoever does not have it goes on without it. The last admin stays admin.',
+      summary: 'Revoke a role',
+      description: 'Revokes a role of a user. Succeeds if the user does not have the role. The last admin cannot lose `admin`.',
       params,
       response: { 204: Type.Null({ description: 'The user does not have the role.' }) }
     }
@@ -71,7 +71,7 @@ const assign: FastifyPluginAsyncTypebox = async (app) => {
     const { id } = await lookUp(app, username, name)
     if (!(await app.roles.revoke(id, name, actorOf(request)))) {
       await runGuardsAgain(request, [onlyAdmins])
-      // Otherwise somebody gives the role again at this moment.
+      // Otherwise another admin is granting the role again concurrently.
       if (name === adminRole && await app.roles.isLastAdmin(id)) throw new LastAdmin()
     }
     app.audit.record({ kind: 'role_change', userId: id, actorId: request.currentUser.id, detail: `revoked ${name}` }, request)

@@ -3,7 +3,7 @@ import assign from './assign.js'
 import manage from './manage.js'
 import { RoleBody, RoleList } from './schemas.js'
 
-/** Roles: who may do what. */
+/** Roles, and who may do what. */
 const roles: FastifyPluginAsync = async (app) => {
   for (const schema of [RoleBody, RoleList]) app.addSchema(schema)
 

@@ -13,8 +13,8 @@ const manage: FastifyPluginAsyncTypebox = async (app) => {
     schema: {
       operationId: 'listRoles',
       tags: ['Roles'],
-      summary: 'List the roles',
-      description: 'All there are, by name.',
+      summary: 'List roles',
+      description: 'Lists all roles, by name.',
       response: { 200: ref(RoleList) }
     }
   }, async () => ({ roles: await app.roles.list() }))
@@ -25,8 +25,8 @@ const manage: FastifyPluginAsyncTypebox = async (app) => {
     schema: {
       operationId: 'createRole',
       tags: ['Roles'],
-      summary: 'Make a role',
-      description: 'Afterwards it can be given to users, and routes can ask for it.',
+      summary: 'Create a role',
+      description: 'Creates a role. Then it can be granted to users, and routes can require it.',
       body: ref(RoleBody),
       response: { 201: ref(RoleBody) }
     }
@@ -46,7 +46,7 @@ const manage: FastifyPluginAsyncTypebox = async (app) => {
       operationId: 'deleteRole',
       tags: ['Roles'],
       summary: 'Delete a role',
-      description: 'It is taken from everybody who has it. The role `admin` stays.',
+      description: 'Deletes a role, also from all users who have it. The role `admin` cannot be deleted.',
       params: Type.Object({ name: Type.String({ description: 'The name of the role.', examples: ['editor'] }) }),
       response: { 204: Type.Null({ description: 'The role was deleted.' }) }
     }

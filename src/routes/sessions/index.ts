@@ -4,7 +4,7 @@ import logout from './logout.js'
 import { LoginRequest, LoginResponse, Message, NewTokenBody, TokenBody, TokenList, TokenRequest } from './schemas.js'
 import tokens from './tokens.js'
 
-/** Sessions: who may do what. */
+/** Sessions, and who may do what. */
 const sessions: FastifyPluginAsync<{ loginErrors: 'detailed' | 'uniform' }> = async (app, options) => {
   for (const schema of [LoginRequest, LoginResponse, Message, TokenBody, TokenList, TokenRequest, NewTokenBody]) app.addSchema(schema)
 

@@ -31,7 +31,7 @@ const login: FastifyPluginAsyncTypebox<{ loginErrors: 'detailed' | 'uniform' }> 
       operationId: 'logIn',
       tags: ['Sessions'],
       summary: 'Log in',
-      description: 'Gives a token for a username and its password. A server with `LOGIN_ERRORS=uniform` does not tell an unknown username from a wrong password: both are `CREDENTIALS_INCORRECT`. After some failures from one address or for one username the next attempts have to wait: `TOO_MANY_ATTEMPTS`.',
+      description: 'Issues a token for a username and its password. With `LOGIN_ERRORS=uniform`, the server answers an unknown username and a wrong password alike: `CREDENTIALS_INCORRECT`. After several failures from one address or for one username, the next attempts have to wait: `TOO_MANY_ATTEMPTS`.',
       security: [],
       body: ref(LoginRequest),
       response: { 200: ref(LoginResponse) }
@@ -60,8 +60,8 @@ const login: FastifyPluginAsyncTypebox<{ loginErrors: 'detailed' | 'uniform' }> 
 
     const issued = await app.throttle.logIn(request, userId, () => app.accessTokens.issue({ userId, kind: 'login', description: describeUserAgent(request.headers['user-agent']) }))
     if (issued === undefined) throw await fail('user_deleted_concurrently')
-    // A password change revokes every token that is there then. A token issued between the check
-    // and the change would outlive it: the checked password must still be the current one.
+    // A password change revokes the tokens that exist at that moment. A token issued between the check
+    // and the change would stay valid: the checked password must still be the current one.
     const currentHash = await app.users.findHash(userId)
     if (currentHash !== passwordHash && !(await app.passwords.verify(currentHash, password, nextJob))) {
       await app.tokens.revoke(userId, issued.id)

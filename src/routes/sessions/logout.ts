@@ -9,7 +9,7 @@ const logout: FastifyPluginAsyncTypebox = async (app) => {
       operationId: 'logOut',
       tags: ['Sessions'],
       summary: 'Log out',
-      description: 'Revokes the token of this request: from now on every server answers it with 401.',
+      description: 'Revokes the token of this request. From then on, every server rejects it with 401.',
       response: { 200: ref(Message) }
     }
   }, async (request) => {

@@ -11,20 +11,20 @@ export const LoginRequest = Type.Object({
 
 export const LoginResponse = Type.Object({
   token: Type.String({ description: 'A JSON Web Token. Send it as `Authorization: Bearer <token>`.', examples: ['eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJ1c2VyX2lkIjoxfQ.c2lnbmF0dXJl'] }),
-  token_type: Type.String({ enum: ['Bearer'], description: 'How to send it (RFC 6750).', examples: ['Bearer'] }),
-  expires_in: Type.Integer({ description: 'Its life, in seconds.', examples: [172_800] })
+  token_type: Type.String({ enum: ['Bearer'], description: 'The scheme of the token (RFC 6750).', examples: ['Bearer'] }),
+  expires_in: Type.Integer({ description: 'The lifetime of the token, in seconds.', examples: [172_800] })
 }, { $id: 'latchkey.LoginResponse', description: 'A token, in the shape of RFC 6749, section 5.1.' })
 
 export const Message = Type.Object({
-  msg: Type.String({ description: 'What was done, for people.', examples: ['logged out'] })
-}, { $id: 'latchkey.Message', description: 'It was done.' })
+  msg: Type.String({ description: 'What was done, for humans.', examples: ['logged out'] })
+}, { $id: 'latchkey.Message', description: 'A confirmation.' })
 
 export const TokenBody = Type.Object({
   id: Type.String({ format: 'uuid', description: 'The `jti` claim of the token (RFC 7519, section 4.1.7).', examples: ['4e808214-e320-4173-bb6c-b75fbdd51003'] }),
-  description: Type.String({ description: 'What it is for; of a login, the start of the User-Agent.', examples: ['backup script'] }),
+  description: Type.String({ description: 'What the token is for; for a login token, the start of the User-Agent header.', examples: ['backup script'] }),
   created_at: Type.String({ format: 'date-time', examples: ['2026-11-23T20:44:00.000Z'] }),
   expires_at: Type.String({ format: 'date-time', examples: ['2026-12-23T20:44:00.000Z'] }),
-  last_used_at: Type.Unsafe<string | null>({ type: ['string', 'null'], format: 'date-time', description: 'To about five minutes; null when it was not used yet.', examples: ['2026-11-23T20:44:00.000Z'] }),
+  last_used_at: Type.Unsafe<string | null>({ type: ['string', 'null'], format: 'date-time', description: 'Accurate to about five minutes; null if the token was not used yet.', examples: ['2026-11-23T20:44:00.000Z'] }),
   current: Type.Boolean({ description: 'Whether it is the token of this request.', examples: [false] })
 }, { $id: 'latchkey.Token', description: 'An active token, without the token itself.' })
 
@@ -33,12 +33,12 @@ export const TokenList = Type.Object({
 }, { $id: 'latchkey.TokenList', description: 'All active tokens of an account.' })
 
 export const TokenRequest = Type.Object({
-  description: Type.String({ minLength: 1, maxLength: descriptionMaxLength, format: 'description', description: 'What it is for: one line.', examples: ['backup script'] }),
-  expires_in: Type.Optional(Type.Integer({ minimum: 1, maximum: tokenMaxLifetimeSeconds, default: personalTokenLifetimeSeconds, description: 'Its life, in seconds: 30 days unless said otherwise, at most a year.', examples: [personalTokenLifetimeSeconds] })),
-  password: Type.Optional(Type.String({ minLength: 1, format: 'current-password', description: `The password of the account: needed where the login is older than ${recentLoginSeconds / 60} minutes.`, examples: ['correct horse battery staple'] }))
-}, { $id: 'latchkey.TokenRequest', description: 'A personal access token.' })
+  description: Type.String({ minLength: 1, maxLength: descriptionMaxLength, format: 'description', description: 'What the token is for, in one line.', examples: ['backup script'] }),
+  expires_in: Type.Optional(Type.Integer({ minimum: 1, maximum: tokenMaxLifetimeSeconds, default: personalTokenLifetimeSeconds, description: 'The lifetime of the token, in seconds: 30 days by default, at most one year.', examples: [personalTokenLifetimeSeconds] })),
+  password: Type.Optional(Type.String({ minLength: 1, format: 'current-password', description: `The password of the account: required if the login is older than ${recentLoginSeconds / 60} minutes.`, examples: ['correct horse battery staple'] }))
+}, { $id: 'latchkey.TokenRequest', description: 'A request for a personal access token.' })
 
 export const NewTokenBody = Type.Object({
   ...TokenBody.properties,
   token: LoginResponse.properties.token
-}, { $id: 'latchkey.NewToken', description: 'A token, and the only time that it is shown.' })
+}, { $id: 'latchkey.NewToken', description: 'A new token. The server shows its text only once.' })

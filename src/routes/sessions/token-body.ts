@@ -2,7 +2,7 @@ import type { Static } from '@sinclair/typebox'
 import type { Token } from '../../plugins/tokens/token.js'
 import type { TokenBody } from './schemas.js'
 
-/** A token as its owner sees it. */
+/** A token in the form of the API. */
 export function tokenBody ({ id, description, createdAt, expiresAt, lastUsedAt }: Token, currentTokenId: string): Static<typeof TokenBody> {
   return {
     id,

@@ -20,7 +20,7 @@ const tokens: FastifyPluginAsyncTypebox = async (app) => {
       operationId: 'listTokens',
       tags: ['Sessions'],
       summary: 'List my tokens',
-      description: 'Where you are logged in, and your personal access tokens.',
+      description: 'Lists the active tokens of your account: logins and personal access tokens.',
       response: { 200: ref(TokenList) }
     }
   }, async ({ currentUser, currentTokenId }) => {
@@ -29,13 +29,13 @@ const tokens: FastifyPluginAsyncTypebox = async (app) => {
   })
 
   /**
-   * Requires a recent login or the password: a stolen token must not create others, which stay
-   * active when it expires or is revoked.
+   * Requires a recent login or the password: a stolen token must not create others, which
+   * would stay valid after it expires or is revoked.
    */
   async function requireOwner (request: FastifyRequest, job: HashJob, password?: string): Promise<void> {
     const { currentUser: { id: userId }, currentTokenId } = request
     const current = await app.tokens.findAge(userId, currentTokenId)
-    // A token that was revoked concurrently creates none.
+    // A token that was revoked concurrently: inserting the new one fails.
     if (current === undefined) return
     if (current.kind === 'personal') throw new LoginRequired()
     if (password === undefined) {
@@ -52,8 +52,8 @@ const tokens: FastifyPluginAsyncTypebox = async (app) => {
     schema: {
       operationId: 'createToken',
       tags: ['Sessions'],
-      summary: 'Make a personal access token',
-      description: `For a script or another program: a token with a name and a life of its own. It is shown this once. An account can have ${personalTokensPerUser}; after many in an hour the next ones have to wait. A personal access token makes no others, and a login that is older than ${recentLoginSeconds / 60} minutes needs the password as well.`,
+      summary: 'Create a personal access token',
+      description: `Creates a token for a script or another program, with its own description and lifetime. The server shows it only once. An account can have ${personalTokensPerUser}; after many in an hour, the next ones have to wait. A personal access token cannot create others. A login that is older than ${recentLoginSeconds / 60} minutes must send the password as well.`,
       body: ref(TokenRequest),
       response: { 201: ref(NewTokenBody) }
     }
@@ -77,9 +77,9 @@ const tokens: FastifyPluginAsyncTypebox = async (app) => {
       operationId: 'revokeTokens',
       tags: ['Sessions'],
       summary: 'Log out everywhere',
-      description: 'Revokes all my tokens, or all except the token of this request.',
+      description: 'Revokes all tokens of your account, or all except the token of this request.',
       querystring: Type.Object({
-        scope: Type.Optional(Type.String({ enum: ['all', 'others'], default: 'all', description: '`others` keeps the token of this request active.' }))
+        scope: Type.Optional(Type.String({ enum: ['all', 'others'], default: 'all', description: '`others` keeps the token of this request.' }))
       }),
       response: { 200: ref(Message) }
     }
@@ -97,7 +97,7 @@ const tokens: FastifyPluginAsyncTypebox = async (app) => {
       operationId: 'revokeToken',
       tags: ['Sessions'],
       summary: 'Revoke a token',
-      description: 'Only your own tokens can be revoked; other ids are not found.',
+      description: 'Revokes a token of your account. Other ids are `TOKEN_NOT_FOUND`.',
       params: Type.Object({
         id: Type.String({ description: 'The `id` of the token.', examples: ['4e808214-e320-4173-bb6c-b75fbdd51003'] })
       }),

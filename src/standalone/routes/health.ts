@@ -5,9 +5,9 @@ import { ref } from '../../schema-ref.js'
 
 const Health = Type.Object({
   status: Type.String({ enum: ['ok'], examples: ['ok'] })
-}, { $id: 'latchkey.Health', description: 'All is well.' })
+}, { $id: 'latchkey.Health', description: 'The server works.' })
 
-/** Health: for load balancers, orchestrators and people; anyone may ask. */
+/** Health checks, for load balancers and orchestrators, open to any client. */
 const health: FastifyPluginAsyncTypebox = async (app) => {
   app.addSchema(Health)
 
@@ -15,8 +15,8 @@ const health: FastifyPluginAsyncTypebox = async (app) => {
     schema: {
       operationId: 'isLive',
       tags: ['Health'],
-      summary: 'Is the process alive?',
-      description: 'Answers while the process turns, whatever its database does. When it does not, restart it.',
+      summary: 'Check liveness',
+      description: 'Answers while the process runs, even if the database does not answer. If there is no answer, restart the process.',
       security: [],
       response: { 200: ref(Health) }
     }
@@ -27,8 +27,8 @@ const health: FastifyPluginAsyncTypebox = async (app) => {
     schema: {
       operationId: 'isReady',
       tags: ['Health'],
-      summary: 'Can it serve?',
-      description: 'Asks the database. When it has no answer, send the traffic elsewhere.',
+      summary: 'Check readiness',
+      description: 'Queries the database. If the answer is not 200, send traffic to another server.',
       security: [],
       response: { 200: ref(Health) }
     }
