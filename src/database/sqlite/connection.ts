@@ -23,7 +23,7 @@ export class Connection extends Database {
   /** Runs a write. It runs nothing but the write until it is replaced, as it is for a migration. */
   runWrite: RunWrite = (write) => write()
 
-  override prepare<BindParameters extends unknown[] | {} = unknown[], Result = unknown> (source: string) {
+  override prepare<BindParameters extends unknown[] | {} = unknown[], Result = unknown> (source: string): ReturnType<typeof Database.prototype.prepare<BindParameters, Result>> {
     const statement = super.prepare<BindParameters, Result>(source)
     if (!statement.readonly) guardWrites(statement, this)
     return statement
