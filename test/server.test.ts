@@ -189,7 +189,7 @@ t.test('startup · PostgreSQL without the package pg → one line, exit code 1',
   const hooks = 'export async function resolve (name, context, next) { if (name === "pg") throw Object.assign(new Error("not found"), { code: "ERR_MODULE_NOT_FOUND" }); return next(name, context) }'
   const prelude = `import { register } from 'node:module'; register('data:text/javascript,${encodeURIComponent(hooks)}')`
   // From the source: nothing in this process can do without a package that it has loaded.
-  const child = spawn(process.execPath, [`--import=${join(import.meta.dirname, 'typescript.js')}`, `--import=data:text/javascript,${encodeURIComponent(prelude)}`, join(import.meta.dirname, '../src/cli.ts'), 'migrate'], {
+  const child = spawn(process.execPath, [`--import=${join(import.meta.dirname, 'typescript.js')}`, `--import=data:text/javascript,${encodeURIComponent(prelude)}`, '--input-type=module', `--eval=const { run } = await import(${JSON.stringify(join(import.meta.dirname, '../src/commands/index.ts'))}); process.exitCode = await run(['migrate'], process)`], {
     cwd: temporaryFolder(t),
     env: { ...process.env, SECRET_KEY: secretKey, DATABASE_URL: 'postgres://localhost/latchkey' },
     stdio: ['ignore', 'ignore', 'pipe']

@@ -2,14 +2,14 @@ import { errorCode } from '../lib/error-code.js'
 import { describeError } from '../lib/system-error.js'
 import type { Terminal } from './terminal.js'
 
-/** Standard output cannot be written; `message` is one line for the user. */
+/** Output cannot be written; `message` is one line for the user. */
 export class OutputError extends Error {
   override name = 'OutputError'
   /** The program that read the output has ended, such as `head`. */
   readonly isReaderGone: boolean
 
-  constructor (cause: unknown) {
-    super(`cannot write to standard output: ${describeError(cause)}`, { cause })
+  constructor (cause: unknown, target = 'standard output') {
+    super(`cannot write to ${target}: ${describeError(cause)}`, { cause })
     this.isReaderGone = ['EPIPE', 'ECONNRESET', 'ERR_STREAM_DESTROYED', 'ERR_STREAM_PREMATURE_CLOSE'].includes(String(errorCode(cause)))
   }
 }

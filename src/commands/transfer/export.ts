@@ -14,6 +14,11 @@ async function * serialize (records: AsyncIterable<ExportRecord>): AsyncGenerato
   for await (const record of records) yield `${JSON.stringify(record)}\n`
 }
 
+/** Whether a stream could not be written, rather than the database read. */
+function isWriteError (error: unknown): boolean {
+  return isNodeError(error) && (error.syscall === 'write' || String(error.code).startsWith('ERR_STREAM_'))
+}
+
 /** Creates a file that only its owner can read: an attacker with the hashes can guess the passwords. */
 function createExportFile (path: string): Writable {
   try {
@@ -27,8 +32,8 @@ function createExportFile (path: string): Writable {
  * Writes an export to a new file, or to standard output without a path. Removes the file when
  * the export fails.
  *
- * @throws {CommandError} the file cannot be created or written
- * @throws {OutputError} standard output cannot be written
+ * @throws {CommandError} the file cannot be created
+ * @throws {OutputError} the export cannot be written
  */
 export async function writeExport (services: FastifyInstance, path: string | undefined, { stdout }: Terminal): Promise<void> {
   await services.register(transfer)
@@ -38,7 +43,6 @@ export async function writeExport (services: FastifyInstance, path: string | und
     services.audit.record({ kind: 'export' })
   } catch (error) {
     if (path !== undefined) rmSync(path)
-    if (!isNodeError(error) || !(error.syscall === 'write' || error.code?.startsWith('ERR_STREAM_') === true)) throw error
-    throw path === undefined ? new OutputError(error) : new CommandError(`cannot write ${path}: ${describeError(error)}`)
+    throw isWriteError(error) ? new OutputError(error, path) : error
   }
 }

@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { errorCode } from '../../lib/error-code.js'
+import { errorMembers } from '../../lib/error-code.js'
 import { unwrapDatabaseError } from '../../lib/unwrap-error.js'
 import { toExpectedError } from './expected-error.js'
 import { type ErrorClass, ErrorBody, errorBody, errorResponses, ValidationErrorBody } from './responses.js'
@@ -21,7 +21,8 @@ export function replyWithError (thrown: unknown, request: FastifyRequest, reply:
   // Only faults are logged as errors; a client's mistake is in the log line of the response.
   if (error instanceof ServiceUnavailable) {
     // A known, temporary state, of very many requests at the same time: logged without the stack.
-    request.log.error({ reason: describeError(cause) }, 'the database is unavailable')
+    const { code, message } = errorMembers(cause)
+    request.log.error({ reason: { code, message } }, 'the database is unavailable')
   } else if (error.statusCode >= 500 && !(error instanceof Overloaded)) {
     request.log.error({ err: cause }, 'the request failed')
   }
@@ -32,11 +33,6 @@ export function replyWithError (thrown: unknown, request: FastifyRequest, reply:
     .headers(error.headers ?? {})
     .type('application/json; charset=utf-8')
     .send(errorBody(error))
-}
-
-function describeError (error: unknown): { code?: unknown, message?: string } {
-  if (!(error instanceof Error)) return {}
-  return { code: errorCode(error), message: error.message }
 }
 
 /** The name of the first required field of a body, for the example of a failed validation. */
