@@ -97,8 +97,8 @@ export function changePasswordStep (asker: Asker, password: string, next: string
       const refused = refusedBy(guard(model, asker), (unusablePasswords.includes(password) || badNewPasswords.includes(next)) && invalid)
       if (refused !== undefined) return refused
       const account = accountOfAsker(model, asker)
-      if (!isSamePassword(password, account.password)) return { answers: ['401 PASSWORD_INCORRECT'], effect: () => recordEvent(model, 'password_change', { outcome: 'password_incorrect', userId: account.id }) }
       if (isPersonal(next, account)) return { answers: [invalid] }
+      if (!isSamePassword(password, account.password)) return { answers: ['401 PASSWORD_INCORRECT'], effect: () => recordEvent(model, 'password_change', { outcome: 'password_incorrect', userId: account.id }) }
       return {
         answers: ['204'],
         effect () {

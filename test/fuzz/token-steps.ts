@@ -137,7 +137,7 @@ export function deleteTokensStep (asker: Asker, scope?: string, body: Body = {})
     judge: (model): Verdict => refusedBy(guard(model, asker), bodyRefusal(body)) ?? {
       answers: ['200'],
       effect (answer) {
-        deepEqual(answer, { msg: 'you are now disconnected for every device' })
+        deepEqual(answer, { msg: scope === 'others' ? 'you are now disconnected on every other device' : 'you are now disconnected for every device' })
         const { id: userId } = accountOfAsker(model, asker)
         const others = model.tokens.filter((token) => token.userId === userId && !token.isRevoked && token.value !== asker.value)
         const isOnlyExpired = scope === 'others' && !others.some((token) => isActive(model, token))
