@@ -402,7 +402,7 @@ t.test('mostly waiting', { jobs: 3, timeout: 240_000 }, async (t) => {
     // Nothing stops root from writing, but a file system that is read-only.
     const readOnly = process.getuid?.() === 0 ? ['unshare', '--mount', 'sh', '-c', `mount --bind ${folder} ${folder} && mount -o remount,bind,ro ${folder} && cd ${folder} && exec "$0" "$@"`] : []
     if (readOnly.length > 0 && !canMount) t.comment('a read-only folder: skipped, root cannot mount here')
-    else await refused('a read-only folder', folder, /^latchkey: cannot open the database data\/latchkey\.sqlite: .*(?:EROFS|EACCES|readonly)/, {}, readOnly)
+    else await refused('a read-only folder', folder, /^latchkey: cannot open the database data\/latchkey\.sqlite: .*(?:read-?only|permission denied)/, {}, readOnly)
     figures(t, refusals)
   })
 
