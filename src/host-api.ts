@@ -3,11 +3,11 @@ import { EmailTaken, type FieldProblem, LastAdmin, RoleExists, RoleNotFound, Rol
 import type { LatchkeyApi } from './host.js'
 import { descriptionProblem, emptyProblem } from './lib/single-line.js'
 import { newPasswordProblem, type PasswordPolicy, personalPasswordProblem } from './plugins/passwords/policy.js'
+import { resetPassword } from './plugins/passwords/reset-password.js'
 import { adminRole, roleNameProblem } from './plugins/roles/role-name.js'
 import { isTokenId, tokenMaxLifetimeSeconds } from './plugins/tokens/claims.js'
 import { personalTokenLifetimeSeconds } from './plugins/tokens/limits.js'
 import { emailProblem } from './plugins/users/email.js'
-import type { User } from './plugins/users/user.js'
 import { usernameProblem } from './plugins/users/username.js'
 
 /** @throws {ValidationFailed} with every problem */
@@ -18,9 +18,6 @@ function validate (problems: Record<string, string | undefined>): void {
 
 /** Creates `app.latchkey` from the services. */
 export function createHostApi ({ accessTokens, audit, loginFailures, passwords, roles, store, tokens, users }: FastifyInstance, policy: PasswordPolicy): LatchkeyApi {
-  const passwordProblem = (password: string, owner: Pick<User, 'username' | 'email'>) =>
-    newPasswordProblem(password, policy) ?? personalPasswordProblem(password, owner)
-
   return {
     users: {
       find: (username) => users.find(username),
@@ -30,8 +27,10 @@ export function createHostApi ({ accessTokens, audit, loginFailures, passwords, 
         validate({
           username: username === '' ? emptyProblem : usernameProblem(username),
           email: email === null ? undefined : emailProblem(email),
-          password: passwordProblem(password, { username, email })
+          password: newPasswordProblem(password, policy)
         })
+        // Only now: username and email have a bounded length.
+        validate({ password: personalPasswordProblem(password, { username, email }) })
         const created = await users.create({ username, email, passwordHash: await passwords.hash(password) })
         if (created === undefined) throw await users.find(username) === undefined ? new EmailTaken() : new UsernameTaken()
         audit.record({ kind: 'signup', userId: created.id })
@@ -48,11 +47,8 @@ export function createHostApi ({ accessTokens, audit, loginFailures, passwords, 
       async setPassword (userId, password) {
         const user = await users.findById(userId)
         if (user === undefined) throw new UserUnknown()
-        validate({ password: passwordProblem(password, user) })
-        await users.replacePassword(userId, await passwords.hash(password))
-        await loginFailures.deleteNetworks(userId)
-        await loginFailures.reset(user.username)
-        audit.record({ kind: 'password_change', userId })
+        validate({ password: newPasswordProblem(password, policy) ?? personalPasswordProblem(password, user) })
+        await resetPassword({ audit, loginFailures, users }, user, await passwords.hash(password))
       }
     },
 

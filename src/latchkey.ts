@@ -4,7 +4,7 @@ import { createHostApi } from './host-api.js'
 import type { ResolvedOptions } from './options.js'
 import guardedRoutes from './plugins/authenticate/guarded-routes.js'
 import errors from './plugins/errors/index.js'
-import type { PasswordPolicy } from './plugins/passwords/policy.js'
+import { type PasswordPolicy, passwordPolicyOf } from './plugins/passwords/policy.js'
 import validation from './plugins/validation/index.js'
 import accounts from './routes/accounts/index.js'
 import events from './routes/events/index.js'
@@ -48,8 +48,8 @@ function decorateHost (app: FastifyInstance, services: FastifyInstance, policy: 
  * `app.latchkey` and the request's properties, and nothing else.
  */
 const plugin: FastifyPluginAsync<ResolvedOptions & ServicesOptions> = async (app, options) => {
-  const { prefix, signup, loginErrors, passwordMinLength, passwordBlocklist, securityScheme } = options
-  const passwordPolicy = { minLength: passwordMinLength, blocklist: passwordBlocklist === 'on' }
+  const { prefix, signup, loginErrors, securityScheme } = options
+  const passwordPolicy = passwordPolicyOf(options)
   await app.register(guardedRoutes, { securityScheme })
   await app.register(async (scope) => {
     await scope.register(services, options)

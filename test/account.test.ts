@@ -1,9 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import Database from 'better-sqlite3'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { servicesOf } from '../src/services.js'
 import { databases } from './databases.js'
-import { as, bob, build, buildOn, logIn, makeAdmin, needLogin, signUp, temporaryFolder, tokenOf } from './helper.js'
+import { as, bob, build, buildOn, logIn, makeAdmin, needLogin, pairOn, signUp, temporaryFolder, tokenOf } from './helper.js'
 
 const alice = { username: 'alice', password: 'another horse battery staple' }
 const next = 'incorrect donkey charger clip'
@@ -11,12 +11,7 @@ const next = 'incorrect donkey charger clip'
 for (const database of databases) {
   t.test(database.name, async (t) => {
     const build = buildOn(database)
-
-    /** Two servers on one database. */
-    const pair = async (t: Test) => {
-      const env = { DATABASE_URL: await database.create(t, { isShared: true }) }
-      return [await build(t, env), await build(t, env)] as const
-    }
+    const pair = pairOn(database)
 
     t.test('GET /api/v1/me · 200 → the account with its roles; no token → 400', async (t) => {
       const app = await build(t, {}, { now: () => Date.UTC(2026, 10, 23, 20, 44) })

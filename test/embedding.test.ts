@@ -283,6 +283,7 @@ for (const database of databases) {
     })
     await t.rejects(users.create({ username: 'carol.smith', password: 'Carol.Smith' }), { code: 'VALIDATION_FAILED', message: 'password must not be the username' })
     await t.rejects(users.create({ username: '-x', password: bob.password }), { code: 'VALIDATION_FAILED' })
+    await t.rejects(users.create({ username: 'x'.repeat(2_000), email: `${'x'.repeat(2_000)}@example.com`, password: bob.password }), { code: 'VALIDATION_FAILED', errors: [{ field: 'username' }, { field: 'email' }] })
     const dave = await users.create({ username: 'dave', password: bob.password })
     t.equal(dave.email, null)
     t.same((await users.list()).map(({ username }) => username), ['bob', 'dave'])

@@ -55,6 +55,14 @@ export function buildOn (database: TestDatabase) {
     build(t, { ...env, DATABASE_URL: env.DATABASE_URL ?? await database.create(t) }, options)
 }
 
+/** Two servers on one new database of a kind. */
+export function pairOn (database: TestDatabase) {
+  return async (t: Test) => {
+    const env = { DATABASE_URL: await database.create(t, { isShared: true }) }
+    return [await build(t, env), await build(t, env)] as const
+  }
+}
+
 /** A folder of its own, removed when the test ends. */
 export function temporaryFolder (t: Test): string {
   const folder = mkdtempSync(join(tmpdir(), 'latchkey-'))

@@ -2,19 +2,14 @@ import t, { type Test } from 'tap'
 import { servicesOf } from '../src/services.js'
 import { asUser } from '../src/testing.js'
 import { databases } from './databases.js'
-import { as, bob, buildOn, makeAdmin, signUp, tokenOf } from './helper.js'
+import { as, bob, buildOn, makeAdmin, pairOn, signUp, tokenOf } from './helper.js'
 
 const alice = { username: 'alice', password: 'another horse battery staple' }
 
 for (const database of databases) {
   t.test(database.name, async (t) => {
     const build = buildOn(database)
-
-    /** Two servers on one database. */
-    const pair = async (t: Test) => {
-      const env = { DATABASE_URL: await database.create(t, { isShared: true }) }
-      return [await build(t, env), await build(t, env)] as const
-    }
+    const pair = pairOn(database)
 
     const setUp = async (t: Test) => {
       const app = await build(t)

@@ -2,12 +2,12 @@ import { setTimeout as delay } from 'node:timers/promises'
 import Database from 'better-sqlite3'
 import { and, eq, sql } from 'drizzle-orm'
 import Fastify from 'fastify'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { rowsPerCleanup, scheduleCleanup } from '../src/lib/background.js'
 import { servicesOf } from '../src/services.js'
 import { asUser } from '../src/testing.js'
 import { databases, withClient } from './databases.js'
-import { as, bob, buildOn, claimsOf, isLongRun, logIn, needLogin, signUp, tokenOf, until } from './helper.js'
+import { as, bob, buildOn, claimsOf, isLongRun, logIn, needLogin, pairOn, signUp, tokenOf, until } from './helper.js'
 
 const alice = { username: 'alice', password: 'another horse battery staple' }
 const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
@@ -18,12 +18,7 @@ const idOf = (token: string): string => claimsOf(token).jti
 for (const database of databases) {
   t.test(database.name, async (t) => {
     const build = buildOn(database)
-
-    /** Two servers on one database. */
-    const pair = async (t: Test) => {
-      const env = { DATABASE_URL: await database.create(t, { isShared: true }) }
-      return [await build(t, env), await build(t, env)] as const
-    }
+    const pair = pairOn(database)
 
     t.test('POST /api/v1/logout · 200 → the token answers 401 TOKEN_REVOKED on every server, other tokens stay active', async (t) => {
       const [here, there] = await pair(t)

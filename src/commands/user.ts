@@ -3,7 +3,8 @@ import type { FastifyInstance } from 'fastify'
 import { printable } from '../lib/printable.js'
 import { emailProblem } from '../plugins/users/email.js'
 import type { Config } from '../standalone/config.js'
-import { newPasswordProblem, personalPasswordProblem } from '../plugins/passwords/policy.js'
+import { newPasswordProblem, passwordPolicyOf, personalPasswordProblem } from '../plugins/passwords/policy.js'
+import { resetPassword } from '../plugins/passwords/reset-password.js'
 import { adminRole } from '../plugins/roles/role-name.js'
 import { usernameProblem } from '../plugins/users/username.js'
 import type { User } from '../plugins/users/user.js'
@@ -22,7 +23,7 @@ interface JsonOptions { json?: boolean }
  * @throws {CommandError} the policy rejects the password
  */
 async function hashNewPassword (terminal: Terminal, options: PasswordOptions, services: FastifyInstance, config: Config, owner: Pick<User, 'username' | 'email'>): Promise<string> {
-  const policy = { minLength: config.passwordMinLength, blocklist: config.passwordBlocklist === 'on' }
+  const policy = passwordPolicyOf(config)
   const password = await readNewPassword(terminal, options, (password) => newPasswordProblem(password, policy) ?? personalPasswordProblem(password, owner))
   return services.passwords.hash(password)
 }
@@ -88,10 +89,7 @@ export function userCommands (program: Command, terminal: Terminal): void {
       await withServices(terminal, { database: true }, async (services, config) => {
         const found = await findUser(services, username)
         const passwordHash = await hashNewPassword(terminal, options, services, config, found)
-        await services.users.replacePassword(found.id, passwordHash)
-        await services.loginFailures.deleteNetworks(found.id)
-        await services.loginFailures.reset(found.username)
-        services.audit.record({ kind: 'password_change', userId: found.id })
+        await resetPassword(services, found, passwordHash)
         await printLine(terminal, `user ${found.username} has a new password and is logged out everywhere`)
       })
     })

@@ -1,5 +1,6 @@
 import { errorMessage } from '../lib/error-code.js'
-import { type Store, StoreError, type StoreOptions } from './store.js'
+import type { Store, StoreOptions } from './store.js'
+import { StoreError } from './store-error.js'
 
 /**
  * Opens the store that `url` names, migrated to the present schema. A driver is imported only

@@ -95,5 +95,3 @@ export interface Store {
   /** Closes all connections. Queries reject afterwards. */
   close: () => Promise<void>
 }
-
-export { StoreError } from './store-error.js'

@@ -1,9 +1,13 @@
-/** What errors of Node, of drivers and of libraries have. Anything can be thrown, so every member may be missing or of any type. */
+/** The members that errors of Node, of drivers and of libraries have by convention. Anything can be thrown, so every member may be missing or of any type. */
 interface ErrorMembers {
   name?: unknown
   message?: unknown
   stack?: unknown
   code?: unknown
+  statusCode?: unknown
+  headers?: unknown
+  /** Of http-errors: whether the message is meant for clients. */
+  expose?: unknown
 }
 
 /** The members of a thrown value; none when it is not an object. */

@@ -1,7 +1,7 @@
+import { everyInvisible } from './single-line.js'
+
 /** How much of a text from outside a message repeats, in characters. */
 const shownMaxLength = 40
-
-const invisible = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu
 
 /**
  * A text from outside, for a message of one line: in quotation marks, cut after 40 characters,
@@ -10,7 +10,7 @@ const invisible = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu
 export function printable (text: string): string {
   // Shortened first, to bound the work: a character has at most two UTF-16 units.
   const characters = [...text.slice(0, 2 * shownMaxLength + 2)]
-  const shown = characters.slice(0, shownMaxLength).join('').replace(invisible, (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`)
+  const shown = characters.slice(0, shownMaxLength).join('').replaceAll(everyInvisible, (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`)
   return `"${shown}${characters.length > shownMaxLength ? '…' : ''}"`
 }
 

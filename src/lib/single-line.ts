@@ -7,7 +7,8 @@ export const descriptionMaxLength = 200
 const descriptionMaxUnits = 2 * descriptionMaxLength
 
 const invisible = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u
-const everyInvisible = new RegExp(invisible, 'gu')
+/** Every control, format and other invisible character: for `replaceAll`. */
+export const everyInvisible = new RegExp(invisible, 'gu')
 
 /** What is wrong with a description, as the end of a sentence that starts with the field's name. */
 export function descriptionProblem (description: string): string | undefined {

@@ -1,4 +1,4 @@
-import { StoreError } from '../database/store.js'
+import { StoreError } from '../database/store-error.js'
 import { errorMessage, errorStack, isNodeError } from '../lib/error-code.js'
 import { describeError } from '../lib/system-error.js'
 import { unwrapDatabaseError } from '../lib/unwrap-error.js'

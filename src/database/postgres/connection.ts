@@ -1,6 +1,6 @@
 import pg from 'pg'
 import { parsePostgresUrl } from '../urls.js'
-import { StoreError } from '../store.js'
+import { StoreError } from '../store-error.js'
 
 /**
  * The modes that protect what they promise to protect. `allow` and `prefer` are left out: an

@@ -4,6 +4,7 @@ import fp from 'fastify-plugin'
 import { bestEffort, scheduleCleanup } from '../../lib/background.js'
 import { scheduleWrites } from '../../lib/batch-writer.js'
 import { printableAddress } from '../../lib/client-network.js'
+import { createListeners } from '../../lib/listeners.js'
 import { describeRequestId, describeUserAgent } from '../../lib/single-line.js'
 import { type AuditEvent, type EventFilter, type EventKind, eventMessages, type EventSource, type NewEvent } from './event.js'
 import { eventsRepository, type NewEventRow } from './repository.js'
@@ -49,7 +50,7 @@ const isEssential = ({ kind, outcome }: NewEventRow) => essentialKinds.includes(
 const plugin: FastifyPluginAsync<AuditOptions> = async (app, { auditRetentionDays, source, now }) => {
   const repository = eventsRepository(app.store)
   const retention = auditRetention(app.store, { retentionDays: auditRetentionDays, now })
-  const listeners: Array<(event: NewEvent) => void> = []
+  const { subscribe, notify } = createListeners<NewEvent>(app, 'A listener to audit events failed.')
 
   const writer = scheduleWrites<NewEventRow>(app, {
     rows: 'Audit events',
@@ -61,16 +62,6 @@ const plugin: FastifyPluginAsync<AuditOptions> = async (app, { auditRetentionDay
       await bestEffort(app, { work: () => retention.trimAfter(kept), failure: 'Surplus audit events could not be removed.' })()
     }
   })
-
-  function notify (event: NewEvent): void {
-    for (const listener of listeners) {
-      try {
-        listener(event)
-      } catch (error) {
-        app.log.error({ err: error }, 'A listener to audit events failed.')
-      }
-    }
-  }
 
   const auditLog: AuditLog = {
     record (event, request) {
@@ -94,9 +85,7 @@ const plugin: FastifyPluginAsync<AuditOptions> = async (app, { auditRetentionDay
       })
     },
 
-    subscribe (listener) {
-      listeners.push(listener)
-    },
+    subscribe,
 
     async list (filter, limit) {
       // Reading must not depend on writing.

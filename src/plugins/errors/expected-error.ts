@@ -1,6 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import { toHttpError } from '../../database/errors.js'
 import { BodyMalformed, BodyTooLarge, BodyUnexpected, MediaTypeUnsupported, RequestMalformed, RouteNotFound } from '../../errors.js'
+import { errorMembers } from '../../lib/error-code.js'
 import { asksForBody } from '../../lib/request-body.js'
 import type { ExpectedError } from './responses.js'
 import { statusText } from './status-text.js'
@@ -16,27 +17,13 @@ const frameworkErrors: Record<string, new () => ExpectedError> = {
   FST_ERR_MAX_PARAM_LENGTH: RouteNotFound
 }
 
-/** The members that errors have by convention. Anything can be thrown, so none is sure to be there. */
-interface ErrorMembers {
-  code?: unknown
-  statusCode?: unknown
-  message?: unknown
-  headers?: unknown
-  /** Of http-errors: whether the message is meant for clients. */
-  expose?: unknown
-}
-
-function membersOf (thrown: unknown): ErrorMembers {
-  return typeof thrown === 'object' && thrown !== null ? thrown : {}
-}
-
 /** Fastify's own errors; those of its plugins begin with `FST_` alone, such as `FST_UNDER_PRESSURE`. */
 const isFrameworkCode = (code: unknown) => typeof code === 'string' && code.startsWith('FST_ERR_')
 
 const isErrorStatus = (statusCode: unknown): statusCode is number => Number.isInteger(statusCode) && Number(statusCode) >= 400 && Number(statusCode) < 600
 
 function isExpectedError (thrown: unknown): thrown is ExpectedError {
-  const { code, statusCode } = membersOf(thrown)
+  const { code, statusCode } = errorMembers(thrown)
   return thrown instanceof Error && typeof code === 'string' && isErrorStatus(statusCode) && !isFrameworkCode(code)
 }
 
@@ -52,7 +39,7 @@ function codeOfStatus (statusCode: number): string {
  */
 export function toExpectedError (thrown: unknown, request: FastifyRequest): ExpectedError {
   if (isExpectedError(thrown)) return thrown
-  const { code, statusCode, message, headers, expose } = membersOf(thrown)
+  const { code, statusCode, message, headers, expose } = errorMembers(thrown)
   if (isFrameworkCode(code)) {
     const FrameworkError = frameworkErrors[String(code)]
     // A route without a body schema takes no body, of whatever size.

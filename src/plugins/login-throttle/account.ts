@@ -45,7 +45,7 @@ export function accountThrottle (app: FastifyInstance, { failuresFree, now, dead
         const mustWait = await app.loginFailures.count(attempt, failuresFree)
         if (mustWait) app.audit.record({ kind: 'backoff', userId }, request)
       } else if (userId !== undefined) {
-        const record = () => app.loginFailures.recordSuccess(attempt, { userId, hasFailures: mustRecord || before !== undefined })
+        const record = () => app.loginFailures.recordSuccess(attempt, { userId, mustDelete: mustRecord || before !== undefined })
         if (mustRecord) await record()
         // A correct password is accepted even when this cannot be written.
         else await bestEffort(app, { work: record, failure: 'the success of a password check could not be recorded' })()

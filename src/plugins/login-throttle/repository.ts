@@ -88,16 +88,20 @@ export function loginFailuresRepository (store: Store, now: () => number) {
       return Number(row?.blockedUntilMs) > 0
     },
 
-    /** Deletes the failures, if there are any, and records the network of the user, at most once a day. */
-    async recordSuccess (attempt: Attempt, { userId, hasFailures }: { userId: number, hasFailures: boolean }): Promise<void> {
+    /**
+     * Records the network of the user, at most once a day, and deletes the failures.
+     *
+     * @param options.mustDelete whether to run the delete: there are failures, or the caller needs proof that the database can write
+     */
+    async recordSuccess (attempt: Attempt, { userId, mustDelete }: { userId: number, mustDelete: boolean }): Promise<void> {
       const scope = scopeOf(attempt)
       if (isRecent(attempt.lastLoginAt)) {
-        if (hasFailures) await clearStatement.execute(scope)
+        if (mustDelete) await clearStatement.execute(scope)
         return
       }
       try {
         await store.batch([
-          ...hasFailures ? [db.delete(loginFailures).where(and(eq(loginFailures.usernameKey, scope.usernameKey), eq(loginFailures.network, scope.network)))] : [],
+          ...mustDelete ? [db.delete(loginFailures).where(and(eq(loginFailures.usernameKey, scope.usernameKey), eq(loginFailures.network, scope.network)))] : [],
           ...recordLogin(userId, attempt.network)
         ])
       } catch (error) {

@@ -4,6 +4,7 @@ import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { type HashJob, hashLimiter, type HashLimiterCounts } from './hash-limiter.js'
 import { clientSite } from '../../lib/client-network.js'
+import { createListeners } from '../../lib/listeners.js'
 import type { ResolvedOptions } from '../../options.js'
 import { bcryptPasswordBytes, type HashParameters, parseHash } from './stored-hash.js'
 import { canonicalPassword, passwordMaxUnits } from './policy.js'
@@ -57,20 +58,9 @@ function decoyHash ({ memoryCost, timeCost, parallelism }: HashParameters): stri
 }
 
 const plugin: FastifyPluginAsync<PasswordsOptions> = async (app, { hashParameters, hashConcurrency, hashQueue, hashDeadlineMs }) => {
-  const listeners: Array<(waitedMs: number) => void> = []
+  const { subscribe, notify } = createListeners<number>(app, 'a listener to hash jobs failed')
   const limiter = hashLimiter({ concurrency: hashConcurrency, queueLength: hashQueue, deadlineMs: hashDeadlineMs, onStart: notify })
   const options = { algorithm: argon2id, ...hashParameters }
-
-  /** Calls the listeners; none of them can make the job fail. */
-  function notify (waitedMs: number): void {
-    for (const listener of listeners) {
-      try {
-        listener(waitedMs)
-      } catch (error) {
-        app.log.error({ err: error }, 'a listener to hash jobs failed')
-      }
-    }
-  }
 
   // For users that do not exist: a hash of random bytes, with the parameters of the real ones.
   const decoy = decoyHash(hashParameters)
@@ -108,9 +98,7 @@ const plugin: FastifyPluginAsync<PasswordsOptions> = async (app, { hashParameter
 
     rejectWhenFull: (lane) => async (request) => limiter.rejectWhenFull(lane, clientSite(request.ip)),
 
-    onJobStart (listener) {
-      listeners.push(listener)
-    },
+    onJobStart: subscribe,
 
     load: () => ({ ...limiter.counts, ...limiter.load() })
   }

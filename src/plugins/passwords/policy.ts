@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import type { ResolvedOptions } from '../../options.js'
 import { canonicalEmail } from '../users/email.js'
 
 /** The longest password, in characters: bounds the work of hashing, far above NIST's 64 (SP 800-63B, section 3.1.1.2). */
@@ -21,6 +22,11 @@ export interface PasswordPolicy {
   minLength: number
   /** Whether the passwords of the bundled list of common passwords are rejected. */
   blocklist: boolean
+}
+
+/** The policy that the options choose. */
+export function passwordPolicyOf ({ passwordMinLength, passwordBlocklist }: Pick<ResolvedOptions, 'passwordMinLength' | 'passwordBlocklist'>): PasswordPolicy {
+  return { minLength: passwordMinLength, blocklist: passwordBlocklist === 'on' }
 }
 
 /**
