@@ -34,17 +34,20 @@ export interface BuildOptions {
 /** The longest parameter in a path, in characters as they are sent: a username whose every character is escaped fits. */
 const paramMaxLength = 3 * usernameMaxLength
 
-/** A client has this long to send its headers, and this long to send all of its request. */
+/** How long a client may take to send its headers, and its whole request, in milliseconds. */
 const headersTimeoutMs = 5_000
 const requestTimeoutMs = 10_000
-/** How often Node looks for clients that have run out of it. */
+/** How often Node closes connections that exceed these, in milliseconds. */
 const connectionsCheckingIntervalMs = 1_000
-/** A kept-alive connection waits this long for the next request. */
+/** How long a kept-alive connection waits for the next request, in milliseconds. */
 const keepAliveTimeoutMs = 5_000
-/** A connection on which nothing moves at all is closed after this. */
+/** How long a connection may be silent, in milliseconds. */
 const connectionTimeoutMs = 12_000
 
-/** Longer than a start may wait for another one that migrates the database: the wait ends with a sentence, Fastify's with a stack. */
+/**
+ * How long a plugin may take to load, in milliseconds: longer than the wait for another server
+ * that migrates the database, whose error is one sentence, not a stack.
+ */
 const pluginTimeoutMs = 90_000
 
 /** A Fastify server as Latchkey runs it, not yet listening: limits, contract, routes. */
@@ -52,13 +55,13 @@ export async function buildApp (config: Config, options: BuildOptions = {}): Pro
   const { logStream, now = Date.now, hashParameters = recommendedParameters } = options
   const log = pino({ ...loggerOptions, level: config.logLevel }, logStream)
   const app = Fastify({
-    // With a logger of its own Fastify listens for the end of every answer, if only to say
-    // nothing; who wants a line for each has a hook for it.
+    // Fastify's own logger adds a listener to every response, even if it logs nothing. The
+    // request-log plugin logs requests instead.
     childLoggerFactory: (none, bindings, options) => log.child(bindings, options),
     logController: new FailuresOnlyLogController(),
     schemaController: { compilersFactory: lazyCompilers },
     trustProxy: config.trustProxy,
-    // Unique beyond this process: the audit trail refers to the log by it.
+    // Unique beyond this process: the audit log refers to the server's log by it.
     genReqId: () => randomUUID(),
     routerOptions: { maxParamLength: paramMaxLength },
     pluginTimeout: pluginTimeoutMs,
@@ -67,7 +70,7 @@ export async function buildApp (config: Config, options: BuildOptions = {}): Pro
     connectionTimeout: connectionTimeoutMs,
     // Without a Host Node would answer itself, with no body.
     http: { headersTimeout: headersTimeoutMs, connectionsCheckingInterval: connectionsCheckingIntervalMs, requireHostHeader: false },
-    // While draining, whatever still arrives on an open connection is answered; the connection then ends.
+    // During shutdown, requests on open connections are still answered; then the connection is closed.
     return503OnClosing: false,
     frameworkErrors: frameworkErrorHandler,
     clientErrorHandler

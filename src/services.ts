@@ -13,9 +13,9 @@ import users from './plugins/users/index.js'
 
 /** The options of the services: those of an embedding app, and those that only our own process sets. */
 export interface ServicesOptions extends Omit<ResolvedOptions, 'prefix' | 'signup' | 'loginErrors'> {
-  /** Refuses a database that does not exist, instead of creating it. */
+  /** Rejects a database that does not exist, instead of creating it. */
   databaseMustExist?: boolean
-  /** Keeps a ballast file of 16 MiB beside a SQLite database, so that logins go on when the disk is full. For the stand-alone server only; false by default. */
+  /** Keeps a ballast file of 16 MiB next to a SQLite database, so that logins go on when the disk is full. For the stand-alone server only; false by default. */
   databaseKeepsBallast?: boolean
   /** The source of audit events that no request caused: `app` by default. */
   auditSource?: 'app' | 'cli'

@@ -14,7 +14,7 @@ export interface TestClock {
   set: (time: Date) => void
 }
 
-/** Makes a clock that stands; at the present, unless told otherwise. */
+/** Creates a stopped clock; it shows the current time by default. */
 export function createTestClock (time = new Date()): TestClock {
   let now = time.getTime()
   return {
@@ -32,7 +32,7 @@ export function testOptions (options: Partial<LatchkeyOptions> = {}): LatchkeyOp
   return { databaseUrl: 'sqlite://', secretKey: createSecretKey(), hashParameters: cheapHash, ...options }
 }
 
-/** Somebody who is logged in. */
+/** A logged-in user. */
 export interface TestUser {
   user: User
   token: string
@@ -40,9 +40,9 @@ export interface TestUser {
   inject: (request: InjectOptions | string) => Promise<LightMyRequestResponse>
 }
 
-/** What a user of a test is. */
+/** The options of a test user. */
 export interface TestUserOptions {
-  /** Given in addition to those that the user has; made where they do not exist yet. */
+  /** Granted in addition to the user's other roles; created if they do not exist yet. */
   roles?: string[]
   /** Of a user who does not exist yet. */
   email?: string
@@ -51,10 +51,10 @@ export interface TestUserOptions {
 }
 
 /**
- * Somebody who is logged in, for any app that has Latchkey in it. Made where they do not
- * exist yet, without HTTP and without meeting any limit.
+ * Logs a test user in, on any app with Latchkey. Creates the user if necessary, without HTTP and
+ * without any limit.
  *
- * @throws {TypeError} it is no username, a role is none, or the email is somebody else's
+ * @throws {TypeError} the username or a role is invalid, or the email belongs to another user
  */
 export async function asUser (app: FastifyInstance, username: string, { roles = [], email, password = 'correct horse battery staple' }: TestUserOptions = {}): Promise<TestUser> {
   await app.ready()
@@ -64,7 +64,7 @@ export async function asUser (app: FastifyInstance, username: string, { roles = 
   const { accessTokens, passwords, roles: roleService, users } = servicesOf(app)
   const user = await users.find(username) ??
     await users.create({ username, email: email ?? null, passwordHash: await passwords.hash(password) }) ??
-    // Two at once made the same.
+    // Another call created the same user concurrently.
     await users.find(username)
   if (user === undefined) throw new TypeError(`${username} cannot be made: the email is taken`)
   for (const name of roles) {

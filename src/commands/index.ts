@@ -78,7 +78,7 @@ async function execute (args: string[], terminal: Terminal): Promise<number> {
  * @returns the exit code: 0 success, 1 failure (with the reasons on standard error), 2 usage error, 141 nobody reads the output
  */
 export async function run (args: string[], terminal: Terminal): Promise<number> {
-  // Whoever writes to a stream hears of its errors. An event that nobody hears would end the process with a stack.
+  // Each write reports its own error. An error event without a listener would end the process with a stack.
   for (const stream of [terminal.stdout, terminal.stderr]) stream.on('error', () => {})
   try {
     return await execute(args, terminal)

@@ -4,9 +4,9 @@ import type * as tables from './sqlite/schema.js'
 
 /** How a store is opened. */
 export interface StoreOptions {
-  /** Refuses a database that does not exist, instead of creating it. */
+  /** Rejects a database that does not exist, instead of creating it. */
   mustExist?: boolean
-  /** Keeps a ballast file beside a SQLite database, so that logins go on when the disk is full: for servers only. */
+  /** Keeps a ballast file next to a SQLite database, so that logins go on when the disk is full: for servers only. */
   keepsBallast?: boolean
   /** The most connections to PostgreSQL. */
   poolSize: number
@@ -74,12 +74,12 @@ export interface Store {
   /** The highest id that any user ever had; 0 when there was none. */
   lastUserId: () => Promise<number>
   /**
-   * For a batch that inserts users with ids of its own: nobody else gets an id until the batch
-   * ends. Where an id from this one on was given before, the batch fails with a conflict.
+   * For a batch that inserts users with ids of its own: no other insert gets an id until the batch
+   * ends. If an id from this one on was assigned before, the batch fails with a conflict.
    */
   claimUserIds: (from: number) => Query[]
   /**
-   * For a batch: new users get ids above this one from now on; nobody else gets an id until the
+   * For a batch: new users get ids above this one from now on; no other insert gets an id until the
    * batch ends. Never takes an id back, also where the batch fails afterwards.
    */
   skipUserIds: (upTo: number) => Query[]

@@ -1,7 +1,7 @@
 /**
  * Parses a PostgreSQL URL; `undefined` when it is none. The host may be left out, also after a
  * user, as where `?host=` names a Unix socket. A password whose special characters are not escaped
- * would be taken for a host, a port or a path: such a URL is refused, so that no part of the
+ * would be taken for a host, a port or a path: such a URL is rejected, so that no part of the
  * password is shown or looked up.
  *
  * @see https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING-URIS

@@ -1,23 +1,23 @@
 import { ClientDisconnected } from '../errors.js'
 import { createWaiter, type Wait, type Waiter } from './waiter.js'
 
-/** What works share that have the same key. */
+/** The jobs with the same key. */
 interface Entry {
   running: number
   /** In the order in which they came. */
   waiters: Set<Waiter>
 }
 
-/** Runs a work once there is a permit for its key. */
-export type WithPermit = <Result>(key: string, wait: Wait, work: () => Promise<Result>) => Promise<Result>
+/** Runs a job once there is a permit for its key. */
+export type WithPermit = <Result>(key: string, wait: Wait, job: () => Promise<Result>) => Promise<Result>
 
 /**
- * Creates a semaphore for each key: so many works run at the same time, the next ones wait in
- * the order in which they came. Other keys are not waited for.
+ * Creates a semaphore for each key: a limited number of jobs run at the same time, the next ones
+ * wait in order. Jobs with other keys do not wait for them.
  *
- * @param options.permits how many works of a key may run at the same time, as of now; one always may
- * @param options.deadlineMs how long a work waits, in milliseconds
- * @returns runs a work; throws `Overloaded` where the deadline was exceeded, and `ClientDisconnected`
+ * @param options.permits how many jobs of a key may run at the same time, as of now; one always may
+ * @param options.deadlineMs how long a job waits, in milliseconds
+ * @returns runs a job; throws `Overloaded` if the deadline is exceeded, and `ClientDisconnected`
  */
 export function keyedSemaphore ({ permits, deadlineMs }: { permits: (key: string) => number, deadlineMs: number }): WithPermit {
   const entries = new Map<string, Entry>()
@@ -34,7 +34,7 @@ export function keyedSemaphore ({ permits, deadlineMs }: { permits: (key: string
     if (entry.running === 0) entries.delete(key)
   }
 
-  return async function withPermit (key, wait, work) {
+  return async function withPermit (key, wait, job) {
     if (wait.signal?.aborted === true) throw new ClientDisconnected()
     const entry = entries.get(key) ?? { running: 0, waiters: new Set() }
     entries.set(key, entry)
@@ -46,14 +46,14 @@ export function keyedSemaphore ({ permits, deadlineMs }: { permits: (key: string
       await waiter.started
     }
     try {
-      return await work()
+      return await job()
     } finally {
       release(key, entry)
     }
   }
 }
 
-/** Creates a mutex for each key: works with the same key run one at a time. */
+/** Creates a mutex for each key: jobs with the same key run one at a time. */
 export function keyedMutex ({ deadlineMs }: { deadlineMs: number }): WithPermit {
   return keyedSemaphore({ permits: () => 1, deadlineMs })
 }

@@ -1,7 +1,7 @@
 import type pg from 'pg'
 import type { Query } from '../store.js'
 
-/** Until the batch ends, nobody else can insert a user, and so nobody else can get an id. */
+/** Until the batch ends, no other connection can insert a user, and so none can get an id. */
 const lockUserIds: Query = { toSQL: () => ({ sql: 'lock table latchkey.users in share row exclusive mode', params: [] }) }
 
 /** See `Store`. */
@@ -14,7 +14,7 @@ export async function lastUserId (pool: pg.Pool): Promise<number> {
 export function claimUserIds (from: number): Query[] {
   return [
     lockUserIds,
-    // The role admin always exists: a second one is the conflict.
+    // To fail with a conflict: the role admin always exists, and its name is unique.
     { toSQL: () => ({ sql: "insert into latchkey.roles (name, description) select name, description from latchkey.roles where name = 'admin' and exists (select 1 from latchkey.users_id_seq where is_called and last_value >= $1)", params: [from] }) }
   ]
 }

@@ -27,7 +27,7 @@ export interface Ballast {
   close: () => Promise<void>
 }
 
-/** The ballast file of a database: beside it, `<file>-reserve`. */
+/** The ballast file of a database: next to it, `<file>-reserve`. */
 const pathOf = (file: string) => `${file}-reserve`
 
 /** Deletes the ballast file of a database, whichever process created it. */
@@ -65,8 +65,8 @@ async function createBallast (path: string): Promise<void> {
 }
 
 /**
- * Keeps a ballast file beside a database. Most often something else fills the disk, such as logs:
- * users must be able to log in all the same.
+ * Keeps a ballast file next to a database. Most often something else fills the disk, such as logs:
+ * users must still be able to log in.
  *
  * @param file the path of the database
  * @param now the clock, in milliseconds
@@ -96,7 +96,7 @@ export function keepBallast (file: string, now: () => number): Ballast {
   }
 }
 
-/** The ballast file that a server may keep beside a database: never created here, but released when the disk is full. */
+/** The ballast file that a server may keep next to a database: never created here, but released when the disk is full. */
 export function foreignBallast (file: string): Ballast {
   return { release: () => releaseBallast(file), isNearlyFull: () => false, close: async () => {} }
 }

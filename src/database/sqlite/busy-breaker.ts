@@ -4,7 +4,7 @@ import type { RunWrite } from './connection.js'
 
 /**
  * How long a statement may wait for another process's lock, in milliseconds. The wait blocks the
- * event loop: a longer one would stall every client, a shorter one would refuse writes that the
+ * event loop: a longer one would stall every client, a shorter one would reject writes that the
  * other process's commit is about to let through.
  */
 const busyTimeoutMs = 250

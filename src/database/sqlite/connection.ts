@@ -1,9 +1,9 @@
 import Database from 'better-sqlite3'
 
-/** Runs a write, and handles its failure: refuses it sooner, tries it again. */
+/** Runs a write, and handles its failure: rejects it at once, or retries it. */
 export type RunWrite = <Result>(write: () => Result) => Result
 
-/** Has each execution of a statement run by `runWrite`, which is looked up every time. */
+/** Makes a statement run through the connection's `runWrite`, which can be replaced later. */
 function guardWrites (statement: Database.Statement, connection: { runWrite: RunWrite }): void {
   const { run, get, all } = statement
   Object.assign(statement, {
@@ -15,7 +15,7 @@ function guardWrites (statement: Database.Statement, connection: { runWrite: Run
 
 /**
  * A connection to a SQLite database on which every statement that writes is run by `runWrite`,
- * whoever prepares it: drizzle, a batch, or a query prepared once.
+ * regardless of what prepares it: drizzle, a batch, or a query prepared once.
  *
  * @see https://www.sqlite.org/c3ref/stmt_readonly.html which statements write
  */

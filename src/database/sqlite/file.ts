@@ -24,7 +24,7 @@ export function prepareFile (file: string): string {
   try {
     closeSync(openNewFile(file))
   } catch (error) {
-    // An existing file is used, whoever can write to its folder.
+    // An existing file is used, even if other users can write to its folder.
     if (lstatSync(file, { throwIfNoEntry: false }) === undefined) throw error
   }
   const real = realFile(file)

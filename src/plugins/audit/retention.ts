@@ -6,7 +6,7 @@ import { rowsPerCleanup } from '../../lib/background.js'
 const dayMs = 86_400_000
 /** How many events of one kind are kept for one user, the newest: a user who causes many evicts only their own. */
 const eventsPerUserAndKind = 1_000
-/** The same for events without a user, such as failed logins with unknown usernames: all strangers share it. */
+/** The same for events without a user, such as failed logins with unknown usernames: all anonymous clients share it. */
 const eventsPerKindWithoutUser = 100_000
 /** After how many written events of a user and kind, or of a kind without a user, the surplus is removed. */
 const trimAfterWrites = 100

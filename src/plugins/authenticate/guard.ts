@@ -5,17 +5,17 @@ import { identityKey, requireIdentity } from './identity.js'
 import { isPublic } from './public-route.js'
 import { awaitsBody } from '../../lib/request-body.js'
 
-/** A hook that lets only some requests through; usable as preHandler and as onRequest. */
+/** A hook that rejects some requests; usable as preHandler and as onRequest. */
 export type Guard = (request: FastifyRequest) => Promise<void>
 
 const errorsOfGuard = new WeakMap<object, ErrorClass[]>()
 
-/** Guards that let a request through before its body had arrived. */
+/** Guards that accepted a request before its body had arrived. */
 const earlyGuards = new WeakMap<FastifyRequest, Guard[]>()
 
 /**
- * Marks a hook as a guard, and notes what it refuses with, for the contract. Where it decides
- * before the body of its request is there, it is asked once more after that.
+ * Makes a guard of a hook, and records the errors it throws, for the API documentation. If it
+ * runs before the body of the request has arrived, it runs again afterwards.
  *
  * @see {@link recheckGuards}
  */
@@ -29,9 +29,9 @@ export function defineGuard (hook: Guard, errors: ErrorClass[]): Guard {
 }
 
 /**
- * Runs guards again, whatever they found out about this request before.
+ * Runs guards again, without the identity that they found before.
  *
- * @throws {RoleRequired} a role is gone that a handler may have relied on
+ * @throws {RoleRequired} a role was revoked that a handler may have relied on
  */
 export async function runGuardsAgain (request: FastifyRequest, guards: Guard[]): Promise<void> {
   const before = requireIdentity(request)
@@ -44,9 +44,8 @@ export async function runGuardsAgain (request: FastifyRequest, guards: Guard[]):
 }
 
 /**
- * A preValidation hook for every route: once the body is there, asks the guards again that
- * decided before it. The client chooses when its body arrives; what was revoked until then
- * must count.
+ * A preValidation hook for every route: once the body has arrived, it runs those guards again
+ * that ran before. The client chooses when its body arrives; a revocation until then must count.
  */
 export function recheckGuards (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void): void {
   const guards = earlyGuards.get(request)
@@ -55,7 +54,7 @@ export function recheckGuards (request: FastifyRequest, reply: FastifyReply, don
   runGuardsAgain(request, guards).then(() => done(), done)
 }
 
-/** What the guards of a route refuse with; empty for a route without a guard. */
+/** The errors that the guards of a route throw; empty for a route without a guard. */
 export function guardErrors ({ preHandler, onRequest }: Pick<RouteOptions, 'preHandler' | 'onRequest'>): ErrorClass[] {
   return [preHandler, onRequest].flat().flatMap((hook) => hook === undefined ? [] : errorsOfGuard.get(hook) ?? [])
 }

@@ -41,13 +41,13 @@ function tokenFromHeader ({ headers: { authorization }, raw }: FastifyRequest): 
 }
 
 const plugin: FastifyPluginAsync<Pick<ResolvedOptions, 'tokenFrom'>> = async (app, { tokenFrom = tokenFromHeader }) => {
-  /** Finds out who sent a request, where their token lives. */
+  /** Authenticates a request: verifies its token, and checks that the token is not revoked. */
   async function authenticate<Owner extends TokenOwner> (request: FastifyRequest, find: (ids: VerifiedToken) => Promise<Owner | undefined>): Promise<Owner> {
     const found = tokenFrom(request)
     // A host's own function is not held to its type.
     if (found == null) throw new AuthorizationMissing()
     if (typeof found !== 'string') {
-      // An async function is refused; its rejection must not end the process.
+      // The promise of an async function is no token; its rejection must not end the process.
       Promise.resolve(found).catch(() => {})
       throw new TokenInvalid()
     }
@@ -56,7 +56,7 @@ const plugin: FastifyPluginAsync<Pick<ResolvedOptions, 'tokenFrom'>> = async (ap
     try {
       owner = await find(token)
     } catch (error) {
-      // Wherever the guard stands, its host must not show what a database says.
+      // The host's error handler must not show the database's message.
       throw toHttpError(error)
     }
     if (owner === undefined) throw new UserNotFound()

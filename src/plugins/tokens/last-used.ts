@@ -45,7 +45,7 @@ export function lastUsedTimes (app: FastifyInstance, now: () => number): LastUse
     rowsPerBatch: tokensPerStatement,
     maxWaiting,
     async write (uses) {
-      // A transaction for each batch: whoever revokes tokens waits for one statement at most.
+      // A transaction for each batch: a revocation waits for one statement at most.
       await store.batch([updateQuery(store, uses)])
       for (const { id } of uses) pendingTimes.delete(id)
     }

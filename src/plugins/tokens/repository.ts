@@ -84,7 +84,7 @@ export function tokensRepository (store: Store, { now, pendingLastUsed }: { now:
       return written.at(-1) !== 0
     },
 
-    /** Deletes expired rows, at most `rowsPerCleanup` of them, and returns how many. Expired tokens are refused anyway: this only bounds the table. */
+    /** Deletes expired rows, at most `rowsPerCleanup` of them, and returns how many. Expired tokens are rejected anyway: this only bounds the table. */
     async deleteExpired (): Promise<number> {
       const expired = db.select({ id: tokens.id }).from(tokens).where(lte(tokens.expiresAt, new Date(now()))).limit(rowsPerCleanup)
       const rows = await db.delete(tokens).where(inArray(tokens.id, expired)).returning({ id: tokens.id })

@@ -1,5 +1,5 @@
 // Header members that our tokens have. Any other (jku, x5u, jwk, kid, crit, …) asks the verifier
-// to fetch, trust or understand something: such a token is refused before it is verified
+// to fetch, trust or understand something: such a token is rejected before it is verified
 // (RFC 8725, sections 3.1 and 3.10).
 const headerMembers = new Set(['alg', 'typ'])
 
