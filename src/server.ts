@@ -14,10 +14,11 @@ process.on('exit', destination.flushSync)
 
 async function serve (): Promise<void> {
   // Nothing is created on disk, neither a key nor a database, before this is known to be a start that can succeed.
-  const { config: { host, port, metricsHost, metricsPort } } = loadEnvironment(process.env, '.env', { missingKey: 'ignore' })
+  const checked = loadEnvironment(process.env, '.env', { missingKey: 'ignore' })
+  const { host, port, metricsHost, metricsPort } = checked.config
   await requireFreePort(host, port)
   if (metricsPort !== undefined) await requireFreePort(metricsHost, metricsPort)
-  const { config, isSecretKeyNew, warnings } = loadEnvironment(process.env)
+  const { config, isSecretKeyNew, warnings } = checked.hasSecretKey ? checked : loadEnvironment(process.env)
   // A terminal gets colours, a program gets JSON.
   const logStream = process.stdout.isTTY ? (await import('pino-pretty')).default({ sync: true }) : destination
   const app = await buildApp(config, { logStream })

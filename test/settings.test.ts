@@ -392,7 +392,8 @@ t.test('loadEnvironment', async (t) => {
 
   t.test('command that signs nothing → no key is created; command that must sign → refused without a key', async (t) => {
     const path = join(temporaryFolder(t), '.env')
-    t.equal(loadEnvironment({}, path, { missingKey: 'ignore' }).isSecretKeyNew, false)
+    t.match(loadEnvironment({}, path, { missingKey: 'ignore' }), { isSecretKeyNew: false, hasSecretKey: false })
+    t.equal(loadEnvironment({ SECRET_KEY: secretKey }, path, { missingKey: 'ignore' }).hasSecretKey, true)
     t.throws(() => loadEnvironment({}, path, { missingKey: 'require' }), { name: 'ConfigError', message: /^SECRET_KEY is not set/ })
     t.notOk(existsSync(path))
   })

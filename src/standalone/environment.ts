@@ -8,6 +8,8 @@ import { LockError, saveSecretKey } from './save-secret-key.js'
 /** A configuration, and what the operator should know about it. */
 export interface LoadedConfig {
   config: Config
+  /** Whether the environment or the file has the SECRET_KEY of the configuration; false if it is a temporary one. */
+  hasSecretKey: boolean
   /** Whether the SECRET_KEY was created and saved just now. */
   isSecretKeyNew: boolean
   /** What the operator should change, one sentence each. */
@@ -39,12 +41,12 @@ export function loadEnvironment (env: Environment, path = '.env', { missingKey =
   const misspelt = misspeltSettings(env, settingsOfFile, path, isOwnFile)
   const settings: Environment = { ...settingsOfFile, ...env }
   const warnings = permissionWarnings(path, file)
-  if (settings.SECRET_KEY !== undefined) return { config: loadConfig(settings, misspelt), isSecretKeyNew: false, warnings }
+  if (settings.SECRET_KEY !== undefined) return { config: loadConfig(settings, misspelt), hasSecretKey: true, isSecretKeyNew: false, warnings }
 
   // All other settings are checked first: when they stop startup, no key is saved.
   const config = loadConfig({ ...settings, SECRET_KEY: createSecretKey() }, misspelt)
   if (missingKey === 'require') throw new ConfigError(['SECRET_KEY is not set: set it to the key of the server'])
-  if (missingKey === 'ignore') return { config, isSecretKeyNew: false, warnings }
+  if (missingKey === 'ignore') return { config, hasSecretKey: false, isSecretKeyNew: false, warnings }
 
   try {
     saveSecretKey(path, config.secretKey)
@@ -54,5 +56,5 @@ export function loadEnvironment (env: Environment, path = '.env', { missingKey =
   }
   // The saved key counts: another process may have saved one first.
   const saved = readEnvFile(path)
-  return { config: loadConfig({ ...settingsIn(saved), ...env }), isSecretKeyNew: true, warnings: permissionWarnings(path, saved) }
+  return { config: loadConfig({ ...settingsIn(saved), ...env }), hasSecretKey: true, isSecretKeyNew: true, warnings: permissionWarnings(path, saved) }
 }
