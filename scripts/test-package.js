@@ -1,8 +1,9 @@
 // Packs the package, checks its files, installs it into an empty folder, and uses it in every
 // way: as a server, embedded, and in a test. Needs the npm registry.
-import { execFileSync, spawn } from 'node:child_process'
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { publint } from 'publint'
@@ -49,8 +50,25 @@ try {
   console.log('publint and arethetypeswrong: no problems')
 
   writeFileSync(join(folder, 'package.json'), '{ "private": true, "type": "module" }')
-  // Copied instead of compiled, which would take a minute.
   run('npm', ['install', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel', 'error', tarball], { cwd: folder })
+
+  // Without its install script, better-sqlite3 is not built: every start says so, and creates nothing.
+  const before = readdirSync(folder)
+  const embed = `
+    import Fastify from 'fastify'
+    import latchkey, { StoreError } from 'latchkey'
+    const app = Fastify()
+    app.register(latchkey, { databaseUrl: 'sqlite:///data/app.sqlite', secretKey: '${randomBytes(32).toString('hex')}' })
+    await app.ready().catch((error) => console.error(error instanceof StoreError ? 'latchkey: ' + error.message : error))
+    process.exit(1)`
+  for (const args of [['node_modules/latchkey/dist/server.js'], ['node_modules/latchkey/dist/cli.js', 'migrate'], ['--input-type=module', '--eval', embed]]) {
+    const { stdout, stderr } = spawnSync(process.execPath, args, { cwd: folder, env: { PATH: process.env.PATH, PORT: '0' }, encoding: 'utf8' })
+    check(stdout === '' && /^latchkey: better-sqlite3 was not built, .*`npm pkg set allowScripts\.better-sqlite3=true --json && npm rebuild better-sqlite3`.*\n$/.test(stderr), `unexpected output of ${args[0]}: ${stdout}${stderr}`)
+    check(readdirSync(folder).join() === before.join(), `${args[0]} created files: ${readdirSync(folder)}`)
+  }
+  console.log('without the native module: one line, and no file')
+
+  // Copied instead of compiled, which would take a minute.
   cpSync('node_modules/better-sqlite3/build', join(folder, 'node_modules/better-sqlite3/build'), { recursive: true })
   const installed = join(folder, 'node_modules/latchkey')
   check(!existsSync(join(folder, 'node_modules/typescript')), 'the package installs development dependencies')

@@ -1,7 +1,7 @@
 import { buildApp } from './app.js'
 import { loadEnvironment } from './standalone/environment.js'
-import { requireFreePort } from './standalone/free-port.js'
 import { logDestination } from './standalone/log-destination.js'
+import { requireDriverAndPorts } from './standalone/start-checks.js'
 import { explainStartupError } from './standalone/startup-error.js'
 
 /** The server then closes the connections that are still open. The process ends within 10 s of the signal. */
@@ -15,9 +15,7 @@ process.on('exit', destination.flushSync)
 async function serve (): Promise<void> {
   // Nothing is created on disk, neither a key nor a database, before this is known to be a start that can succeed.
   const checked = loadEnvironment(process.env, '.env', { missingKey: 'ignore' })
-  const { host, port, metricsHost, metricsPort } = checked.config
-  await requireFreePort(host, port)
-  if (metricsPort !== undefined) await requireFreePort(metricsHost, metricsPort)
+  await requireDriverAndPorts(checked.config)
   const { config, isSecretKeyNew, warnings } = checked.hasSecretKey ? checked : loadEnvironment(process.env)
   // A terminal gets colours, a program gets JSON.
   const logStream = process.stdout.isTTY ? (await import('pino-pretty')).default({ sync: true }) : destination

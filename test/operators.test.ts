@@ -1,15 +1,18 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { closeSync, cpSync, mkdirSync, openSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { PassThrough, Readable, Writable } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { setTimeout as delay } from 'node:timers/promises'
+import Database from 'better-sqlite3'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { run } from '../src/commands/index.js'
-import latchkey from '../src/index.js'
+import { requireNativeModule } from '../src/database/sqlite/native-module.js'
+import latchkey, { StoreError } from '../src/index.js'
 import { ConfigError, loadConfig } from '../src/standalone/config.js'
 import { loadEnvironment } from '../src/standalone/environment.js'
 import { createSecretKey } from '../src/lib/secret-key.js'
@@ -17,7 +20,7 @@ import { describeError } from '../src/lib/system-error.js'
 import { servicesOf } from '../src/services.js'
 import { explainStartupError } from '../src/standalone/startup-error.js'
 import { commandLine, notServed, refused } from './command-line.js'
-import { build, builtProgram, logIn, needLogin, secretKey, signUp, startServer, temporaryFolder, tokenOf } from './helper.js'
+import { build, builtProgram, logIn, needLogin, plainNode, secretKey, signUp, startServer, temporaryFolder, tokenOf } from './helper.js'
 
 /** What stops a start with these settings. */
 function problemsOf (env: Record<string, string>): string[] {
@@ -188,6 +191,67 @@ t.test('errors of the system are told in words', async (t) => {
   const unreadable = commandLine(t)
   mkdirSync(join(unreadable.folder, '.env'))
   refused(t, await unreadable.latchkey(['migrate']), /^latchkey: cannot read \S+: it is a folder\n$/)
+})
+
+/** The folders of the packages that are installed, by their names. */
+const nodeModules = join(import.meta.dirname, '../node_modules')
+
+/** Latchkey as it is installed where the install script of better-sqlite3 has not run: the folder of an app. */
+function installWithoutScripts (t: Test): string {
+  const folder = temporaryFolder(t)
+  const packages = join(folder, 'node_modules')
+  mkdirSync(join(packages, 'latchkey'), { recursive: true })
+  for (const name of readdirSync(nodeModules)) if (name !== 'better-sqlite3') symlinkSync(join(nodeModules, name), join(packages, name))
+  for (const name of ['lib', 'package.json']) cpSync(join(nodeModules, 'better-sqlite3', name), join(packages, 'better-sqlite3', name), { recursive: true })
+  for (const name of ['dist', 'package.json']) cpSync(join(import.meta.dirname, '..', name), join(packages, 'latchkey', name), { recursive: true })
+  return folder
+}
+
+t.test('a start where better-sqlite3 was not built · one line with the command that builds it, and nothing on disk', async (t) => {
+  const folder = installWithoutScripts(t)
+  const start = async (name: string, ...args: string[]) => {
+    const [program = '', ...before] = plainNode
+    const child = spawn(program, [...before, join(folder, 'node_modules/latchkey/dist', name), ...args], { cwd: folder, env: { PATH: process.env.PATH, PORT: '0' }, stdio: ['ignore', 'pipe', 'pipe'] })
+    const [out, err, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'close')])
+    return { code, out, err }
+  }
+  for (const answer of await Promise.all([start('server.js'), start('cli.js', 'migrate')])) {
+    t.same(answer, {
+      code: 1,
+      out: '',
+      err: 'latchkey: better-sqlite3 was not built, because its install script did not run: run `npm pkg set allowScripts.better-sqlite3=true --json && npm rebuild better-sqlite3` in the folder of package.json\n'
+    })
+  }
+  t.same(readdirSync(folder), ['node_modules'])
+})
+
+t.test('better-sqlite3 that cannot be loaded · the command of the package manager that installed it', async (t) => {
+  const app = temporaryFolder(t)
+  const file = join(app, 'node_modules/better-sqlite3/lib/index.js')
+  const notBuilt = () => createRequire(import.meta.url)('bindings')({ bindings: 'better_sqlite3.node', module_root: app })
+  writeFileSync(join(app, 'built-for-another.node'), 'not for this platform')
+  const builtForAnother = () => { new Database(':memory:', { nativeBinding: join(app, 'built-for-another.node') }).close() }
+  /** What loading reports where a package manager has left its mark. */
+  const commandsAfter = (mark: string) => {
+    const packages = join(temporaryFolder(t), 'node_modules')
+    mkdirSync(packages)
+    if (mark !== '') writeFileSync(join(packages, mark), '')
+    return [notBuilt, builtForAnother].map((load) => {
+      try {
+        requireNativeModule(load, join(packages, file.slice(app.length)))
+        return 'it was loaded'
+      } catch (error) {
+        t.ok(error instanceof StoreError)
+        return String(error).replace(/^.*: run | in the folder of package\.json$/g, '')
+      }
+    })
+  }
+  t.same(commandsAfter('.package-lock.json'), ['`npm pkg set allowScripts.better-sqlite3=true --json && npm rebuild better-sqlite3`', '`npm rebuild better-sqlite3`'])
+  t.same(commandsAfter('.modules.yaml'), ['`pnpm approve-builds`', '`pnpm rebuild better-sqlite3`'])
+  t.same(commandsAfter('.yarn-state.yml'), ['`npm pkg set dependenciesMeta.better-sqlite3.built=true --json && yarn rebuild better-sqlite3`', '`yarn rebuild better-sqlite3`'])
+  t.same(commandsAfter(''), ['`npm pkg set allowScripts.better-sqlite3=true --json && npm rebuild better-sqlite3` or `pnpm approve-builds`', '`npm rebuild better-sqlite3` or `pnpm rebuild better-sqlite3`'])
+  t.throws(() => requireNativeModule(builtForAnother, file), { name: 'StoreError', message: /^better-sqlite3 was built for another version of Node\.js or another platform: run / })
+  t.doesNotThrow(() => requireNativeModule())
 })
 
 t.test('a .env.lock that is left over · says so, and to delete it', async (t) => {
