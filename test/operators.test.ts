@@ -20,6 +20,7 @@ import { describeError } from '../src/lib/system-error.js'
 import { servicesOf } from '../src/services.js'
 import { explainStartupError } from '../src/standalone/startup-error.js'
 import { commandLine, notServed, refused } from './command-line.js'
+import { databases } from './databases.js'
 import { build, builtProgram, logIn, needLogin, plainNode, secretKey, signUp, startServer, temporaryFolder, tokenOf } from './helper.js'
 
 /** What stops a start with these settings. */
@@ -253,6 +254,39 @@ t.test('better-sqlite3 that cannot be loaded · the command of the package manag
   t.throws(() => requireNativeModule(builtForAnother, file), { name: 'StoreError', message: /^better-sqlite3 was built for another version of Node\.js or another platform: run / })
   t.doesNotThrow(() => requireNativeModule())
 })
+
+for (const database of databases) {
+  t.test(`${database.name} · usernames that older versions permitted · the start warns of them by name`, async (t) => {
+    const DATABASE_URL = await database.create(t, { isShared: true })
+    /** What a start logs as warnings and errors. */
+    const start = async () => {
+      const lines: string[] = []
+      const app = await build(t, { DATABASE_URL, LOG_LEVEL: 'warn' }, { logStream: { write: (line) => { lines.push(JSON.parse(line).msg) } } })
+      await app.ready()
+      return { app, lines, store: servicesOf(app).store }
+    }
+    const { app, lines: first, store } = await start()
+    /** An account as a version without these rules has left it. */
+    const add = (username: string) => store.db.insert(store.tables.users).values({ username, usernameKey: username.toLowerCase(), passwordHash: '', createdAt: new Date(), updatedAt: new Date() })
+    for (const username of ['bob', '...', '.-x', '..x', '+x', ',', '_-', '0', 'a-', '@']) await add(username)
+    t.same([...first, ...(await start()).lines], [], 'names that are permitted')
+
+    for (const username of ['.', '..', '-X']) await add(username)
+    const [line = '', ...more] = (await start()).lines
+    t.same(more, [])
+    const [, names = ''] = /^usernames that an older version permitted, and that URLs or commands read as something else: (.*)\. Create other accounts for their owners, and delete these: latchkey user delete -- <name>$/.exec(line) ?? []
+    t.same(names.split(' ').sort(), ['-X', '.', '..'])
+    const { latchkey } = commandLine(t, { DATABASE_URL })
+    for (const name of ['.', '..', '-x']) t.match(await latchkey(['user', 'delete', '--yes', '--', name]), { code: 0, err: '' }, 'as the warning says')
+    t.same((await start()).lines, [])
+
+    for (let i = 0; i < 11; i++) await add(`-${i}`)
+    t.match((await start()).lines, [/ -\d( -\d)+ and others\. /])
+    const look = () => servicesOf(app).users.listUnaddressable(11)
+    t.equal((await look()).length, 11)
+    for (const plan of await database.explain(store, look)) t.match(plan, database.name === 'SQLite' ? /SEARCH users USING INDEX/ : /Scan/)
+  })
+}
 
 t.test('a .env.lock that is left over · says so, and to delete it', async (t) => {
   const folder = temporaryFolder(t)

@@ -1,5 +1,6 @@
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
+import { bestEffort } from '../../lib/background.js'
 import { type Users, usersRepository } from './repository.js'
 
 declare module 'fastify' {
@@ -8,8 +9,21 @@ declare module 'fastify' {
   }
 }
 
+/** How many usernames the warning lists. */
+const listedUsernames = 10
+
 const plugin: FastifyPluginAsync<{ now: () => number }> = async (app, { now }) => {
-  app.decorate('users', usersRepository(app.store, now))
+  const users = usersRepository(app.store, now)
+  app.decorate('users', users)
+  app.addHook('onReady', bestEffort(app, {
+    async work () {
+      const names = await users.listUnaddressable(listedUsernames + 1)
+      if (names.length === 0) return
+      const listed = `${names.slice(0, listedUsernames).join(' ')}${names.length > listedUsernames ? ' and others' : ''}`
+      app.log.warn(`usernames that an older version permitted, and that URLs or commands read as something else: ${listed}. Create other accounts for their owners, and delete these: latchkey user delete -- <name>`)
+    },
+    failure: 'looking for usernames that are no longer permitted failed'
+  }))
 }
 
 export default fp(plugin, { name: 'latchkey-users', dependencies: ['latchkey-database'] })

@@ -1,4 +1,4 @@
-import { and, asc, eq, exists, gt, inArray, ne, not, or, sql, type SQL } from 'drizzle-orm'
+import { and, asc, eq, exists, gt, gte, inArray, lt, ne, not, or, sql, type SQL } from 'drizzle-orm'
 import type { Store } from '../../database/store.js'
 import { lockAdmins, revocationRetryMs } from '../roles/lock-admins.js'
 import { adminRole } from '../roles/role-name.js'
@@ -125,6 +125,15 @@ export function usersRepository (store: Store, now: () => number) {
       if (!isUserId(id)) return undefined
       const [user] = await db.select(account).from(users).where(eq(users.id, id))
       return user
+    },
+
+    /** Usernames that existed before `usernameProblem` rejected them: `.`, `..`, and those that begin with `-`. */
+    async listUnaddressable (limit: number): Promise<string[]> {
+      // An index serves both conditions. In ASCII the character after - is the dot.
+      const rows = await db.select({ username: users.username }).from(users)
+        .where(or(inArray(users.usernameKey, ['.', '..']), and(gte(users.usernameKey, '-'), lt(users.usernameKey, '.'))))
+        .limit(limit)
+      return rows.map(({ username }) => username)
     },
 
     /** Whether an account has an email, in any case. */
