@@ -22,8 +22,8 @@ const examples: Record<string, string> = {
   'token list': 'token list alice',
   'token revoke': 'token revoke alice 98dec353-8e32-4870-a0af-2f3448d4d932',
   events: 'events --user alice --kind login_failure --limit 20',
-  export: 'export backup.ndjson',
-  import: 'import backup.ndjson'
+  export: 'export ~/latchkey.ndjson',
+  import: 'import ~/latchkey.ndjson'
 }
 
 /** Adds an example to the help of each command that has one, and of its subcommands. */
