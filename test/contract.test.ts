@@ -248,3 +248,27 @@ t.test('documentation · every test file that a page names exists', async (t) =>
   t.ok(named.length > 10)
   for (const name of named) t.ok(existsSync(join(root, name)), name)
 })
+
+/** The anchors of a page's headings, as GitHub makes them. */
+const anchorsOf = (text: string) => [...text.replace(/^```[^]*?^```/gm, '').matchAll(/^#+ (.+)$/gm)].map(([, heading = '']) => heading.toLowerCase().replace(/[^\p{L}\p{N} _-]/gu, '').replaceAll(' ', '-'))
+
+t.test('documentation · every link leads to a file of the package, and to a heading that exists', async (t) => {
+  const { files }: { files: string[] } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+  // npm adds these to `files`.
+  const packed = new Set(['README.md', 'LICENSE', 'package.json', ...files, ...readdirSync(join(root, 'docs')).filter((name) => name.endsWith('.md')).map((name) => `docs/${name}`)])
+  const pages = [...packed].filter((name) => /^[\w/-]+\.md$/.test(name))
+  t.ok(pages.length > 10)
+  let links = 0
+  for (const page of pages) {
+    const text = readFileSync(join(root, page), 'utf8')
+    for (const [, link = ''] of text.matchAll(/\]\(([^)\s]+)\)/g)) {
+      if (/^https?:/.test(link)) continue
+      links++
+      const [path = '', anchor] = link.split('#')
+      const target = path === '' ? page : relative(root, resolve(root, dirname(page), path))
+      t.ok(packed.has(target) && existsSync(join(root, target)), `${page} links to ${link}, which is not in the package`)
+      if (anchor !== undefined) t.ok(anchorsOf(readFileSync(join(root, target), 'utf8')).includes(anchor), `${page} links to ${link}, which is not a heading there`)
+    }
+  }
+  t.ok(links > 40)
+})
