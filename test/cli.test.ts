@@ -86,7 +86,7 @@ for (const database of databases) {
         refused(t, await latchkey(['user', 'set-password', 'bob', '--password-stdin'], 'correct\0horse\n'), 'the password must not contain NUL')
       })
 
-      t.test('latchkey user delete · user, admin → deleted; last admin → refused', async (t) => {
+      t.test('latchkey user delete · user, admin → deleted; last admin → rejected', async (t) => {
         t.match(await latchkey(['user', 'delete', 'bob', '--yes']), { code: 0, out: 'user bob was deleted\n' })
         t.match(await latchkey(['user', 'delete', 'carol', '--yes']), { code: 0 })
         refused(t, await latchkey(['user', 'delete', 'alice']), 'user Alice is the last admin')
@@ -127,7 +127,7 @@ for (const database of databases) {
       refused(t, await latchkey(['role', 'delete', 'admin']), 'the role admin cannot be deleted')
     })
 
-    t.test('latchkey token create · valid → the token; invalid → one line; limit reached → refused', async (t) => {
+    t.test('latchkey token create · valid → the token; invalid → one line; limit reached → rejected', async (t) => {
       const { settings, latchkey } = await newCommandLine(t)
       const app = await build(t, settings)
       await signUp(app)

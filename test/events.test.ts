@@ -344,7 +344,7 @@ t.test('events are written after the responses, in batches', async (t) => {
   t.equal(await written(), 20)
 })
 
-t.test('database refuses events · they wait, up to a limit; the log says so once', async (t: Test) => {
+t.test('database rejects events · they wait, up to a limit; the log says so once', async (t: Test) => {
   const lines: string[] = []
   const app = await buildServer(t, { LOG_LEVEL: 'error' }, { logStream: { write: (line) => { lines.push(line) } } })
   await signUp(app)

@@ -46,7 +46,7 @@ async function bootError (options: object): Promise<string> {
   }
 }
 
-t.test('settings · white space around a value → refused by name', async (t) => {
+t.test('settings · white space around a value → rejected by name', async (t) => {
   const spaces = [' ', '\t', '\n', '\r\n', '\v', '\f', '\u00a0', '\ufeff', '\u2028', '\u3000', '\u0085', '\u200b']
   const settings = { DATABASE_URL: 'sqlite:///x.sqlite', SECRET_KEY: secretKey, SECRET_KEY_PREVIOUS: secretKey, PORT: '3000', HOST: '::1', SIGNUP: 'closed', TRUST_PROXY: '127.0.0.1', CORS_ORIGIN: 'https://app.example.com', LOG_LEVEL: 'warn', METRICS_HOST: '::1' }
   const accepted: string[] = []
@@ -78,7 +78,7 @@ t.test('settings · a message names the value, but no secret', async (t) => {
   t.match(await bootError({ hashParameters: {} }), /hashParameters must have memoryCost, timeCost and parallelism$/)
 })
 
-t.test('DATABASE_URL · two slashes before a file → refused with the right spelling', async (t) => {
+t.test('DATABASE_URL · two slashes before a file → rejected with the right spelling', async (t) => {
   for (const path of ['data/app.sqlite', 'app.sqlite', './data/app.sqlite', 'C:\\data\\app.sqlite']) {
     t.same(problemsOf({ DATABASE_URL: `sqlite://${path}` }), [`DATABASE_URL must have three slashes for a file: sqlite:///${path}`])
     t.equal(await bootError({ databaseUrl: `sqlite://${path}` }), `TypeError: latchkey: databaseUrl must have three slashes for a file: sqlite:///${path}`)
@@ -365,7 +365,7 @@ t.test('user delete · asks; --yes does not', async (t) => {
   t.match(await latchkey(['user', 'delete', 'bob', '--yes']), { code: 0, out: 'user bob was deleted\n', err: '' })
 })
 
-t.test('user delete · the last admin only in the moment of deletion → refused', async (t) => {
+t.test('user delete · the last admin only in the moment of deletion → rejected', async (t) => {
   const { latchkey, settings } = commandLine(t)
   const app = await build(t, settings)
   const { store, roles } = servicesOf(app)
@@ -558,7 +558,7 @@ t.test('serve --port · listens on that port, whatever PORT says', async (t) => 
   t.equal(await server.exited, 0)
 })
 
-t.test('SECRET_KEY · rotation over two servers on one database: no token is refused at any step', async (t) => {
+t.test('SECRET_KEY · rotation over two servers on one database: no token is rejected at any step', async (t) => {
   const { settings } = commandLine(t)
   const [oldKey, newKey] = [secretKey, createSecretKey()]
   /** A server with other keys, in the place of one that ends. */

@@ -48,7 +48,7 @@ t.test('the gate', async (t) => {
     t.ok(gate.counts.waitedMs > 0)
   })
 
-  t.test('refuses at once when the queue is full; signups when half of it is theirs', async (t) => {
+  t.test('rejects at once when the queue is full; signups when half of it is theirs', async (t) => {
     const gate = hashLimiter(options)
     const jobs = Array.from({ length: 6 }, job)
     const results = jobs.map(({ work }, i) => {

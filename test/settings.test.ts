@@ -177,7 +177,7 @@ t.test('loadConfig', async (t) => {
     half + half, half + [...half].reverse().join(''), `${half}-${half.toLowerCase()}`, 'x7Gq'.repeat(8), 'q9Zr4'.repeat(7), '00000000-0000-0000-0000-000000000001', '12345678-1234-5678-1234-567812345678', '123e4567-e89b-12d3-a456-426614174000',
     ...(['hex', 'base64', 'base64url'] as const).map((encoding) => Buffer.from('your-super-secret-jwt-key-change-me').toString(encoding)), 'abcdefgh'.repeat(100_000)
   ]
-  t.test('SECRET_KEY · words, repeats and sequences, however long → refused', async (t) => {
+  t.test('SECRET_KEY · words, repeats and sequences, however long → rejected', async (t) => {
     for (const key of guessableKeys) t.match(problemsOf({ SECRET_KEY: key }), [/^SECRET_KEY must be a secret of at least 32 bytes/], key.slice(0, 80))
   })
 
@@ -247,13 +247,13 @@ t.test('loadEnvironment', async (t) => {
     t.notOk(existsSync(path))
   })
 
-  t.test('empty SECRET_KEY → refused, not replaced', async (t) => {
+  t.test('empty SECRET_KEY → rejected, not replaced', async (t) => {
     const path = join(temporaryFolder(t), '.env')
     t.throws(() => loadEnvironment({ SECRET_KEY: '' }, path), { name: 'ConfigError', message: /^SECRET_KEY must be/ })
     t.notOk(existsSync(path))
   })
 
-  t.test('.env cannot be written → refused, with the reason and what to do', async (t) => {
+  t.test('.env cannot be written → rejected, with the reason and what to do', async (t) => {
     const path = join(temporaryFolder(t), 'no-such-folder', '.env')
     t.throws(() => loadEnvironment({}, path), { name: 'ConfigError', message: /SECRET_KEY is not set.*no such file or directory.*set SECRET_KEY in the environment/ })
   })
@@ -293,7 +293,7 @@ t.test('loadEnvironment', async (t) => {
     t.same([readdirSync(here), readdirSync(there)], [['.env'], ['latchkey.env']])
   })
 
-  t.test('.env is a broken link, in a folder that everybody can write to, or not a file → refused', async (t) => {
+  t.test('.env is a broken link, in a folder that everybody can write to, or not a file → rejected', async (t) => {
     const refused = (path: string, reason: RegExp) => {
       t.throws(() => loadEnvironment({}, path), { name: 'ConfigError', message: new RegExp(`^SECRET_KEY is not set, and a new one cannot be saved in \\S+ \\(.*${reason.source}.*\\): set SECRET_KEY in the environment`) })
     }
@@ -328,7 +328,7 @@ t.test('loadEnvironment', async (t) => {
     t.equal(readFileSync(path, 'utf8'), 'PORT=4000\n')
   })
 
-  t.test('root keeps the owner of .env; a file or link of another user → refused', { skip: isRoot ? false : 'only root can be somebody else' }, async (t) => {
+  t.test('root keeps the owner of .env; a file or link of another user → rejected', { skip: isRoot ? false : 'only root can be somebody else' }, async (t) => {
     const folder = temporaryFolder(t)
     const path = join(folder, '.env')
     writeFileSync(path, 'PORT=4000\n')
@@ -374,7 +374,7 @@ t.test('loadEnvironment', async (t) => {
     t.same(loadEnvironment({}, path, { missingKey: 'ignore' }).warnings, [])
   })
 
-  t.test('another process creates the key → its key is used; it never finishes → refused, with the name of the lock file', async (t) => {
+  t.test('another process creates the key → its key is used; it never finishes → rejected, with the name of the lock file', async (t) => {
     const path = join(temporaryFolder(t), '.env')
     writeFileSync(path, 'PORT=4000\n')
     writeFileSync(`${path}.lock`, '')
@@ -390,7 +390,7 @@ t.test('loadEnvironment', async (t) => {
     t.notOk(existsSync(stuck))
   })
 
-  t.test('command that signs nothing → no key is created; command that must sign → refused without a key', async (t) => {
+  t.test('command that signs nothing → no key is created; command that must sign → rejected without a key', async (t) => {
     const path = join(temporaryFolder(t), '.env')
     t.match(loadEnvironment({}, path, { missingKey: 'ignore' }), { isSecretKeyNew: false, hasSecretKey: false })
     t.equal(loadEnvironment({ SECRET_KEY: secretKey }, path, { missingKey: 'ignore' }).hasSecretKey, true)
@@ -398,7 +398,7 @@ t.test('loadEnvironment', async (t) => {
     t.notOk(existsSync(path))
   })
 
-  t.test('.env cannot be read → refused', async (t) => {
+  t.test('.env cannot be read → rejected', async (t) => {
     const path = join(temporaryFolder(t), '.env')
     mkdirSync(path)
     chmodSync(path, 0o700)

@@ -206,7 +206,7 @@ for (const database of databases) {
       t.equal((await signUp(app, { ...bob, username: 'next' })).json().user.id, 1_002)
     })
 
-    t.test('latchkey import · id of a deleted user → refused, nothing is imported', async (t) => {
+    t.test('latchkey import · id of a deleted user → rejected, nothing is imported', async (t) => {
       const { settings, latchkey } = await on(t, database)
       const app = await build(t, settings)
       const dave = { ...bob, username: 'dave' }
@@ -237,7 +237,7 @@ for (const database of databases) {
       refused(t, await latchkey(['import'], lines(newcomer({ id: 8, username: 'heidi' }))), 'the id 8 was used before')
     })
 
-    t.test('latchkey import · id used during the import → refused, nothing is imported', async (t) => {
+    t.test('latchkey import · id used during the import → rejected, nothing is imported', async (t) => {
       const { settings } = await on(t, database)
       const [importing, app] = [await build(t, settings), await build(t, settings)]
       const transfer = transferRepository(servicesOf(importing).store)
@@ -286,7 +286,7 @@ for (const database of databases) {
       t.same(await servicesOf(app).roles.ofUser(2_999), ['admin'])
     })
 
-    t.test('latchkey import · export without its end → refused', async (t) => {
+    t.test('latchkey import · export without its end → rejected', async (t) => {
       const { latchkey } = await on(t, database)
       await latchkey(['import'], lines(...['bob', 'carol', 'dave'].map((username) => user({ username }))))
       const whole = (await latchkey(['export'])).out.trimEnd().split('\n')

@@ -77,7 +77,7 @@ t.test('POST /api/v1/login · stored hash with excessive parameters → 500 with
   }
 })
 
-t.test('SECRET_KEY · 800 kB that repeat → refused within 5 s', async (t) => {
+t.test('SECRET_KEY · 800 kB that repeat → rejected within 5 s', async (t) => {
   const before = performance.now()
   t.throws(() => loadConfig({ SECRET_KEY: 'abcdefgh'.repeat(100_000) }), { message: /^SECRET_KEY must be/ })
   t.ok(performance.now() - before < 5_000)
