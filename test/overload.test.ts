@@ -145,7 +145,7 @@ t.test('the gate · is fair by network', async (t) => {
     t.same(new Set(await Promise.all(results)), new Set(['done']))
   })
 
-  t.test('where all places are taken, the newest of the network that holds most gives way to who would hold fewer', async (t) => {
+  t.test('a full queue · the newest job of the network with the most places is evicted for a network that holds fewer', async (t) => {
     const { gate, order, run, drain } = shutGate(4)
     const results = [run('running', { network: 'a' }), run('a1', { network: 'a' }), run('a2', { network: 'a' }), run('a3', { network: 'a' }), run('b1', { network: 'b' })]
     gate.rejectWhenFull('login', 'c')
@@ -181,7 +181,7 @@ t.test('the gate · is fair by network', async (t) => {
     t.same(order, ['running', 'a1', 'b1', 'a2', 'a3', 'login'])
   })
 
-  t.test('who has passed before goes first and gives way to nobody, but no more than two in a row', async (t) => {
+  t.test('a request that has passed before has priority and is never evicted, but at most two in a row', async (t) => {
     const { gate, order, run, drain } = shutGate(2)
     const results = [run('running'), ...['a1', 'a2'].map((name) => run(name, { network: 'a' }))]
     for (const name of ['c1', 'c2', 'c3', 'c4', 'c5', 'c6', 'c7']) results.push(run(name, { network: 'a', hasPriority: true }))
