@@ -3,7 +3,7 @@ import { isIP } from 'node:net'
 import { FormatRegistry, type Static, type TObject, type TSchema, Type } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
 import type { FastifyRequest } from 'fastify'
-import { parsePostgresUrl } from './database/urls.js'
+import { databaseUrlProblem, databaseUrlRule } from './database/urls.js'
 import { hasSpaceAround, printable } from './lib/printable.js'
 import { isSecretKey, secretKeyRule } from './lib/secret-key.js'
 import { recommendedParameters } from './plugins/passwords/stored-hash.js'
@@ -14,7 +14,7 @@ import { tokenMaxLifetimeSeconds } from './plugins/tokens/claims.js'
 // DATABASE_URL. docs/settings.md is the page for operators.
 
 FormatRegistry.Set('secret-key', isSecretKey)
-FormatRegistry.Set('database-url', (url) => /^sqlite:\/\/(?:$|\/|:memory:$)/.test(url) || parsePostgresUrl(url) !== undefined)
+FormatRegistry.Set('database-url', (url) => databaseUrlProblem(url) === undefined)
 FormatRegistry.Set('address-range', (range) => {
   const address = range.replace(/\/.*$/, '')
   const family = isIP(address)
@@ -39,7 +39,7 @@ const Attempts = (attempts: number) =>
 /** What the stand-alone server and an embedding app can both set. */
 const shared = {
   /** `sqlite:///relative/path`, `sqlite:////absolute/path`, `sqlite://` (in memory) or `postgres://user:password@host:port/database`. */
-  databaseUrl: Type.String({ default: 'sqlite:///data/latchkey.sqlite', format: 'database-url', description: 'must be like sqlite:///relative/path, sqlite:////absolute/path, sqlite:// or postgres://user:password@host:port/database' }),
+  databaseUrl: Type.String({ default: 'sqlite:///data/latchkey.sqlite', format: 'database-url', description: databaseUrlRule }),
   /** The most connections to PostgreSQL. */
   databasePoolSize: Type.Integer({ default: 10, minimum: 1, maximum: 1_000, description: 'must be an integer from 1 to 1000' }),
   /** How long a request waits for a connection to PostgreSQL, in milliseconds. */
@@ -140,17 +140,13 @@ function shownValue (value: unknown): string {
   return ['number', 'bigint', 'boolean'].includes(typeof value) || value === null ? `, not ${String(value)}` : ''
 }
 
-/** A SQLite URL without its third slash, where the name of a file would be taken for a host. */
-const twoSlashes = /^sqlite:\/\/(?!:memory:$)([^/@]{1,100}(?:\/[^@]{0,100})?)$/
-
 /**
  * What is wrong with a setting, as the end of a sentence that starts with its name.
  *
  * @param value the part that is invalid: of a list, the item
  */
 function problemOf ({ format, description }: TSchema, value: unknown): string {
-  const path = format === 'database-url' ? twoSlashes.exec(String(value))?.[1] : undefined
-  if (path !== undefined) return `must have three slashes for a file: sqlite:///${printable(path).slice(1, -1)}`
+  if (format === 'database-url' && typeof value === 'string') return String(databaseUrlProblem(value))
   return `${description}${secretFormats.includes(String(format)) ? '' : shownValue(value)}`
 }
 

@@ -89,6 +89,39 @@ t.test('DATABASE_URL · two slashes before a file → rejected with the right sp
   for (const url of ['sqlite://', 'sqlite:///:memory:', 'sqlite://:memory:', 'sqlite:///x', 'sqlite:////x']) t.same(problemsOf({ DATABASE_URL: url }), [])
 })
 
+t.test('DATABASE_URL · unknown parameter → refused by name, without its value, and nothing is created', async (t) => {
+  const noPath = 'the path of a SQLite database has no ? and no #'
+  const permitted = 'it can have sslmode, sslrootcert, sslcert, sslkey, channel_binding, connect_timeout, application_name, host'
+  for (const [url, problem] of [
+    ['sqlite:////tmp/d/x.sqlite?mode=hunter2', `must not have the parameter "mode": ${noPath}`],
+    ['sqlite:///x.sqlite?cache=shared&mode=ro', `must not have the parameter "cache": ${noPath}`],
+    ['sqlite://?mode=memory', `must not have the parameter "mode": ${noPath}`],
+    ['sqlite:///:memory:?x#y', `must not have the parameter "x": ${noPath}`],
+    ['sqlite://x.sqlite?mode=rwc', `must not have the parameter "mode": ${noPath}`],
+    ['sqlite:///x.sqlite?', `must not have the parameter: ${noPath}`],
+    ['sqlite:///x.sqlite?\nhunter2=1', `must not have the parameter: ${noPath}`],
+    ['sqlite://bob:hun?ter2@localhost/app', `must not have the parameter: ${noPath}`],
+    ['sqlite:///x.sqlite#old', `must not have the fragment "old": ${noPath}`],
+    ['sqlite:////home/bob/C#/x.sqlite?mode=ro', `must not have the fragment: ${noPath}`],
+    ['postgres://bob:hunter2@localhost/latchkey?ssl_mode=require', `must not have the parameter "ssl_mode": ${permitted}`],
+    ['postgres://bob@localhost/latchkey?password=hunter2', `must not have the parameter "password": ${permitted}`],
+    ['postgres://bob:hunter2@localhost/latchkey?sslmode=prefer', 'must set sslmode to disable, require, verify-ca or verify-full']
+  ] as const) {
+    t.same(problemsOf({ DATABASE_URL: url }), [`DATABASE_URL ${problem}`])
+    t.equal(await bootError({ databaseUrl: url }), `TypeError: latchkey: databaseUrl ${problem}`)
+    for (const command of [['server.ts'], ['cli.ts', 'migrate']]) {
+      if (!/mode=hunter2|password/.test(url)) continue
+      const folder = temporaryFolder(t)
+      const server = startServer(t, folder, { DATABASE_URL: url.replace('/tmp/d', folder), SECRET_KEY: undefined }, '', command)
+      t.equal(await server.exited, 1)
+      t.equal(server.output(), `latchkey: DATABASE_URL ${problem}\n`)
+      t.same(readdirSync(folder), [], 'neither a database nor a key')
+    }
+  }
+  t.match(await bootError({ databaseUrl: ['sqlite://'] }), /databaseUrl must be like/)
+  for (const url of ['sqlite:///a&b=c.sqlite', 'sqlite:////tmp/100%25/x.sqlite', 'postgres://bob:p%3Fw%23@ep-cool.neon.tech/neondb?sslmode=require&channel_binding=require', 'postgres://bob@localhost/x?sslmode=verify-full&sslrootcert=/a.crt&sslcert=/b.crt&sslkey=/b.key&connect_timeout=60&channel_binding=prefer&application_name=x&host=/run']) t.same(problemsOf({ DATABASE_URL: url }), [], url)
+})
+
 t.test('secretKey · an embedding app without one → how to make it and how to load it', async (t) => {
   for (const missing of [undefined, null, '', 'undefined', 'null']) {
     t.equal(await bootError({ secretKey: missing }), 'TypeError: latchkey: secretKey is missing: `npx latchkey secret` prints one, and `node --env-file=.env` loads it from a line SECRET_KEY=… in .env')

@@ -1,8 +1,9 @@
 import { once } from 'node:events'
-import { chownSync, statSync, writeFileSync } from 'node:fs'
+import { chownSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { connect, createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { TLSSocket } from 'node:tls'
 import { sql } from 'drizzle-orm'
 import { getTableConfig as postgresTable } from 'drizzle-orm/pg-core'
 import { getTableConfig as sqliteTable } from 'drizzle-orm/sqlite-core'
@@ -141,17 +142,26 @@ t.test('openStore', async (t) => {
       t.equal(error?.message.split('\n').length, 1)
       for (const secret of [password, decodeURIComponent(password), 'not-the-password']) t.notOk(error?.message.includes(secret), problem)
     }
-    for (const parameters of ['sslmode=verify-full&sslmode=disable', 'sslMode=verify-full', 'ssl_mode=require', 'port=abc', 'statement_timeout=0', 'options=-c%20x', 'password=secret', 'uselibpqcompat=false']) {
-      await t.rejects(openStore(`${url}?${parameters}`), { name: 'StoreError', message: 'the URL of the database can have these parameters, each once: sslmode, sslrootcert, sslcert, sslkey, application_name, host' }, parameters)
+    const permitted = 'it can have sslmode, sslrootcert, sslcert, sslkey, channel_binding, connect_timeout, application_name, host'
+    for (const [parameters, problem] of [
+      ['sslmode=verify-full&sslmode=disable', 'must set sslmode only once'],
+      ...['sslMode=verify-full', 'ssl_mode=require', 'port=5433', 'statement_timeout=0', 'options=-c%20x', 'password=s3cr3t', 'uselibpqcompat=false', 'constructor=x'].map((parameter) => [parameter, `must not have the parameter "${parameter.split('=')[0]}": ${permitted}`]),
+      ['s3cr3t%2F=1', `must not have the parameter: ${permitted}`],
+      ['application_name=s3cr3t&nonsense', `must not have the parameter "nonsense": ${permitted}`],
+      ...['prefer', 'allow', 'verify', ''].map((mode) => [`sslmode=${mode}`, 'must set sslmode to disable, require, verify-ca or verify-full']),
+      ...['0', '61', '-1', '1.5', '', '10s', '010'].map((seconds) => [`connect_timeout=${seconds}`, 'must set connect_timeout to an integer from 1 to 60 (seconds)']),
+      ['sslmode=require&channel_binding=on', 'must set channel_binding to disable, prefer or require'],
+      ...['', 'sslmode=disable&'].map((tls) => [`${tls}channel_binding=require`, 'must set sslmode to require, verify-ca or verify-full, because it sets channel_binding to require'])
+    ] as Array<[string, string]>) {
+      const error = await openStore(`${url}?${parameters}`).then(() => undefined, (error) => error)
+      t.match(error, { name: 'StoreError' }, parameters)
+      t.equal(error?.message, `the URL of the database ${problem}`)
     }
     const latin = `${new URL(url).pathname.slice(1)}_latin`
     await withClient(ownersUrl, (client) => client.query(`create database ${latin} encoding 'LATIN1' locale 'C' template template0`))
     t.teardown(() => withClient(ownersUrl, (client) => client.query(`drop database ${latin} with (force)`)))
     await t.rejects(openStore(change(url, { pathname: `/${latin}` })), { name: 'StoreError', message: /its encoding must be UTF8$/ })
-    for (const mode of ['prefer', 'allow', 'verify', '']) {
-      await t.rejects(openStore(`${url}?sslmode=${mode}`), { name: 'StoreError', message: 'sslmode must be disable, require, verify-ca or verify-full' })
-    }
-    await t.rejects(openStore('postgres://user:p/w@host/db'), { name: 'StoreError', message: 'this is no URL like postgres://user:password@host:port/database' })
+    await t.rejects(openStore('postgres://user:p/w@host/db'), { name: 'StoreError', message: /^the URL of the database must be like .*postgres:\/\/user:password@host:port\/database$/ })
   })
 
   t.test('sets application_name, keeps frequent queries prepared, and closes once', async (t) => {
@@ -224,6 +234,106 @@ t.test('sslmode · means what PostgreSQL says it means', async (t) => {
   ] as const) {
     await t.rejects(openStore(url + parameters), { name: 'StoreError', message: problem }, parameters)
   }
+})
+
+t.test('channel_binding · means what PostgreSQL says it means', async (t) => {
+  const server = await startPostgres(t)
+  const { cert, private: key } = await generate([{ name: 'commonName', value: '127.0.0.1' }], { keySize: 2048, algorithm: 'sha256' })
+  for (const [name, content] of [['server.crt', cert], ['server.key', key]] as const) {
+    const path = join(server.folder, name)
+    writeFileSync(path, content, { mode: 0o600 })
+    const { uid, gid } = statSync(server.folder)
+    chownSync(path, uid, gid)
+  }
+  const hba = join(server.folder, 'pg_hba.conf')
+  writeFileSync(hba, `host all plain 127.0.0.1/32 password\nhost all trusted 127.0.0.1/32 trust\n${readFileSync(hba, 'utf8')}`)
+  await withClient(server.url(), async (client) => {
+    await client.query("create role plain superuser login password 'x'")
+    await client.query('create role trusted superuser login')
+    await client.query('alter system set ssl = on')
+    await client.query('select pg_reload_conf()')
+  })
+  for (const parameters of ['sslmode=require&channel_binding=require', 'sslmode=require&channel_binding=prefer', 'sslmode=require&channel_binding=disable', 'channel_binding=prefer', 'channel_binding=disable', 'sslmode=require&channel_binding=require&connect_timeout=10']) {
+    const app = await build(t, { DATABASE_URL: `${server.url()}?${parameters}` })
+    t.equal((await app.inject('/health/ready')).statusCode, 200, parameters)
+    await app.close()
+  }
+  for (const username of ['plain', 'trusted']) {
+    const url = change(server.url(), { username, password: 'x' })
+    await (await openStore(`${url}?sslmode=require&channel_binding=prefer`)).close()
+    await t.rejects(openStore(`${url}?sslmode=require&channel_binding=require`), { name: 'StoreError', message: `cannot open the database postgres://127.0.0.1:${server.port}/postgres: it does not support channel binding, which channel_binding=require asks for` }, username)
+  }
+})
+
+/** A server that speaks TLS, answers each message of a client with the next of `answers`, and keeps what it has received. */
+async function fakePostgres (t: Test, answers: Array<Buffer | 'challenge'>) {
+  const { cert, private: key } = await generate([{ name: 'commonName', value: 'fake' }], { keySize: 2048, algorithm: 'sha256' })
+  const received: Buffer[] = []
+  const sockets = new Set<Socket>()
+  const server = createServer((socket) => {
+    sockets.add(socket)
+    const left = [...answers]
+    socket.on('error', () => {}).once('data', () => {
+      socket.write('S')
+      const secure = new TLSSocket(socket, { isServer: true, key, cert })
+      secure.on('error', () => {}).on('data', (bytes) => {
+        received.push(bytes)
+        const answer = left.shift()
+        // The nonce of the client, continued. @see https://www.rfc-editor.org/rfc/rfc5802#section-5
+        const nonce = /r=(.*)$/.exec(bytes.toString('latin1'))?.[1]
+        if (answer !== undefined) secure.write(answer === 'challenge' ? authentication(11, `r=${nonce}server,s=c2FsdHNhbHQ=,i=4096`) : answer)
+      })
+    })
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => {
+    server.close()
+    for (const socket of sockets) socket.destroy()
+  })
+  return { url: `postgres://bob:hunter2@127.0.0.1:${Object(server.address()).port}/latchkey?sslmode=require&channel_binding=require&connect_timeout=5`, received }
+}
+
+/** A request of the server to authenticate. @see https://www.postgresql.org/docs/current/protocol-message-formats.html */
+function authentication (code: number, data = ''): Buffer {
+  const head = Buffer.from('R\0\0\0\0\0\0\0\0', 'latin1')
+  head.writeInt32BE(8 + data.length, 1)
+  head.writeInt32BE(code, 5)
+  return Buffer.concat([head, Buffer.from(data, 'latin1')])
+}
+
+t.test('channel_binding=require · a server that asks for less than it learns nothing, and gets no query', async (t) => {
+  const ready = Buffer.from('Z\0\0\0\x05I', 'latin1')
+  const [ok, scram, scramPlus] = [authentication(0), authentication(10, 'SCRAM-SHA-256\0\0'), authentication(10, 'SCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0')]
+  for (const [name, answers, messages] of [
+    ['clear text', [authentication(3)], 1],
+    ['MD5', [authentication(5, 'salt')], 1],
+    ['SCRAM without channel binding', [scram], 1],
+    ['no authentication', [ok], 1],
+    ['no authentication, and ready at once', [Buffer.concat([ok, ready])], 1],
+    ['SCRAM with channel binding, without its proof', [scramPlus, Buffer.concat([ok, ready])], 2],
+    ['SCRAM with channel binding, with an invented proof', [scramPlus, 'challenge', Buffer.concat([authentication(12, 'v=AAAA'), ok, ready])], 3],
+    ['SCRAM without channel binding, with an invented proof', [scram, Buffer.concat([authentication(12, 'v=AAAA'), ok, ready])], 1]
+  ] as const) {
+    const { url, received } = await fakePostgres(t, [...answers])
+    await t.rejects(openStore(url), { name: 'StoreError', message: /: (?:it does not support channel binding, which channel_binding=require asks for|SASL: [\w-]+: server signature does not match)$/ }, name)
+    await delay(50)
+    const isGoodbye = (bytes: Buffer) => bytes.toString('latin1') === 'X\0\0\0\x04'
+    t.equal(received.filter((bytes) => !isGoodbye(bytes)).length, messages, name)
+    t.notMatch(Buffer.concat(received).toString('latin1'), /hunter2|md5|select/i, name)
+  }
+})
+
+t.test('connect_timeout · replaces DATABASE_CONNECT_TIMEOUT_MS', async (t) => {
+  // Takes connections, and never answers.
+  const sockets: Socket[] = []
+  const silent = createServer((socket) => { sockets.push(socket) }).listen(0, '127.0.0.1')
+  await once(silent, 'listening')
+  t.teardown(() => {
+    for (const socket of sockets) socket.destroy()
+    silent.close()
+  })
+  const opening = openStore(`postgres://bob@127.0.0.1:${Object(silent.address()).port}/latchkey?connect_timeout=1`, { connectTimeoutMs: 60_000 })
+  await t.rejects(opening, { name: 'StoreError', message: /timeout expired$/ })
 })
 
 t.test('without its driver PostgreSQL is refused with one clear line, and SQLite needs none', async (t) => {

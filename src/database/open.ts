@@ -1,6 +1,7 @@
 import { errorMessage } from '../lib/error-code.js'
 import type { Store, StoreOptions } from './store.js'
 import { StoreError } from './store-error.js'
+import { databaseUrlProblem } from './urls.js'
 
 /** Opens the store that a URL names. */
 type OpenStore = (url: string, options: StoreOptions) => Promise<Store>
@@ -29,11 +30,13 @@ export async function loadDriver (url: string): Promise<OpenStore> {
  * @param url `sqlite:///relative/path`, `sqlite:////absolute/path`, or `sqlite://`
  * (also `sqlite:///:memory:`) for a database in memory;
  * `postgres://user:password@host:port/database` for a server
- * @throws {StoreError} one line that says what is wrong: an unknown scheme, a driver that cannot
- * be used, a file that is no database, a folder that cannot be written to, a server that does not answer
+ * @throws {StoreError} one line that says what is wrong: an unknown scheme or parameter, a driver
+ * that cannot be used, a file that is no database, a folder that cannot be written to, a server that does not answer
  */
 export async function openStore (url: string, options: StoreOptions): Promise<Store> {
   const open = await loadDriver(url)
+  const problem = databaseUrlProblem(url)
+  if (problem !== undefined) throw new StoreError(`the URL of the database ${problem}`)
   return open(url, options)
 }
 

@@ -1,34 +1,34 @@
 import pg from 'pg'
-import { parsePostgresUrl } from '../urls.js'
-import { StoreError } from '../store-error.js'
+import type { StoreOptions } from '../store.js'
+import { parametersOf } from '../urls.js'
+import { ChannelBindingClient } from './channel-binding.js'
+
+/** How to connect: the driver's settings, and the class of its connections. */
+export interface ConnectionConfig extends pg.ClientConfig {
+  Client: typeof pg.Client
+}
 
 /**
- * The modes that protect what they promise to protect. `allow` and `prefer` are left out: an
- * attacker who can listen can also make them fall back to plain text.
- * @see https://www.postgresql.org/docs/current/libpq-ssl.html#LIBPQ-SSL-PROTECTION
- */
-const sslModes = ['disable', 'require', 'verify-ca', 'verify-full']
-
-/** The query parameters that a URL may have. Any other would be ignored silently, also a misspelt `sslmode`. */
-const parameters = ['sslmode', 'sslrootcert', 'sslcert', 'sslkey', 'application_name', 'host']
-
-/**
- * The URL as the driver needs it to read `sslmode` as PostgreSQL defines it, which versions of the
- * driver do differently.
+ * How to connect to the database of a URL. `sslmode` means what PostgreSQL defines, which versions
+ * of the driver do differently. `channel_binding` is `disable` by default, `connect_timeout`
+ * (seconds) replaces `connectTimeoutMs`.
  *
- * @throws {StoreError} the URL is not one of PostgreSQL, or its parameters are not permitted
+ * @param url one in which `databaseUrlProblem` finds no problem
  */
-export function connectionString (url: string): string {
-  const parsed = parsePostgresUrl(url)
-  if (parsed === undefined) throw new StoreError('this is no URL like postgres://user:password@host:port/database')
-  const names = [...parsed.searchParams.keys()]
-  if (!names.every((name) => parameters.includes(name)) || new Set(names).size < names.length) {
-    throw new StoreError(`the URL of the database can have these parameters, each once: ${parameters.join(', ')}`)
+export function connectionConfig (url: string, { connectTimeoutMs }: Pick<StoreOptions, 'connectTimeoutMs'>): ConnectionConfig {
+  const parameters = parametersOf(url)
+  const connectTimeout = parameters.get('connect_timeout')
+  const channelBinding = parameters.get('channel_binding') ?? 'disable'
+  return {
+    connectionString: parameters.has('sslmode') ? `${url}&uselibpqcompat=true` : url,
+    connectionTimeoutMillis: connectTimeout === null ? connectTimeoutMs : Number(connectTimeout) * 1_000,
+    enableChannelBinding: channelBinding !== 'disable',
+    Client: channelBinding === 'require' ? ChannelBindingClient : pg.Client,
+    keepAlive: true,
+    fallback_application_name: 'latchkey',
+    // The driver can parse times in this style, whatever the database or the role prefers.
+    options: '-c datestyle=ISO'
   }
-  const sslMode = parsed.searchParams.get('sslmode')
-  if (sslMode === null) return url
-  if (!sslModes.includes(sslMode)) throw new StoreError(`sslmode must be ${sslModes.slice(0, -1).join(', ')} or ${sslModes.at(-1)}`)
-  return `${url}&uselibpqcompat=true`
 }
 
 /**
@@ -39,8 +39,8 @@ export function connectionString (url: string): string {
 export const ignoreConnectionError = () => {}
 
 /** Does something on a connection of its own, and closes it. */
-export async function withClient (config: pg.ClientConfig, work: (client: pg.Client) => Promise<void>): Promise<void> {
-  const client = new pg.Client(config)
+export async function withClient ({ Client, ...config }: ConnectionConfig, work: (client: pg.Client) => Promise<void>): Promise<void> {
+  const client = new Client(config)
   client.on('error', ignoreConnectionError)
   try {
     await client.connect()

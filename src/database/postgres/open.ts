@@ -6,7 +6,7 @@ import type { Store, StoreOptions } from '../store.js'
 import { StoreError } from '../store-error.js'
 import { printableUrl } from '../urls.js'
 import { retryWhenRolledBack, runBatch } from './batch.js'
-import { connectionString, ignoreConnectionError, withClient } from './connection.js'
+import { connectionConfig, ignoreConnectionError, withClient } from './connection.js'
 import { hasTables, isUnicode, migrate } from './migrate.js'
 import * as tables from './schema.js'
 import { claimUserIds, lastUserId, skipUserIds } from './user-ids.js'
@@ -70,21 +70,13 @@ function createStore (pool: pg.Pool): Store {
 }
 
 /**
- * Opens a PostgreSQL database, and migrates it where needed. Of libpq's URL, `sslmode`,
- * `sslrootcert`, `sslcert`, `sslkey`, `application_name` and `host` (of a Unix socket) are understood.
+ * Opens a PostgreSQL database, and migrates it where needed.
  *
- * @see https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING-URIS
+ * @param url one in which `databaseUrlProblem` finds no problem
  * @throws {StoreError} the server cannot be reached or refuses us, the database does not exist or cannot be migrated
  */
 export async function openPostgres (url: string, { mustExist = false, poolSize, connectTimeoutMs, statementTimeoutMs }: StoreOptions): Promise<Store> {
-  const config: pg.ClientConfig = {
-    connectionString: connectionString(url),
-    connectionTimeoutMillis: connectTimeoutMs,
-    keepAlive: true,
-    fallback_application_name: 'latchkey',
-    // The driver can parse times in this style, whatever the database or the role prefers.
-    options: '-c datestyle=ISO'
-  }
+  const config = connectionConfig(url, { connectTimeoutMs })
   try {
     await withClient(config, async (client) => {
       if (!(await isUnicode(client))) throw new Error('its encoding must be UTF8')
