@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import fs, { chmodSync, chownSync, closeSync, existsSync, linkSync, lstatSync, lutimesSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import fs, { chmodSync, chownSync, closeSync, existsSync, linkSync, lstatSync, lutimesSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { syncBuiltinESMExports } from 'node:module'
 import { join } from 'node:path'
 import { setImmediate as nextTurn, setTimeout as delay } from 'node:timers/promises'
@@ -122,6 +122,46 @@ t.test('openStore', async (t) => {
     t.same(readdirSync(folder).sort(), ['latchkey.sqlite', 'latchkey.sqlite-shm', 'latchkey.sqlite-wal'])
     t.equal(mode(join(folder, 'latchkey.sqlite')), 0o600)
     await store.close()
+  })
+
+  t.test('SQLite opens another file than the one that was meant → refused, and the other file stays as it was', async (t) => {
+    const folder = temporaryFolder(t)
+    const [meant, other, link] = ['latchkey.sqlite ', 'latchkey.sqlite', 'link.sqlite'].map((name) => join(folder, name)) as [string, string, string]
+    writeFileSync(meant, '')
+    writeFileSync(other, '')
+    chmodSync(other, 0o644)
+    symlinkSync(meant, link)
+    await t.rejects(openStore(`sqlite:///${link}`), { name: 'StoreError', message: `cannot open the database ${link}: SQLite opened another file: ${other}` })
+    t.same([statSync(other).size, mode(other)], [0, 0o644])
+  })
+
+  t.test('a link in the place of -wal or -shm → refused, and not followed', async (t) => {
+    for (const suffix of ['-wal', '-shm']) {
+      const folder = temporaryFolder(t)
+      const [file, victim] = [join(folder, 'latchkey.sqlite'), join(folder, 'victim')] as const
+      writeFileSync(victim, 'precious')
+      chmodSync(victim, 0o644)
+      symlinkSync(victim, file + suffix)
+      await t.rejects(openStore(`sqlite:///${file}`), { name: 'StoreError', message: `cannot open the database ${file}: ${file}${suffix} is not a regular file` })
+      t.same([readFileSync(victim, 'utf8'), mode(victim)], ['precious', 0o644])
+    }
+  })
+
+  t.test('a file system without modes → refused', async (t) => {
+    const file = join(temporaryFolder(t), 'latchkey.sqlite')
+    writeFileSync(file, '')
+    chmodSync(file, 0o640)
+    const original = { chmodSync }
+    const set = (replaced: object) => {
+      Object.assign(fs, replaced)
+      syncBuiltinESMExports()
+    }
+    t.teardown(() => set(original))
+    set({ chmodSync: () => {} })
+    await t.rejects(openStore(`sqlite:///${file}`), { name: 'StoreError', message: `cannot open the database ${file}: other users can read or change ${file}, and its mode cannot be changed: use a file system with modes` })
+    set(original)
+    await (await openStore(`sqlite:///${file}`)).close()
+    t.equal(mode(file), 0o600)
   })
 
   t.test('no database is created in a folder that everybody can write to', async (t) => {
@@ -376,6 +416,101 @@ t.test('openStore', async (t) => {
     await store.close()
     await t.rejects(store.ping())
   })
+})
+
+t.test('file of a database · deleted, moved or replaced while it is open → ping rejects, and each change is reported once', async (t) => {
+  const timers: Array<() => void> = []
+  const { setInterval } = globalThis
+  t.teardown(() => { globalThis.setInterval = setInterval })
+  globalThis.setInterval = Object.assign((callback: () => void, ms: number) => {
+    if (ms === 10_000) timers.push(callback)
+    return setInterval(() => {}, ms)
+  }, setInterval)
+  const move = (from: string, to: string) => [() => renameSync(from, to), () => renameSync(to, from)] as const
+  for (const [name, change] of Object.entries({
+    'its folder is moved': (folder: string) => move(folder, `${folder}-2`),
+    'it is moved': (folder: string) => move(`${folder}/latchkey.sqlite`, `${folder}/other.sqlite`),
+    'its -wal is moved': (folder: string) => move(`${folder}/latchkey.sqlite-wal`, `${folder}/other`),
+    'its -shm is moved': (folder: string) => move(`${folder}/latchkey.sqlite-shm`, `${folder}/other`),
+    'it is replaced': (folder: string) => [() => {
+      renameSync(`${folder}/latchkey.sqlite`, `${folder}/other.sqlite`)
+      writeFileSync(`${folder}/latchkey.sqlite`, '')
+    }, () => renameSync(`${folder}/other.sqlite`, `${folder}/latchkey.sqlite`)] as const,
+    'the link to its folder leads elsewhere': (folder: string) => [() => {
+      rmSync(`${folder}-link`)
+      symlinkSync(temporaryFolder(t), `${folder}-link`)
+    }, () => {
+      rmSync(`${folder}-link`)
+      symlinkSync(folder, `${folder}-link`)
+    }] as const
+  })) {
+    const folder = join(temporaryFolder(t), 'data')
+    mkdirSync(folder, { mode: 0o700 })
+    symlinkSync(folder, `${folder}-link`)
+    const changes: Array<string | undefined> = []
+    const store = await openStore(`sqlite:///${folder}-link/latchkey.sqlite`, { onFileChange: (problem) => changes.push(problem) })
+    const look = timers.at(-1)
+    const [lose, restore] = change(folder)
+    await store.ping()
+    look?.()
+    t.same(changes, [])
+    lose()
+    look?.()
+    look?.()
+    for (let i = 0; i < 2; i++) await t.rejects(store.ping(), { code: 'SQLITE_READONLY_DBMOVED', message: /^\S+latchkey\.sqlite\S* (?:is gone|was replaced): what the server writes now will be lost\. Stop the server, put the database back in its place, and start the server again\.$/ }, name)
+    t.match(changes, [/ (?:is gone|was replaced): /])
+    t.equal(changes.length, 1)
+    restore()
+    await store.ping()
+    t.equal(changes.length, 2)
+    t.equal(changes[1], undefined)
+    await store.close()
+  }
+  globalThis.setInterval = setInterval
+
+  const folder = temporaryFolder(t)
+  const store = await openStore(`sqlite:///${folder}/latchkey.sqlite`)
+  for (const name of readdirSync(folder)) rmSync(join(folder, name))
+  await t.rejects(store.ping(), { message: `${folder}/latchkey.sqlite is gone: what the server writes now will be lost. Stop the server, put the database back in its place, and start the server again.` })
+  await store.close()
+})
+
+t.test('file of a database · deleted under a server → GET /health/ready 503, GET /health/live 200; the log says so once', async (t) => {
+  const folder = join(temporaryFolder(t), 'data')
+  const lines: string[] = []
+  const app = await build(t, { DATABASE_URL: `sqlite:///${folder}/latchkey.sqlite`, LOG_LEVEL: 'info' }, { logStream: { write: (line) => { lines.push(line) } } })
+  const statuses = async () => [(await app.inject('/health/ready')).statusCode, (await app.inject('/health/live')).statusCode]
+  t.same(await statuses(), [200, 200])
+  renameSync(folder, `${folder}-2`)
+  for (let i = 0; i < 3; i++) t.same(await statuses(), [503, 200])
+  t.match((await app.inject('/health/ready')).json(), { statusCode: 503, code: 'SERVICE_UNAVAILABLE', message: 'Service Unavailable' })
+  await t.rejects(app.latchkey.ping(), { code: 'SQLITE_READONLY_DBMOVED' }, 'an embedding app learns it as well')
+  const logged = (message: RegExp) => lines.map((line) => JSON.parse(line)).filter(({ msg }) => message.test(msg)).map(({ level }) => level)
+  t.same(logged(/latchkey\.sqlite is gone: what the server writes now will be lost\. Stop the server,/), [50])
+  renameSync(`${folder}-2`, folder)
+  t.same(await statuses(), [200, 200])
+  t.same(logged(/^the database is back in its place$/), [30])
+  rmSync(folder, { recursive: true })
+  t.same(await statuses(), [503, 200])
+  await app.close()
+  t.notOk(existsSync(folder), 'the shutdown creates nothing')
+})
+
+t.test('file of a database · another database takes its place → the shutdown leaves the files of the other one alone', async (t) => {
+  const folder = temporaryFolder(t)
+  const file = join(folder, 'latchkey.sqlite')
+  const old = await openStore(`sqlite:///${file}`)
+  const { roles } = old.tables
+  for (const suffix of ['', '-wal', '-shm']) renameSync(file + suffix, `${file}-old${suffix}`)
+  const current = await openStore(`sqlite:///${file}`)
+  await current.db.insert(roles).values({ name: 'kept', description: '' })
+  const wal = statSync(`${file}-wal`)
+  await t.rejects(old.ping(), { message: /was replaced/ })
+  await old.close()
+  t.equal(statSync(`${file}-wal`).ino, wal.ino)
+  await current.ping()
+  t.equal(await current.db.$count(roles), 2)
+  await current.close()
 })
 
 t.test('free space · is looked up at most once a second', async (t) => {

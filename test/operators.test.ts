@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { closeSync, cpSync, mkdirSync, openSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { closeSync, cpSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
@@ -208,6 +208,20 @@ t.test('the start of a server · creates nothing on disk unless the settings are
     t.same(server.output().trimEnd().split('\n'), lines)
     t.same(readdirSync(folder), [])
   }
+})
+
+t.test('the database is deleted under a running server · GET /health/ready 503, one line in the log, exit code 0 on SIGTERM', async (t) => {
+  const folder = temporaryFolder(t)
+  const server = startServer(t, folder)
+  const url = await server.listening
+  const status = async (path: string) => (await fetch(url + path)).status
+  t.equal(await status('/health/ready'), 200)
+  for (const name of readdirSync(join(folder, 'data'))) rmSync(join(folder, 'data', name))
+  for (let i = 0; i < 2; i++) t.same([await status('/health/ready'), await status('/health/live')], [503, 200])
+  server.child.kill('SIGTERM')
+  t.equal(await server.exited, 0)
+  const said = server.output().trim().split('\n').map((line) => JSON.parse(line)).filter(({ level, msg }) => level === 50 && /^\S+data\/latchkey\.sqlite is gone: what the server writes now will be lost\. Stop the server, put the database back/.test(msg))
+  t.equal(said.length, 1)
 })
 
 t.test('errors of the system are told in words', async (t) => {

@@ -8,6 +8,8 @@ export interface StoreOptions {
   mustExist?: boolean
   /** Keeps a ballast file next to a SQLite database, so that logins go on when the disk is full: for servers only. */
   keepsBallast?: boolean
+  /** Called when a file of a SQLite database was deleted, moved or replaced, with the problem, and when all are back. */
+  onFileChange?: (problem?: string) => void
   /** The most connections to PostgreSQL. */
   poolSize: number
   /** How long a query waits for a connection to PostgreSQL, in milliseconds. */
@@ -90,7 +92,7 @@ export interface Store {
   snapshot: <Row>(read: (db: Store['db']) => AsyncGenerator<Row>) => AsyncGenerator<Row>
   /** Whether the disk has so little space left that new users must not take it. Always false without a ballast file. */
   isNearlyFull: () => boolean
-  /** Resolves when the database answers; rejects when it does not. */
+  /** Resolves when the database answers; rejects when it does not, or when its file is not in its place any more. */
   ping: () => Promise<void>
   /** Closes all connections. Queries reject afterwards. */
   close: () => Promise<void>

@@ -11,8 +11,14 @@ declare module 'fastify' {
 }
 
 /** Opens the store, and closes it with the app, after the last response. */
-const plugin: FastifyPluginAsync<StoreOptions & { url: string }> = async (app, { url, ...options }) => {
-  const store = await openStore(url, options)
+const plugin: FastifyPluginAsync<Omit<StoreOptions, 'onFileChange'> & { url: string }> = async (app, { url, ...options }) => {
+  const store = await openStore(url, {
+    ...options,
+    onFileChange (problem) {
+      if (problem === undefined) app.log.info('the database is back in its place')
+      else app.log.error(problem)
+    }
+  })
   app.decorate('store', store)
   app.addHook('onClose', () => store.close())
 }

@@ -8,7 +8,7 @@ import { retryWhileBusy, runBatch } from './batch.js'
 import { batchReads } from './batched-reads.js'
 import { busyCircuitBreaker } from './busy-breaker.js'
 import { Connection } from './connection.js'
-import { fileOf, inMemory, prepareFile, restrictAccess } from './file.js'
+import { fileOf, type FileWatch, inMemory, noFiles, openedFile, prepareFile, restrictAccess, watchFiles } from './file.js'
 import { migrate, migrationRetryMs } from './migrate.js'
 import { prepareGet } from './prepared-get.js'
 import * as tables from './schema.js'
@@ -35,7 +35,7 @@ function queryBuilder (connection: Connection): Store['db'] {
 }
 
 /** The store on open connections; of a database in memory both are the same. */
-function createStore (durable: Connection, relaxed: Connection, ballast: Ballast): Store {
+function createStore (durable: Connection, relaxed: Connection, { ballast, files }: { ballast: Ballast, files: FileWatch }): Store {
   const breaker = busyCircuitBreaker([durable, relaxed])
   for (const connection of [durable, relaxed]) {
     connection.runWrite = (write) => retryWhenFull(connection, ballast, () => breaker(write))
@@ -62,9 +62,13 @@ function createStore (durable: Connection, relaxed: Connection, ballast: Ballast
         durable.prepare('commit').run()
       }
     },
-    ping: async () => { await db.select({ id: tables.users.id }).from(tables.users).limit(1) },
+    async ping () {
+      files.check()
+      await db.select({ id: tables.users.id }).from(tables.users).limit(1)
+    },
     isNearlyFull: ballast.isNearlyFull,
     async close () {
+      files.close()
       await ballast.close()
       relaxed.close()
       durable.close()
@@ -79,7 +83,7 @@ function createStore (durable: Connection, relaxed: Connection, ballast: Ballast
  *
  * @throws {StoreError} the file cannot be opened, is no SQLite database, or cannot be migrated
  */
-export async function openSqlite (url: string, { mustExist = false, keepsBallast = false, now = Date.now }: StoreOptions): Promise<Store> {
+export async function openSqlite (url: string, { mustExist = false, keepsBallast = false, onFileChange = () => {}, now = Date.now }: StoreOptions): Promise<Store> {
   const file = fileOf(url)
   const isInMemory = file === inMemory
   if (mustExist && !isInMemory && !existsSync(file)) throw new StoreError(`there is no database ${file}`)
@@ -89,13 +93,20 @@ export async function openSqlite (url: string, { mustExist = false, keepsBallast
     return resource
   }
   try {
-    const path = isInMemory ? file : prepareFile(file)
-    const durable = open(new Connection(path, { timeout: migrationRetryMs, fileMustExist: !isInMemory }))
-    const ballast = isInMemory ? noBallast : open(keepsBallast ? keepBallast(path, now) : foreignBallast(path))
+    if (isInMemory) {
+      const connection = open(new Connection(file))
+      await migrate(connection, noBallast)
+      return createStore(connection, connection, { ballast: noBallast, files: noFiles })
+    }
+    const prepared = prepareFile(file)
+    const durable = open(new Connection(prepared, { timeout: migrationRetryMs, fileMustExist: true }))
+    const path = openedFile(durable, prepared)
+    const ballast = open(keepsBallast ? keepBallast(path, now) : foreignBallast(path))
     await migrate(durable, ballast)
     // Not before: now the file is known to be a database of ours.
-    if (!isInMemory) restrictAccess(path)
-    return createStore(durable, isInMemory ? durable : open(openRelaxed(path)), ballast)
+    restrictAccess(path)
+    const relaxed = open(openRelaxed(path))
+    return createStore(durable, relaxed, { ballast, files: watchFiles(file, path, onFileChange) })
   } catch (error) {
     for (const resource of opened) await resource.close()
     throw new StoreError(`cannot open the database ${file}: ${errorMessage(error)}`, { cause: error })
