@@ -3,6 +3,7 @@ import fp from 'fastify-plugin'
 import type { ResolvedOptions } from './options.js'
 import audit from './plugins/audit/index.js'
 import authenticate from './plugins/authenticate/index.js'
+import cleanup from './plugins/cleanup/index.js'
 import database from './plugins/database.js'
 import loginThrottle from './plugins/login-throttle/index.js'
 import passwords from './plugins/passwords/index.js'
@@ -30,6 +31,7 @@ export interface ServicesOptions extends Omit<ResolvedOptions, 'prefix' | 'signu
 const services: FastifyPluginAsync<ServicesOptions> = async (app, options) => {
   const { databaseUrl, databaseMustExist, databaseKeepsBallast, databasePoolSize, databaseConnectTimeoutMs, databaseStatementTimeoutMs, auditSource = 'app', auditRetentionDays, now } = options
   await app.register(database, { url: databaseUrl, mustExist: databaseMustExist, keepsBallast: databaseKeepsBallast, poolSize: databasePoolSize, connectTimeoutMs: databaseConnectTimeoutMs, statementTimeoutMs: databaseStatementTimeoutMs, now })
+  await app.register(cleanup, { now })
   await app.register(users, { now })
   await app.register(tokens, { now })
   await app.register(audit, { auditRetentionDays, source: auditSource, now })

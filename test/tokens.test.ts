@@ -408,7 +408,7 @@ t.test('scheduleCleanup · called twice in parallel → one cleanup runs', async
   const app = Fastify()
   t.teardown(() => app.close())
   let rounds = 0
-  const sweepNow = scheduleCleanup(app, { deleteBatch: async () => ++rounds < 3 ? rowsPerCleanup : 0, failure: '' })
+  const sweepNow = scheduleCleanup(app, { deleteBatch: async () => ++rounds < 3 ? rowsPerCleanup : 0, isAllowed: async () => true, failure: '' })
   await Promise.all([sweepNow(), sweepNow()])
   t.equal(rounds, 3)
 })

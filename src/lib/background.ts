@@ -29,6 +29,8 @@ export const rowsPerCleanup = 1_000
 export interface CleanupTask {
   /** Deletes at most `rowsPerCleanup` rows and returns how many; with fewer nothing is left to delete. */
   deleteBatch: () => Promise<number>
+  /** Whether rows can be deleted now: asked before each batch. */
+  isAllowed: () => Promise<boolean>
   /** The log message for the operator when it fails. */
   failure: string
 }
@@ -39,14 +41,14 @@ export interface CleanupTask {
  *
  * @returns does it now
  */
-export function scheduleCleanup (app: FastifyInstance, { deleteBatch, failure }: CleanupTask): () => Promise<void> {
+export function scheduleCleanup (app: FastifyInstance, { deleteBatch, isAllowed, failure }: CleanupTask): () => Promise<void> {
   let isClosed = false
   let isRunning = false
 
   /** Whether there may be more. */
   async function runBatch (): Promise<boolean> {
     try {
-      return !isClosed && await deleteBatch() >= rowsPerCleanup
+      return !isClosed && await isAllowed() && await deleteBatch() >= rowsPerCleanup
     } catch (error) {
       app.log.error({ err: unwrapDatabaseError(error) }, failure)
       return false

@@ -90,3 +90,9 @@ export const events = latchkey.table('events', {
   index('events_user_id_kind_index').on(table.userId, table.kind, table.id),
   index('events_kind_index').on(table.kind, table.id)
 ])
+
+export const cleanupClock = latchkey.table('cleanup_clock', {
+  id: id('id').primaryKey(),
+  trustedAt: time('trusted_at').notNull(),
+  doubtedSince: time('doubted_since')
+})

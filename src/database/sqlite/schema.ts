@@ -99,3 +99,14 @@ export const events = sqliteTable('events', {
   index('events_user_id_kind_index').on(table.userId, table.kind, table.id),
   index('events_kind_index').on(table.kind, table.id)
 ])
+
+/**
+ * What is known about the clock that decides which rows are old: one row, with the id 1.
+ * `trusted_at` is when the clock was last plausible, to a day; `doubted_since` what it showed when
+ * it became implausible.
+ */
+export const cleanupClock = sqliteTable('cleanup_clock', {
+  id: integer('id').primaryKey(),
+  trustedAt: integer('trusted_at', { mode: 'timestamp_ms' }).notNull(),
+  doubtedSince: integer('doubted_since', { mode: 'timestamp_ms' })
+})

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { bestEffort, scheduleCleanup } from '../../lib/background.js'
+import { bestEffort } from '../../lib/background.js'
 import { scheduleWrites } from '../../lib/batch-writer.js'
 import { printableAddress } from '../../lib/client-network.js'
 import { createListeners } from '../../lib/listeners.js'
@@ -99,7 +99,7 @@ const plugin: FastifyPluginAsync<AuditOptions> = async (app, { auditRetentionDay
   }
   app.decorate('audit', auditLog)
 
-  scheduleCleanup(app, { deleteBatch: retention.deleteOld, failure: 'old events could not be removed' })
+  app.cleanup.schedule({ deleteBatch: retention.deleteOld, failure: 'old events could not be removed' })
 }
 
-export default fp(plugin, { name: 'latchkey-audit', dependencies: ['latchkey-database'] })
+export default fp(plugin, { name: 'latchkey-audit', dependencies: ['latchkey-database', 'latchkey-cleanup'] })

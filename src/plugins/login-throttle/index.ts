@@ -1,7 +1,7 @@
 import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { BodyMalformed, BodyTooLarge, EmailTaken, TooManyAttempts, UsernameTaken, ValidationFailed } from '../../errors.js'
-import { bestEffort, scheduleCleanup } from '../../lib/background.js'
+import { bestEffort } from '../../lib/background.js'
 import { printableAddress } from '../../lib/client-network.js'
 import type { Wait } from '../../lib/waiter.js'
 import { keyedMutex } from '../../lib/keyed-mutex.js'
@@ -41,8 +41,8 @@ function isMalformed (request: FastifyRequest, thrown: unknown): boolean {
 const plugin: FastifyPluginAsync<ThrottleOptions> = async (app, { now, hashDeadlineMs: deadlineMs, ...limits }) => {
   const loginFailures = loginFailuresRepository(app.store, now)
   app.decorate('loginFailures', loginFailures)
-  scheduleCleanup(app, { deleteBatch: loginFailures.deleteOldFailures, failure: 'old login failures could not be deleted' })
-  scheduleCleanup(app, { deleteBatch: loginFailures.deleteOldNetworks, failure: 'old known networks could not be deleted' })
+  app.cleanup.schedule({ deleteBatch: loginFailures.deleteOldFailures, failure: 'old login failures could not be deleted' })
+  app.cleanup.schedule({ deleteBatch: loginFailures.deleteOldNetworks, failure: 'old known networks could not be deleted' })
 
   const counts: ThrottleCounts = { address: 0, account: 0, signup: 0, address_logins: 0, account_logins: 0, account_tokens: 0 }
   const limiters = createLimiters(limits, { now, deadlineMs })
@@ -138,4 +138,4 @@ const plugin: FastifyPluginAsync<ThrottleOptions> = async (app, { now, hashDeadl
   app.decorate('throttle', throttle)
 }
 
-export default fp(plugin, { name: 'latchkey-login-throttle', dependencies: ['latchkey-database', 'latchkey-audit'] })
+export default fp(plugin, { name: 'latchkey-login-throttle', dependencies: ['latchkey-database', 'latchkey-cleanup', 'latchkey-audit'] })

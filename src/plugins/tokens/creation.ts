@@ -27,9 +27,10 @@ export function tokenCreation ({ batch, db, lockUser, prepare, relaxed, tables: 
     const kept = db
       .select({ id: tokens.id })
       .from(tokens)
-      .where(and(eq(tokens.userId, userId), gt(tokens.expiresAt, sql.param(time, tokens.expiresAt))))
-      // What must stay comes first: `keepIds`, then personal access tokens, then the newest logins.
-      .orderBy(desc(inArray(tokens.id, keepIds)), desc(tokens.kind), desc(tokens.createdAt))
+      .where(eq(tokens.userId, userId))
+      // What must stay comes first: `keepIds`, then active personal access tokens, then the newest
+      // active logins. Expired tokens are only the last: it is for the cleanup to judge the clock.
+      .orderBy(desc(inArray(tokens.id, keepIds)), desc(gt(tokens.expiresAt, sql.param(time, tokens.expiresAt))), desc(tokens.kind), desc(tokens.createdAt))
       .limit(tokensPerUser)
     return db.delete(tokens).where(and(eq(tokens.userId, userId), eq(tokens.kind, 'login'), notInArray(tokens.id, kept)))
   }

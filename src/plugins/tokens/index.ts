@@ -1,6 +1,5 @@
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
-import { scheduleCleanup } from '../../lib/background.js'
 import { type LastUsedTimes, lastUsedTimes } from './last-used.js'
 import { type TokensRepository, tokensRepository } from './repository.js'
 
@@ -20,7 +19,7 @@ const plugin: FastifyPluginAsync<{ now: () => number }> = async (app, { now }) =
   const { pending, touch, flush } = lastUsedTimes(app, now)
   const repository = tokensRepository(app.store, { now, pendingLastUsed: pending })
   app.decorate('tokens', { ...repository, touch, flushLastUsed: flush })
-  scheduleCleanup(app, { deleteBatch: repository.deleteExpired, failure: 'expired tokens could not be removed' })
+  app.cleanup.schedule({ deleteBatch: repository.deleteExpired, failure: 'expired tokens could not be removed' })
 }
 
-export default fp(plugin, { name: 'latchkey-tokens', dependencies: ['latchkey-database'] })
+export default fp(plugin, { name: 'latchkey-tokens', dependencies: ['latchkey-database', 'latchkey-cleanup'] })
