@@ -9,7 +9,7 @@ import { lazyCompilers } from './plugins/validation/lazy-compilers.js'
 import { loggerOptions } from './standalone/log-serializers.js'
 import { usernameMaxLength } from './plugins/users/username.js'
 import docs from './standalone/docs.js'
-import drain from './standalone/close-connections.js'
+import closeConnections from './standalone/close-connections.js'
 import errors, { replyWithError } from './plugins/errors/index.js'
 import { clientErrorHandler, expectationHandler, frameworkErrorHandler } from './standalone/unrouted-errors.js'
 import forwarded from './standalone/untrusted-proxy.js'
@@ -39,9 +39,7 @@ const headersTimeoutMs = 5_000
 const requestTimeoutMs = 10_000
 /** How often Node closes connections that exceed these, in milliseconds. */
 const connectionsCheckingIntervalMs = 1_000
-/** How long a kept-alive connection waits for the next request, in milliseconds. */
-const keepAliveTimeoutMs = 5_000
-/** How long a connection may be silent, in milliseconds. */
+/** How long a connection may be silent during a request and before the first one, in milliseconds. Between two requests `keepAliveTimeoutMs` counts instead. */
 const connectionTimeoutMs = 12_000
 
 /**
@@ -66,7 +64,7 @@ export async function buildApp (config: Config, options: BuildOptions = {}): Pro
     routerOptions: { maxParamLength: paramMaxLength },
     pluginTimeout: pluginTimeoutMs,
     requestTimeout: requestTimeoutMs,
-    keepAliveTimeout: keepAliveTimeoutMs,
+    keepAliveTimeout: config.keepAliveTimeoutMs,
     connectionTimeout: connectionTimeoutMs,
     // Without a Host Node would answer itself, with no body.
     http: { headersTimeout: headersTimeoutMs, connectionsCheckingInterval: connectionsCheckingIntervalMs, requireHostHeader: false },
@@ -80,7 +78,7 @@ export async function buildApp (config: Config, options: BuildOptions = {}): Pro
   app.setErrorHandler(replyWithError)
   app.server.on('checkExpectation', expectationHandler)
   if (log.isLevelEnabled('info')) await app.register(requestLog)
-  await app.register(drain)
+  await app.register(closeConnections)
   if (config.trustProxy.length === 0) await app.register(forwarded)
   await app.register(securityHeaders)
   await app.register(hostHeader)

@@ -96,6 +96,8 @@ export const Settings = Type.Object({
   port: Type.Integer({ default: 3_000, minimum: 0, maximum: 65_535, description: 'must be an integer from 0 to 65535' }),
   ...shared,
   trustProxy: Type.Array(Type.String({ format: 'address-range' }), { default: [], description: 'must be a comma-separated list of addresses or CIDR ranges' }),
+  /** How long a kept-alive connection waits for its next request, in milliseconds: longer than the 60 s for which proxies keep theirs. */
+  keepAliveTimeoutMs: Type.Integer({ default: 72_000, minimum: 1_000, maximum: 3_600_000, description: 'must be an integer from 1000 to 3600000 (milliseconds)' }),
   corsOrigin: Type.Array(Type.String({ format: 'origin' }), { default: [], description: 'must be a comma-separated list of origins like https://app.example.com' }),
   metricsHost: Type.String({ default: '127.0.0.1', description: 'must be an address or a host name' }),
   metricsPort: Type.Optional(Type.Integer({ minimum: 0, maximum: 65_535, description: 'must be an integer from 0 to 65535' })),

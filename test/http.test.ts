@@ -1,8 +1,10 @@
-import { connect } from 'node:net'
+import { once } from 'node:events'
+import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import Database from 'better-sqlite3'
 import Fastify, { type FastifyInstance } from 'fastify'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { clientSite } from '../src/lib/client-network.js'
 import errors from '../src/plugins/errors/index.js'
 import validation from '../src/plugins/validation/index.js'
@@ -16,6 +18,18 @@ function portOf (app: FastifyInstance): number {
   const [address] = app.addresses()
   return typeof address === 'object' ? address.port : 0
 }
+
+const urlOf = (app: FastifyInstance) => `http://127.0.0.1:${portOf(app)}`
+
+/** A server that listens. */
+async function listening (t: Test, env: Record<string, string> = {}): Promise<FastifyInstance> {
+  const app = await build(t, env)
+  await app.listen({ host: '127.0.0.1', port: 0 })
+  return app
+}
+
+/** How many connections a listening app has. */
+const connectionsOf = (app: FastifyInstance) => new Promise<number>((resolve) => { app.server.getConnections((error, count) => resolve(error === null ? count : -1)) })
 
 /** What a listening app answers to raw bytes: everything until the connection ends, or until `quietMs` pass. */
 async function raw (app: FastifyInstance, bytes: string, quietMs = 30_000): Promise<string> {
@@ -413,4 +427,51 @@ t.test('raw HTTP · request that is not finished in time → 408 REQUEST_TIMEOUT
   for (const bytes of ['GET / HTTP/1.1\r\nHost: localhost\r\nX-A: ', `${loginHead(1_000)}{`]) {
     t.match(await (await open(url, bytes)).ended, /^HTTP\/1\.1 408 [^]*"code":"REQUEST_TIMEOUT"/)
   }
+})
+
+t.test('connections between two requests', async (t) => {
+  const request = 'GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n'
+
+  t.test('KEEP_ALIVE_TIMEOUT_MS · clients are told, and the connection is closed after that time, not before', async (t) => {
+    t.match(await raw(await listening(t), request, 500), /\r\nkeep-alive: timeout=72\r\n/i, '72 s by default')
+    const { socket, ended } = await open(urlOf(await listening(t, { KEEP_ALIVE_TIMEOUT_MS: '1000' })), request)
+    const before = performance.now()
+    await once(socket, 'data')
+    await delay(700)
+    socket.write(request)
+    const answers = (await ended).split('HTTP/1.1 200').length - 1
+    t.equal(answers, 2)
+    t.ok(performance.now() - before >= 1_600)
+  })
+
+  t.test('shutdown · idle connections are closed at once', async (t) => {
+    const app = await listening(t)
+    const { socket, ended } = await open(urlOf(app), request)
+    await once(socket, 'data')
+    const before = performance.now()
+    await app.close()
+    await ended
+    t.ok(performance.now() - before < 5_000)
+  })
+
+  t.test('more than 1,000 → further ones are closed after their answers; those that were there stay', { timeout: 120_000 }, async (t) => {
+    const app = await listening(t)
+    const sockets: Socket[] = []
+    t.teardown(() => { for (const socket of sockets) socket.destroy() })
+    /** Opens connections and sends a request on each; resolves with the answers. */
+    const openMany = async (count: number) => await Promise.all(Array.from({ length: count }, async () => {
+      const { socket } = await open(urlOf(app), request)
+      sockets.push(socket)
+      return String((await once(socket, 'data'))[0])
+    }))
+    const isClosing = (answer: string) => /\r\nconnection: close\r\n/i.test(answer)
+    for (let i = 0; i < 10; i++) t.notOk((await openMany(100)).some(isClosing))
+    t.ok((await openMany(20)).every(isClosing))
+    t.equal(await connectionsOf(app), 1_000)
+    sockets[0]?.write(request)
+    t.notOk(isClosing(String((await once(sockets[0] as Socket, 'data'))[0])), 'an open one is used again')
+    for (const socket of sockets.slice(500)) socket.destroy()
+    await until(async () => await connectionsOf(app) === 500)
+    t.notOk((await openMany(1)).some(isClosing), 'there is room again')
+  })
 })

@@ -50,6 +50,7 @@ t.test('loadConfig', async (t) => {
       signup: 'open',
       loginErrors: 'detailed',
       trustProxy: [],
+      keepAliveTimeoutMs: 72_000,
       corsOrigin: [],
       metricsHost: '127.0.0.1',
       logLevel: 'info'
@@ -83,6 +84,7 @@ t.test('loadConfig', async (t) => {
       METRICS_HOST: '::',
       METRICS_PORT: '9464',
       TRUST_PROXY: '127.0.0.1, 10.0.0.0/8,::1,fd00::/8',
+      KEEP_ALIVE_TIMEOUT_MS: '65000',
       CORS_ORIGIN: 'https://app.example.com, http://localhost:5173',
       LOG_LEVEL: 'trace'
     }), {
@@ -108,6 +110,7 @@ t.test('loadConfig', async (t) => {
       metricsHost: '::',
       metricsPort: 9464,
       trustProxy: ['127.0.0.1', '10.0.0.0/8', '::1', 'fd00::/8'],
+      keepAliveTimeoutMs: 65_000,
       corsOrigin: ['https://app.example.com', 'http://localhost:5173'],
       logLevel: 'trace'
     })
@@ -147,6 +150,7 @@ t.test('loadConfig', async (t) => {
     SIGNUP: ['yes', 'OPEN'],
     LOGIN_ERRORS: ['vague'],
     TRUST_PROXY: ['true', '1', 'loopback', '10.0.0.0/33', '0.0.0.0/0', '::/0', '10.0.0.0/8/8', '10.0.0.0/', '127.0.0.1,'],
+    KEEP_ALIVE_TIMEOUT_MS: ['0', '999', '3600001', '72s', 'off'],
     CORS_ORIGIN: ['*', 'app.example.com', 'https://app.example.com/', 'https://app.example.com/path', 'ftp://app.example.com', 'null', 'https://'],
     LOG_LEVEL: ['INFO', 'verbose'],
     SECRET_KEY: [

@@ -13,8 +13,8 @@ import { databases } from '../databases.js'
 import { bob, isLongRun, loginHead, open, type ServerProcess, startServer, temporaryFolder } from '../helper.js'
 import { openLoop } from '../open-loop.js'
 
-/** For tests that mostly wait: they run in parallel. */
-const parallel = { buffered: true, timeout: 120_000 }
+/** Options of tests that mostly wait: they run in parallel. Each needs an object of its own, because tap writes the function of the test into it. */
+const parallel = () => ({ buffered: true, timeout: 120_000 })
 
 const sized = (small: number, long: number) => isLongRun ? long : small
 const times = (length: number) => Array.from({ length }, (_, i) => i)
@@ -279,7 +279,7 @@ t.test('POST /api/v1/login · stored hash with excessive parameters → 500 at o
 })
 
 t.test('mostly waiting', { jobs: 3, timeout: 240_000 }, async (t) => {
-  t.test('newlines in every input → no forged log line at any level', parallel, async (t) => {
+  t.test('newlines in every input → no forged log line at any level', parallel(), async (t) => {
     const server = startServer(t, temporaryFolder(t), { LOG_LEVEL: 'trace', TRUST_PROXY: '127.0.0.1' })
     const url = await server.listening
     const ask = clientOf(t, url)
@@ -303,7 +303,7 @@ t.test('mostly waiting', { jobs: 3, timeout: 240_000 }, async (t) => {
     figures(t, { lines: lines.length, forged: lines.filter((line) => JSON.parse(line).msg === 'forged').length })
   })
 
-  t.test('SIGTERM · logins in flight, one client hangs → they are answered, exit within 10 s', parallel, async (t) => {
+  t.test('SIGTERM · logins in flight, one client hangs → they are answered, exit within 10 s', parallel(), async (t) => {
     const server = startServer(t, temporaryFolder(t), { ...unlimited, LOG_LEVEL: 'debug' })
     const url = await server.listening
     const ask = clientOf(t, url)
@@ -323,7 +323,7 @@ t.test('mostly waiting', { jobs: 3, timeout: 240_000 }, async (t) => {
     t.ok(ended < 10_000)
   })
 
-  t.test('slow clients → closed within 15 s with 408, others are served', parallel, async (t) => {
+  t.test('slow clients → closed within 15 s with 408; others are served, and 500 idle connections stay open', parallel(), async (t) => {
     const server = startServer(t, temporaryFolder(t))
     const url = await server.listening
     const ask = clientOf(t, url)
@@ -333,8 +333,9 @@ t.test('mostly waiting', { jobs: 3, timeout: 240_000 }, async (t) => {
       'slow body': `${loginHead(1000)}{`,
       'half a chunk': 'POST /api/v1/login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n{"a',
       'idle from the start': '',
-      'idle after an answer': 'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n'
+      'slow headers after an answer': 'GET / HTTP/1.1\r\nHost: localhost\r\n\r\nGET / HTTP/1.1\r\nHost: localhost\r\nX-A: '
     }
+    const idle = await Promise.all(times(500).map(() => open(url, 'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n')))
     const slow = (await Promise.all(Object.entries(kinds).map(async ([name, bytes]) =>
       Promise.all(times(sized(1, 100)).map(async () => ({ name, ...await open(url, bytes) })))))).flat()
     const drip = setInterval(() => {
@@ -351,12 +352,15 @@ t.test('mostly waiting', { jobs: 3, timeout: 240_000 }, async (t) => {
     clearInterval(serve)
     figures(t, { connections: slow.length, 'closed after': Object.fromEntries(Object.entries(closed).map(([name, time]) => [name, ms(time)])), 'slowest answer to others': ms(Math.max(...served.map((answer) => answer.ms))) })
     for (const [name, time] of Object.entries(closed)) t.ok(time < 15_000, name)
-    for (const { name, ended } of slow.filter(({ name }) => name.startsWith('slow'))) t.match(await ended, /^HTTP\/1\.1 408 .*"code":"REQUEST_TIMEOUT"/s, name)
+    for (const { name, ended } of slow.filter(({ name }) => name.startsWith('slow'))) t.match(await ended, /HTTP\/1\.1 408 .*"code":"REQUEST_TIMEOUT"/s, name)
     t.same(Object.keys(tally(served)), ['200'])
+    t.equal(idle.filter(({ socket }) => socket.readyState === 'open').length, 500, 'connections between two requests stay open')
+    for (const { socket } of idle) socket.write('GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n')
+    for (const { ended } of idle) t.equal((await ended).match(/HTTP\/1\.1 200/g)?.length, 2)
     await stop(t, server)
   })
 
-  t.test('SQLite locked by another process → 503 for writes, 200 for reads, 200 afterwards', parallel, async (t) => {
+  t.test('SQLite locked by another process → 503 for writes, 200 for reads, 200 afterwards', parallel(), async (t) => {
     const folder = temporaryFolder(t)
     const server = startServer(t, folder, unlimited)
     const ask = clientOf(t, await server.listening)
@@ -380,7 +384,7 @@ t.test('mostly waiting', { jobs: 3, timeout: 240_000 }, async (t) => {
     await stop(t, server)
   })
 
-  t.test('startup with a file that is not a database or cannot be written → one line, exit code 1, nothing is changed', parallel, async (t) => {
+  t.test('startup with a file that is not a database or cannot be written → one line, exit code 1, nothing is changed', parallel(), async (t) => {
     const refusals: Record<string, string> = {}
     const refused = async (name: string, folder: string, line: RegExp, env = {}, wrapper: string[] = []) => {
       const before = performance.now()
@@ -406,7 +410,7 @@ t.test('mostly waiting', { jobs: 3, timeout: 240_000 }, async (t) => {
     figures(t, refusals)
   })
 
-  t.test('disk full → 503 for signups, 200 for logins and everything else, also after a restart; 200 afterwards', { ...parallel, skip: canMount ? false : 'only root can mount a small disk, on Linux' }, async (t) => {
+  t.test('disk full → 503 for signups, 200 for logins and everything else, also after a restart; 200 afterwards', { ...parallel(), skip: canMount ? false : 'only root can mount a small disk, on Linux' }, async (t) => {
     const folder = temporaryFolder(t)
     const disk = join(folder, 'data')
     mkdirSync(disk)
