@@ -7,6 +7,7 @@ import errors from './plugins/errors/index.js'
 import { type PasswordPolicy, passwordPolicyOf } from './plugins/passwords/policy.js'
 import validation from './plugins/validation/index.js'
 import accounts from './routes/accounts/index.js'
+import addresses from './routes/addresses/index.js'
 import events from './routes/events/index.js'
 import roles from './routes/roles/index.js'
 import sessions from './routes/sessions/index.js'
@@ -29,6 +30,7 @@ const routes: FastifyPluginAsync<Pick<ResolvedOptions, 'signup' | 'loginErrors'>
   await app.register(accounts, { signup })
   await app.register(sessions, { loginErrors })
   await app.register(roles)
+  await app.register(addresses)
   await app.register(events)
 }
 

@@ -93,7 +93,7 @@ for (const database of databases) {
       })
 
       t.test('latchkey user, role, token, events · unknown user → one line, exit code 1', async (t) => {
-        for (const args of [['user', 'show'], ['user', 'delete'], ['user', 'logout'], ['user', 'unlock'], ['events', '--user'], ['user', 'set-password', '--password-stdin'], ['role', 'grant', 'nobody', 'admin'], ['token', 'create', '--description', 'x']]) {
+        for (const args of [['user', 'show'], ['user', 'delete'], ['user', 'logout'], ['user', 'unlock'], ['unlock'], ['events', '--user'], ['user', 'set-password', '--password-stdin'], ['role', 'grant', 'nobody', 'admin'], ['token', 'create', '--description', 'x']]) {
           refused(t, await latchkey(args.includes('nobody') ? args : [...args, 'nobody']), 'there is no user nobody')
         }
         refused(t, await latchkey(['user', 'show', 'no\nbody\u001b[31m']), 'there is no user "no\\u{a}body\\u{1b}[31m"')
@@ -241,7 +241,7 @@ t.test('no database, no key, invalid settings, locked database → one line, exi
 
 t.test('--help → usage, exit code 0; misuse → exit code 2', async (t) => {
   const { latchkey } = commandLine(t)
-  const commands = ['serve', 'migrate', 'reset-db', 'secret', 'user create', 'user list', 'user show', 'user delete', 'user set-password', 'user logout', 'user unlock', 'events', 'role grant', 'role revoke', 'role list', 'role create', 'role delete', 'token create']
+  const commands = ['serve', 'migrate', 'reset-db', 'secret', 'user create', 'user list', 'user show', 'user delete', 'user set-password', 'user logout', 'user unlock', 'unlock', 'events', 'role grant', 'role revoke', 'role list', 'role create', 'role delete', 'token create']
   for (const command of ['', 'user', 'role', 'token', ...commands]) {
     const { code, out, err } = await latchkey([...command.split(' ').filter(Boolean), '--help'])
     t.match({ code, out, err }, { code: 0, out: new RegExp(`^Usage: latchkey ?${command}`), err: '' }, command)

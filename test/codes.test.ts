@@ -45,6 +45,7 @@ const requests: Record<string, (fixture: Fixture) => Promise<InjectOptions> | In
   deleteRole: () => ({ url: '/api/v1/roles/editor' }),
   grantRole: () => ({ url: '/api/v1/users/bob/roles/editor' }),
   revokeRole: () => ({ url: '/api/v1/users/bob/roles/editor' }),
+  unlockAddress: () => ({ url: '/api/v1/addresses/203.0.113.7/failures' }),
   listEvents: () => ({}),
   listMyEvents: () => ({}),
   hello: () => ({}),
@@ -55,9 +56,9 @@ const requests: Record<string, (fixture: Fixture) => Promise<InjectOptions> | In
   isReady: () => ({})
 }
 
-/** A body that is not what the operation asks for; a query, where it has no body. */
+/** A body that is not what the operation asks for; a query or a parameter of the path, where it has no body. */
 const wrongInput = ({ requestBody, name }: Operation): InjectOptions =>
-  requestBody === undefined ? { query: name.includes('events') ? { kind: 'nonsense' } : { scope: 'nonsense' } } : { payload: { password: 5 } }
+  name.includes('addresses') ? { url: '/api/v1/addresses/nowhere/failures' } : requestBody === undefined ? { query: name.includes('events') ? { kind: 'nonsense' } : { scope: 'nonsense' } } : { payload: { password: 5 } }
 
 const json = { 'content-type': 'application/json' }
 

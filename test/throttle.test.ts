@@ -419,14 +419,14 @@ for (const database of databases) {
         const passwordHash = await passwords.hash(bob.password)
         for (const i of times(100)) await users.create({ username: `user${i}`, email: null, passwordHash })
         t.same(await tally(times(100).map((i) => logIn(app, { ...bob, username: `user${i}` }))), { 200: 100 })
+        await servicesOf(app).store.db.delete(servicesOf(app).store.tables.knownNetworks)
         t.same(await tally(times(60).map((i) => logIn(app, { ...wrong, username: `user${i}` }))), { 401: 30, 429: 30 })
         t.same(Object.entries(servicesOf(app).throttle.counts).filter(([, count]) => count > 0), [['address', 30]])
       })
 
       t.test('whoever knocks while an account has to wait has failed as well', async (t) => {
         const app = await build(t, { LOGIN_FAILURES_PER_ADDRESS_MINUTE: '5', LOGIN_FAILURES_PER_ACCOUNT: '1' })
-        await signUp(app)
-        for (const status of [401, 429, 429, 429, 429, 429]) t.equal((await logIn(app, wrong)).statusCode, status)
+        for (const status of [404, 429, 429, 429, 429, 429]) t.equal((await logIn(app, wrong)).statusCode, status)
         t.match(servicesOf(app).throttle.counts, { account: 4, address: 1 })
       })
 

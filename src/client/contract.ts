@@ -220,6 +220,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/addresses/{address}/failures": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Unlock an address
+         * @description Forgets the failed logins, the logins and the signups of an address, so that the next ones do not have to wait: on this server at once, on the others of the database within about a second. An IPv6 address counts with its /64. Succeeds if there is nothing to forget.
+         */
+        delete: operations["unlockAddress"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/events": {
         parameters: {
             query?: never;
@@ -2424,6 +2444,108 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorResponse"] & {
                         /** @enum {string} */
                         code: "LAST_ADMIN";
+                    };
+                };
+            };
+            /** @description `INTERNAL_SERVER_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "INTERNAL_SERVER_ERROR";
+                    };
+                };
+            };
+            /** @description `SERVICE_UNAVAILABLE` */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next attempt (RFC 9110, section 10.2.3). */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "SERVICE_UNAVAILABLE";
+                    };
+                };
+            };
+        };
+    };
+    unlockAddress: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description An IPv4 or IPv6 address.
+                 * @example 203.0.113.7
+                 */
+                address: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The attempts of the address are forgotten. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `AUTHORIZATION_MISSING`: no Authorization header found; `TOKEN_CLAIMS_INVALID`: token is not valid; `USER_NOT_FOUND`: 404 User not found; `BODY_UNEXPECTED`: this request must not have a body */
+            400: {
+                headers: {
+                    /** @description The scheme to authenticate with (RFC 6750, section 3). */
+                    "www-authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "AUTHORIZATION_MISSING" | "TOKEN_CLAIMS_INVALID" | "USER_NOT_FOUND" | "BODY_UNEXPECTED";
+                    };
+                };
+            };
+            /** @description `TOKEN_INVALID`: token is invalid; `TOKEN_EXPIRED`: token has expired; `TOKEN_REVOKED`: token has been revoked */
+            401: {
+                headers: {
+                    /** @description The scheme to authenticate with (RFC 6750, section 3). */
+                    "www-authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "TOKEN_INVALID" | "TOKEN_EXPIRED" | "TOKEN_REVOKED";
+                    };
+                };
+            };
+            /** @description `ROLE_REQUIRED`: you do not have the role that this needs */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "ROLE_REQUIRED";
+                    };
+                };
+            };
+            /** @description `VALIDATION_FAILED`: the request does not match its schema */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ValidationErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "VALIDATION_FAILED";
                     };
                 };
             };

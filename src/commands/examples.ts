@@ -13,6 +13,7 @@ const examples: Record<string, string> = {
   'user set-password': 'user set-password alice',
   'user logout': 'user logout alice',
   'user unlock': 'user unlock alice',
+  unlock: 'unlock --address 203.0.113.7',
   'role grant': 'role grant alice editor',
   'role revoke': 'role revoke alice editor',
   'role list': 'role list --json',

@@ -14,6 +14,7 @@ import { serverCommands } from './server.js'
 import { CommandError, type Terminal } from './terminal.js'
 import { tokenCommands } from './token.js'
 import { transferCommands } from './transfer/index.js'
+import { unlockCommand } from './unlock.js'
 import { userCommands } from './user.js'
 
 /** Exit code: the command failed. */
@@ -38,6 +39,7 @@ function buildProgram (terminal: Terminal, writeHelp: (text: string) => void): C
     })
   serverCommands(program, terminal)
   userCommands(program, terminal)
+  unlockCommand(program, terminal)
   roleCommands(program, terminal)
   tokenCommands(program, terminal)
   eventCommands(program, terminal)

@@ -35,6 +35,11 @@ export function clientNetwork (address = ''): string {
   return `${new ipaddr.IPv6([...parsed.parts.slice(0, 4), 0, 0, 0, 0]).toString()}/64`
 }
 
+/** What is wrong with an address that somebody types, as the end of a sentence; undefined when nothing is. */
+export function addressProblem (address: string): string | undefined {
+  if (isIP(address) === 0) return 'must be an IPv4 or IPv6 address'
+}
+
 /** An address for logs; `unknown` when it cannot be parsed. Removes a zone that is too long: the client can choose it. */
 export function printableAddress (address = ''): string {
   const plain = withoutPortAndZone(address)

@@ -72,6 +72,11 @@ export const knownNetworks = latchkey.table('known_networks', {
   index('known_networks_last_login_at_index').on(table.lastLoginAt)
 ])
 
+export const addressUnlocks = latchkey.table('address_unlocks', {
+  network: bytewise('network').primaryKey(),
+  unlockedAt: time('unlocked_at').notNull()
+})
+
 export const events = latchkey.table('events', {
   id: id('id').primaryKey().generatedByDefaultAsIdentity({ name: 'events_id_seq' }),
   time: time('time').notNull(),

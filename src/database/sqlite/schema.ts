@@ -78,6 +78,16 @@ export const knownNetworks = sqliteTable('known_networks', {
 ])
 
 /**
+ * When the attempts of a network were forgotten. Each server counts them in its own memory: it
+ * reads here which ones count no longer. A row is deleted after an hour, when no attempt from
+ * before it counts anywhere.
+ */
+export const addressUnlocks = sqliteTable('address_unlocks', {
+  network: text('network').primaryKey(),
+  unlockedAt: integer('unlocked_at', { mode: 'timestamp_ms' }).notNull()
+})
+
+/**
  * The audit log. Events outlive their users, whose ids are never given again. `user_id` is the
  * user it happened to, `actor_id` the user who did it, where that is another.
  */

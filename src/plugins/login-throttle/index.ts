@@ -2,15 +2,17 @@ import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { BodyMalformed, BodyTooLarge, EmailTaken, TooManyAttempts, UsernameTaken, ValidationFailed } from '../../errors.js'
 import { bestEffort } from '../../lib/background.js'
-import { printableAddress } from '../../lib/client-network.js'
+import { clientNetwork, printableAddress } from '../../lib/client-network.js'
 import type { Wait } from '../../lib/waiter.js'
 import { keyedMutex } from '../../lib/keyed-mutex.js'
 import type { ResolvedOptions } from '../../options.js'
 import { toExpectedError } from '../errors/expected-error.js'
 import { canonicalUsername } from '../users/username.js'
 import { accountThrottle } from './account.js'
-import { type AttemptLimits, createLimiters } from './limits.js'
-import { networkOf } from './network.js'
+import { addressUnlocks } from './address-unlocks.js'
+import { type AttemptLimits, createLimiters, type Limiters } from './limits.js'
+import { addressKey, networkIn, networkOf } from './network.js'
+import { isJson, peekUsername, usernameIn } from './peek-username.js'
 import { type LoginFailures, loginFailuresRepository } from './repository.js'
 import type { Throttle, ThrottleCounts } from './throttle.js'
 
@@ -25,6 +27,8 @@ declare module 'fastify' {
 export type ThrottleOptions = AttemptLimits & Pick<ResolvedOptions, 'hashDeadlineMs' | 'now'>
 
 const addressLimits = { login: ['address', 'address_logins'], password: ['address'], signup: ['signup', 'signup_rejections'] } as const
+/** The limits whose keys are networks. */
+const networkLimits: ReadonlyArray<keyof Limiters> = ['address', 'address_logins', 'signup', 'signup_rejections']
 
 /**
  * Whether a request was rejected for its body. Only JSON counts: a page of another origin can
@@ -32,7 +36,7 @@ const addressLimits = { login: ['address', 'address_logins'], password: ['addres
  * (https://fetch.spec.whatwg.org/#cors-safelisted-request-header), to lock them out.
  */
 function isMalformed (request: FastifyRequest, thrown: unknown): boolean {
-  if (!/^application\/json\b/i.test(request.headers['content-type'] ?? '')) return false
+  if (!isJson(request)) return false
   const error = toExpectedError(thrown, request)
   return [BodyMalformed, BodyTooLarge, ValidationFailed].some((Malformed) => error instanceof Malformed)
 }
@@ -46,7 +50,8 @@ const plugin: FastifyPluginAsync<ThrottleOptions> = async (app, { now, hashDeadl
 
   const counts: ThrottleCounts = { address: 0, account: 0, signup: 0, address_logins: 0, account_logins: 0, account_tokens: 0 }
   const limiters = createLimiters(limits, { now, deadlineMs })
-  type LimitName = keyof typeof limiters
+  const unlocks = addressUnlocks(app, now)
+  app.cleanup.schedule({ deleteBatch: unlocks.deleteOld, failure: 'old unlocks of addresses could not be deleted' })
 
   function reject (request: FastifyRequest, limit: keyof ThrottleCounts, retryAfterMs: number, userId?: number): never {
     counts[limit]++
@@ -54,16 +59,47 @@ const plugin: FastifyPluginAsync<ThrottleOptions> = async (app, { now, hashDeadl
     throw new TooManyAttempts(Math.ceil(retryAfterMs / 1_000))
   }
 
-  function rejectBlocked (request: FastifyRequest, limit: LimitName, key: string, userId?: number): void {
-    const retryAfterMs = limiters[limit].retryAfterMs(key)
-    if (retryAfterMs > 0) reject(request, limit === 'signup_rejections' ? 'signup' : limit, retryAfterMs, userId)
+  /** How long a key has to wait for its next attempt, in milliseconds, after what an operator has unlocked is forgotten. */
+  async function retryAfterMs (limit: keyof Limiters, key: string): Promise<number> {
+    const waitMs = limiters[limit].retryAfterMs(key)
+    if (waitMs === 0 || !networkLimits.includes(limit)) return waitMs
+    const unlockedAtMs = await unlocks.unlockedAtMs(networkIn(key))
+    if (unlockedAtMs !== undefined) for (const name of networkLimits) limiters[name].forget(key, unlockedAtMs)
+    return limiters[limit].retryAfterMs(key)
+  }
+
+  async function rejectBlocked (request: FastifyRequest, limit: keyof Limiters, key: string, userId?: number): Promise<void> {
+    const waitMs = await retryAfterMs(limit, key)
+    if (waitMs > 0) reject(request, limit === 'signup_rejections' ? 'signup' : limit, waitMs, userId)
+  }
+
+  /** Rejects an address which has to wait, unless the account of the request is known there. */
+  async function rejectUnlessKnown (request: FastifyRequest, action: keyof typeof addressLimits, findLastLogin: () => Promise<Date | null>): Promise<void> {
+    const network = networkOf(request)
+    const waitsMs: number[] = []
+    for (const limit of addressLimits[action]) waitsMs.push(await retryAfterMs(limit, network))
+    if (Math.max(...waitsMs) === 0 || await findLastLogin() !== null) return
+    for (const limit of addressLimits[action]) await rejectBlocked(request, limit, network)
+  }
+
+  /** When the user with a username last logged in from the network of a request; null when they never did, or there is no such user. */
+  async function lastLoginOf (request: FastifyRequest, username: string | undefined): Promise<Date | null> {
+    const credentials = username === undefined ? undefined : await app.users.findCredentials(username, networkOf(request))
+    return credentials?.lastLoginAt ?? null
+  }
+
+  /** How the account of a request is known, by what it asks for. */
+  const lastLogins = {
+    login: (request: FastifyRequest) => lastLoginOf(request, usernameIn(request.body)),
+    password: (request: FastifyRequest) => loginFailures.lastLoginAt(request.currentUser.id, networkOf(request)),
+    signup: async () => null
   }
 
   /** Runs an attempt within a limit. Where those in flight could use the limit up, it waits for them. */
-  function attempt<Result> (request: FastifyRequest, { limit, key, userId, wait = {} }: { limit: LimitName, key: string, userId?: number, wait?: Wait }, work: () => Promise<Result>): Promise<Result> {
-    return limiters[limit].withPermit(key, wait, () => {
-      rejectBlocked(request, limit, key, userId)
-      return work()
+  function attempt<Result> (request: FastifyRequest, { limit, key, userId, wait = {} }: { limit: keyof Limiters, key: string, userId?: number, wait?: Wait }, work: () => Promise<Result>): Promise<Result> {
+    return limiters[limit].withPermit(key, wait, async () => {
+      await rejectBlocked(request, limit, key, userId)
+      return await work()
     })
   }
 
@@ -73,8 +109,16 @@ const plugin: FastifyPluginAsync<ThrottleOptions> = async (app, { now, hashDeadl
   const throttle: Throttle = {
     counts,
 
-    rejectAddress: (action) => async (request) => {
-      for (const limit of addressLimits[action]) rejectBlocked(request, limit, networkOf(request))
+    rejectAddress: (action) => (request) => rejectUnlessKnown(request, action, () => lastLogins[action](request)),
+
+    async rejectUnreadLogin (request, reply, payload) {
+      let next = payload
+      await rejectUnlessKnown(request, 'login', async () => {
+        const peeked = await peekUsername(request, payload)
+        next = peeked?.payload ?? payload
+        return await lastLoginOf(request, peeked?.username)
+      })
+      return next
     },
 
     countMalformed: (action) => async (request, reply, error) => {
@@ -84,27 +128,29 @@ const plugin: FastifyPluginAsync<ThrottleOptions> = async (app, { now, hashDeadl
     rejectAccount: (request, userId) => rejectBlocked(request, 'account_logins', String(userId), userId),
 
     checkPassword (request, check, verify) {
-      const { userId, wait } = check
+      const { userId, lastLoginAt, wait } = check
       const network = networkOf(request)
-      return attempt(request, { limit: 'address', key: network, userId, wait }, () => checkAccount(request, check, {
+      const key = addressKey(network, userId, lastLoginAt)
+      return attempt(request, { limit: 'address', key, userId, wait }, () => checkAccount(request, check, {
         async verify () {
           const isCorrect = await verify()
-          if (!isCorrect) limiters.address.count(network)
+          if (!isCorrect) for (const counted of new Set([network, key])) limiters.address.count(counted)
           return isCorrect
         },
         reject (retryAfterMs) {
-          // An attempt during the wait is a failure of the address as well.
+          // An attempt during the wait is a failure of the address as well, but no guess at the account.
           limiters.address.count(network)
           reject(request, 'account', retryAfterMs, userId)
         }
       }))
     },
 
-    logIn (request, userId, issue) {
+    logIn (request, { userId, lastLoginAt }, issue) {
       const [network, account] = [networkOf(request), String(userId)]
-      return attempt(request, { limit: 'address_logins', key: network, userId }, () => attempt(request, { limit: 'account_logins', key: account, userId }, async () => {
+      const key = addressKey(network, userId, lastLoginAt)
+      return attempt(request, { limit: 'address_logins', key, userId }, () => attempt(request, { limit: 'account_logins', key: account, userId }, async () => {
         const issued = await issue()
-        limiters.address_logins.count(network)
+        for (const counted of new Set([network, key])) limiters.address_logins.count(counted)
         limiters.account_logins.count(account)
         return issued
       }))
@@ -130,6 +176,12 @@ const plugin: FastifyPluginAsync<ThrottleOptions> = async (app, { now, hashDeadl
       }))
     },
 
+    async unlockAddress (address) {
+      const network = clientNetwork(address)
+      await unlocks.add(network)
+      return network
+    },
+
     async registerNewUser (request, user) {
       if (limits.loginFailuresPerAccount === 0) return
       await bestEffort(app, { work: () => loginFailures.registerNewUser(user, networkOf(request)), failure: 'the network of a new user could not be recorded' })()
@@ -138,4 +190,4 @@ const plugin: FastifyPluginAsync<ThrottleOptions> = async (app, { now, hashDeadl
   app.decorate('throttle', throttle)
 }
 
-export default fp(plugin, { name: 'latchkey-login-throttle', dependencies: ['latchkey-database', 'latchkey-cleanup', 'latchkey-audit'] })
+export default fp(plugin, { name: 'latchkey-login-throttle', dependencies: ['latchkey-database', 'latchkey-users', 'latchkey-cleanup', 'latchkey-audit'] })

@@ -25,12 +25,17 @@ export interface Limiter {
   retryAfterMs: (key: string) => number
   /** Counts an attempt. */
   count: (key: string) => void
+  /** Forgets the attempts of a key up to a time, in milliseconds since 1970. */
+  forget: (key: string, untilMs: number) => void
   /** Runs an attempt. Never more attempts of a key are in flight than its limit has left. The caller counts them. */
   withPermit: WithPermit
 }
 
+/** The limits that are kept in memory. */
+export type Limiters = ReturnType<typeof createLimiters>
+
 /**
- * The limits that are kept in memory, by their names in the metrics.
+ * Creates the limits that are kept in memory, by their names in the metrics.
  *
  * @param options.now the time in milliseconds since 1970
  * @param options.deadlineMs how long an attempt waits for others in flight, in milliseconds
@@ -41,6 +46,7 @@ export function createLimiters (limits: AttemptLimits, { now, deadlineMs }: { no
     return {
       retryAfterMs: (key) => log.retryAfterMs(key, now()),
       count: (key) => log.add(key, now()),
+      forget: log.forget,
       withPermit: keyedSemaphore({ permits: (key) => log.remaining(key, now()), deadlineMs })
     }
   }

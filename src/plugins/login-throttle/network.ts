@@ -11,3 +11,15 @@ export function networkOf (request: FastifyRequest): string {
   networks.set(request, network)
   return network
 }
+
+/**
+ * What the attempts at an account count with in the limits of an address. On a network that its
+ * user has logged in from before, an account has a budget of its own: attempts at other accounts
+ * cannot use it up.
+ */
+export function addressKey (network: string, userId: number | undefined, lastLoginAt: Date | null): string {
+  return lastLoginAt === null ? network : `${network} ${userId}`
+}
+
+/** The network in such a key. */
+export const networkIn = (key: string) => key.replace(/ .*/, '')

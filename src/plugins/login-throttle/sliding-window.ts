@@ -47,6 +47,14 @@ export function slidingWindowLog (limits: WindowLimit[]) {
       log.set(key, times)
     },
 
+    /** Forgets the attempts of a key up to a time. */
+    forget (key: string, untilMs: number): void {
+      const times = log.get(key) ?? []
+      const later = times.filter((time) => time > untilMs)
+      if (later.length === 0) log.delete(key)
+      else log.set(key, later)
+    },
+
     /** How many keys are remembered. */
     size: () => log.size
   }

@@ -1,4 +1,4 @@
-import type { FastifyRequest, onErrorHookHandler } from 'fastify'
+import type { FastifyReply, FastifyRequest, onErrorHookHandler, RequestPayload } from 'fastify'
 import type { Wait } from '../../lib/waiter.js'
 import type { User } from '../users/user.js'
 
@@ -18,6 +18,9 @@ export interface PasswordCheck {
   mustRecord?: boolean
 }
 
+/** Who logs in, and from where. */
+export type Login = Pick<PasswordCheck, 'lastLoginAt'> & { userId: number }
+
 /** How many requests were rejected so far, by the limit that they met. */
 export interface ThrottleCounts {
   /** Failed logins of an address. */
@@ -34,10 +37,20 @@ export interface ThrottleCounts {
   account_tokens: number
 }
 
-/** Limits password checks, logins, signups and personal access tokens, by address and by account. */
+/**
+ * Limits password checks, logins, signups and personal access tokens, by address and by account.
+ * On a network that its user has logged in from before, an account has a budget of its own: no
+ * attempt at another account from the same address can hold its owner up.
+ */
 export interface Throttle {
-  /** Makes a hook that rejects an address which has to wait: as onRequest before the body is read, as preValidation before it is validated. */
+  /**
+   * Makes a hook that rejects an address which has to wait, unless the account is known there: as
+   * onRequest before the body is read, as preValidation before it is validated. A login names its
+   * account in the body: use `rejectUnreadLogin` before it is parsed.
+   */
   rejectAddress: (action: 'login' | 'password' | 'signup') => (request: FastifyRequest) => Promise<void>
+  /** A preParsing hook that rejects the login of an address which has to wait, unless the body names an account that is known there. */
+  rejectUnreadLogin: (request: FastifyRequest, reply: FastifyReply, payload: RequestPayload) => Promise<RequestPayload>
   /** Makes an onError hook that counts a malformed or invalid body like a failed attempt: it costs time as well. */
   countMalformed: (action: 'login' | 'signup') => onErrorHookHandler
   /**
@@ -46,7 +59,7 @@ export interface Throttle {
    *
    * @throws {TooManyAttempts} this account has to wait
    */
-  rejectAccount: (request: FastifyRequest, userId: number) => void
+  rejectAccount: (request: FastifyRequest, userId: number) => Promise<void>
   /**
    * Checks a password. The checks of one account run one at a time: those from networks that its
    * user is known on, by network, and those from all other networks. Each failure is counted
@@ -65,7 +78,7 @@ export interface Throttle {
    * @returns what `issue` returns
    * @throws {TooManyAttempts} this address or this account has to wait
    */
-  logIn: <Issued>(request: FastifyRequest, userId: number, issue: () => Promise<Issued>) => Promise<Issued>
+  logIn: <Issued>(request: FastifyRequest, login: Login, issue: () => Promise<Issued>) => Promise<Issued>
   /**
    * Issues a personal access token, and counts it, unless there is none.
    *
@@ -84,6 +97,12 @@ export interface Throttle {
   signUp: <Created>(request: FastifyRequest, signup: { username: string, wait: Wait }, create: () => Promise<Created>) => Promise<Created>
   /** Deletes the failures for the name of a new user, and records the network that they are on. */
   registerNewUser: (request: FastifyRequest, user: User) => Promise<void>
+  /**
+   * Forgets the failed logins, the logins and the signups of an address, also on all other servers.
+   *
+   * @returns the network whose attempts are forgotten
+   */
+  unlockAddress: (address: string) => Promise<string>
   /** How many requests were rejected so far. */
   counts: ThrottleCounts
 }

@@ -1,3 +1,4 @@
+import { addressProblem } from '../../lib/client-network.js'
 import { descriptionProblem } from '../../lib/single-line.js'
 import { newPasswordProblem, passwordProblem, type PasswordPolicy } from '../passwords/policy.js'
 import { roleNameProblem } from '../roles/role-name.js'
@@ -17,6 +18,7 @@ export function stringFormats (passwordPolicy: PasswordPolicy): StringFormats {
     description: descriptionProblem,
     'role-name': roleNameProblem,
     email: emailProblem,
+    'ip-address': addressProblem,
     'current-password': passwordProblem,
     'new-password': (password) => newPasswordProblem(password, passwordPolicy)
   }

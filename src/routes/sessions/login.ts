@@ -24,7 +24,8 @@ const login: FastifyPluginAsyncTypebox<{ loginErrors: 'detailed' | 'uniform' }> 
 
   app.post('/login', {
     config: { [publicRoute]: true, errors: [PasswordIncorrect, CredentialsIncorrect, UsernameUnknown, TooManyAttempts, ServiceUnavailable, Overloaded] },
-    onRequest: [app.throttle.rejectAddress('login'), app.passwords.rejectWhenFull('login')],
+    onRequest: [app.passwords.rejectWhenFull('login')],
+    preParsing: app.throttle.rejectUnreadLogin,
     preValidation: app.throttle.rejectAddress('login'),
     onError: app.throttle.countMalformed('login'),
     schema: {
@@ -41,7 +42,8 @@ const login: FastifyPluginAsyncTypebox<{ loginErrors: 'detailed' | 'uniform' }> 
     const job = hashJobOf(request, reply)
     const credentials = await app.users.findCredentials(username, networkOf(request))
     const userId = credentials?.id
-    if (userId !== undefined) app.throttle.rejectAccount(request, userId)
+    const lastLoginAt = credentials?.lastLoginAt ?? null
+    if (userId !== undefined) await app.throttle.rejectAccount(request, userId)
     let hashStartedMs = performance.now()
     const fail = async (outcome: EventOutcome): Promise<Error> => {
       app.audit.record({ kind: 'login_failure', outcome, userId }, request)
@@ -49,7 +51,7 @@ const login: FastifyPluginAsyncTypebox<{ loginErrors: 'detailed' | 'uniform' }> 
       return outcome === 'username_unknown' || outcome === 'user_deleted_concurrently' ? new UnknownUsername() : new WrongPassword()
     }
 
-    const isCorrect = await app.throttle.checkPassword(request, { username, userId, lastLoginAt: credentials?.lastLoginAt ?? null, wait: job }, async () =>
+    const isCorrect = await app.throttle.checkPassword(request, { username, userId, lastLoginAt, wait: job }, async () =>
       // An unknown username needs no hash, unless its failure must take as long as others.
       (credentials !== undefined || isUniform) && app.passwords.verify(credentials?.passwordHash, password, { ...job, onStart: () => { hashStartedMs = performance.now() } }))
     if (credentials === undefined || userId === undefined) throw await fail('username_unknown')
@@ -58,7 +60,7 @@ const login: FastifyPluginAsyncTypebox<{ loginErrors: 'detailed' | 'uniform' }> 
     // After a correct password the login completes, even if its client disconnects.
     const nextJob = { network: job.network, hasPriority: true }
 
-    const issued = await app.throttle.logIn(request, userId, () => app.accessTokens.issue({ userId, kind: 'login', description: describeUserAgent(request.headers['user-agent']) }))
+    const issued = await app.throttle.logIn(request, { userId, lastLoginAt }, () => app.accessTokens.issue({ userId, kind: 'login', description: describeUserAgent(request.headers['user-agent']) }))
     if (issued === undefined) throw await fail('user_deleted_concurrently')
     // A password change revokes the tokens that exist at that moment. A token issued between the check
     // and the change would stay valid: the checked password must still be the current one.
