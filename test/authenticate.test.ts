@@ -542,7 +542,7 @@ for (const database of databases) {
         t.match((await as(app, thief.token)('POST', '/tokens', personal)).json(), answer)
         t.equal(await servicesOf(app).store.db.$count(servicesOf(app).store.tables.tokens, eq(servicesOf(app).store.tables.tokens.userId, thief.user.id)), 0)
       }
-      for (const [method, path, body] of [['DELETE', '/me', { password: bob.password }], ['PUT', '/me/password', { current_password: bob.password, new_password: next }]] as const) {
+      for (const [method, path, body] of [['DELETE', '/me', { password: bob.password }], ['POST', '/me/deletion', { password: bob.password }], ['PUT', '/me/password', { current_password: bob.password, new_password: next }]] as const) {
         const { user, token } = await asUser(app, 'owner')
         const { verify } = servicesOf(app).passwords
         // While the password waits to be hashed.

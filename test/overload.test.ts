@@ -274,7 +274,7 @@ t.test('a full gate decides before the body is parsed', async (t) => {
   const busy = Array.from({ length: 3 }, () => logIn(app))
   while (servicesOf(app).passwords.load().queued < 2) await delay(1)
   const malformed = { headers: { 'content-type': 'application/json', authorization: token }, payload: '{' }
-  for (const [method, url] of [['POST', '/signup'], ['POST', '/login'], ['PUT', '/me/password'], ['DELETE', '/me']] as const) {
+  for (const [method, url] of [['POST', '/signup'], ['POST', '/login'], ['PUT', '/me/password'], ['DELETE', '/me'], ['POST', '/me/deletion']] as const) {
     t.same((await app.inject({ method, url: `/api/v1${url}`, ...malformed })).json(), overloaded, url)
   }
   t.equal((await app.inject({ method: 'DELETE', url: '/api/v1/me' })).statusCode, 400, 'whoever has no token is told so')

@@ -303,20 +303,21 @@ for (const database of databases) {
       t.equal((await logIn(app)).statusCode, 200)
     })
 
-    t.test('PUT /api/v1/me/password, DELETE /api/v1/me · whoever has a token cannot guess the password either', async (t) => {
+    t.test('PUT /api/v1/me/password, DELETE /api/v1/me, POST /api/v1/me/deletion · whoever has a token cannot guess the password either', async (t) => {
       const { now, move } = clock()
       const app = await build(t, { ...proxied, LOGIN_FAILURES_PER_ACCOUNT: '3' }, { now })
       await signUp(app)
       const home = from(app, '203.0.113.1')
       const token = (await home('login', bob)).json().token
       await from(app, '203.0.113.3')('login', bob)
-      const as = (address: string) => (method: 'PUT' | 'DELETE', payload: object) =>
-        app.inject({ method, url: method === 'PUT' ? '/api/v1/me/password' : '/api/v1/me', payload, headers: { authorization: token, 'x-forwarded-for': address } })
+      const paths = { PUT: '/me/password', DELETE: '/me', POST: '/me/deletion' }
+      const as = (address: string) => (method: keyof typeof paths, payload: object) =>
+        app.inject({ method, url: `/api/v1${paths[method]}`, payload, headers: { authorization: token, 'x-forwarded-for': address } })
       const [thief, owner] = [as('203.0.113.2'), as('203.0.113.1')]
       const next = 'incorrect donkey charger clip'
       t.equal((await thief('PUT', { current_password: 'wrong', new_password: next })).statusCode, 401)
-      for (let i = 0; i < 2; i++) t.equal((await thief('DELETE', { password: 'wrong' })).statusCode, 401)
-      for (const refused of [await thief('DELETE', { password: bob.password }), await thief('PUT', { current_password: bob.password, new_password: next })]) {
+      for (const method of ['DELETE', 'POST'] as const) t.equal((await thief(method, { password: 'wrong' })).statusCode, 401)
+      for (const refused of [await thief('DELETE', { password: bob.password }), await thief('POST', { password: bob.password }), await thief('PUT', { current_password: bob.password, new_password: next })]) {
         t.same(refused.json(), tooMany)
         t.equal(refused.headers['retry-after'], '1')
       }

@@ -36,7 +36,7 @@ export interface paths {
         post?: never;
         /**
          * Delete the account
-         * @description Deletes the account and its data, such as its tokens and its roles. The last admin cannot be deleted.
+         * @description Deletes the account and its data, such as its tokens and its roles. The last admin cannot be deleted. Where a proxy drops the body of a DELETE, use `POST /api/v1/me/deletion`.
          */
         delete: operations["deleteMe"];
         options?: never;
@@ -58,6 +58,26 @@ export interface paths {
          */
         put: operations["changePassword"];
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me/deletion": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Delete the account, by POST
+         * @description Deletes the account and its data, such as its tokens and its roles. The last admin cannot be deleted. The same as `DELETE /api/v1/me`, for clients and proxies that drop the body of a DELETE.
+         */
+        post: operations["deleteMeByPost"];
         delete?: never;
         options?: never;
         head?: never;
@@ -523,7 +543,7 @@ export interface components {
             username: string;
             /**
              * Format: email
-             * @description One email address, unique without regard to case. Omit it, or send null, for none.
+             * @description One email address, unique without regard to case. For none, omit it or send null; an empty text is an error.
              * @example bob@example.com
              */
             email?: string | null;
@@ -1213,6 +1233,144 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorResponse"] & {
                         /** @enum {string} */
                         code: "TOKEN_INVALID" | "TOKEN_EXPIRED" | "TOKEN_REVOKED" | "PASSWORD_INCORRECT";
+                    };
+                };
+            };
+            /** @description `BODY_TOO_LARGE`: the body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "BODY_TOO_LARGE";
+                    };
+                };
+            };
+            /** @description `MEDIA_TYPE_UNSUPPORTED`: the body must be application/json */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "MEDIA_TYPE_UNSUPPORTED";
+                    };
+                };
+            };
+            /** @description `VALIDATION_FAILED`: the request does not match its schema */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ValidationErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "VALIDATION_FAILED";
+                    };
+                };
+            };
+            /** @description `TOO_MANY_ATTEMPTS`: too many attempts: try again later */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the next attempt (RFC 9110, section 10.2.3). */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "TOO_MANY_ATTEMPTS";
+                    };
+                };
+            };
+            /** @description `INTERNAL_SERVER_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "INTERNAL_SERVER_ERROR";
+                    };
+                };
+            };
+            /** @description `SERVICE_UNAVAILABLE`; `OVERLOADED` */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next attempt (RFC 9110, section 10.2.3). */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "SERVICE_UNAVAILABLE" | "OVERLOADED";
+                    };
+                };
+            };
+        };
+    };
+    deleteMeByPost: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AccountDeletion"];
+            };
+        };
+        responses: {
+            /** @description The account was deleted. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `AUTHORIZATION_MISSING`: no Authorization header found; `TOKEN_CLAIMS_INVALID`: token is not valid; `USER_NOT_FOUND`: 404 User not found; `BODY_MALFORMED`: the body is not valid JSON */
+            400: {
+                headers: {
+                    /** @description The scheme to authenticate with (RFC 6750, section 3). */
+                    "www-authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "AUTHORIZATION_MISSING" | "TOKEN_CLAIMS_INVALID" | "USER_NOT_FOUND" | "BODY_MALFORMED";
+                    };
+                };
+            };
+            /** @description `TOKEN_INVALID`: token is invalid; `TOKEN_EXPIRED`: token has expired; `TOKEN_REVOKED`: token has been revoked; `PASSWORD_INCORRECT`: password incorrect */
+            401: {
+                headers: {
+                    /** @description The scheme to authenticate with (RFC 6750, section 3). */
+                    "www-authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "TOKEN_INVALID" | "TOKEN_EXPIRED" | "TOKEN_REVOKED" | "PASSWORD_INCORRECT";
+                    };
+                };
+            };
+            /** @description `LAST_ADMIN`: this would leave nobody with the role admin */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "LAST_ADMIN";
                     };
                 };
             };

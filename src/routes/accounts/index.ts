@@ -8,7 +8,7 @@ const accounts: FastifyPluginAsync<{ signup: 'open' | 'closed' }> = async (app, 
   for (const schema of [UserBody, AccountBody, SignupRequest, SignupResponse, PasswordChange, AccountDeletion]) app.addSchema(schema)
 
   await app.register(signup, options) // POST /signup: anyone, unless it is closed
-  await app.register(me) // GET, DELETE /me, PUT /me/password: authenticated users, their own account
+  await app.register(me) // GET, DELETE /me, POST /me/deletion, PUT /me/password: authenticated users, their own account
 }
 
 export default accounts

@@ -1,5 +1,6 @@
-import { Type } from '@sinclair/typebox'
+import { type Static, Type } from '@sinclair/typebox'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { HashJob } from '../../plugins/passwords/hash-limiter.js'
 import { ref } from '../../schema-ref.js'
 import { LastAdmin, Overloaded, PasswordIncorrect, TooManyAttempts } from '../../errors.js'
@@ -70,20 +71,7 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
     return null
   })
 
-  app.delete('/me', {
-    onRequest: [app.authenticate, app.throttle.rejectAddress('password'), app.passwords.rejectWhenFull('login')],
-    preValidation: app.throttle.rejectAddress('password'),
-    onError: app.throttle.countMalformed('login'),
-    config: { errors: [PasswordIncorrect, LastAdmin, TooManyAttempts, Overloaded] },
-    schema: {
-      operationId: 'deleteMe',
-      tags: ['Accounts'],
-      summary: 'Delete the account',
-      description: 'Deletes the account and its data, such as its tokens and its roles. The last admin cannot be deleted.',
-      body: ref(AccountDeletion),
-      response: { 204: Type.Null({ description: 'The account was deleted.' }) }
-    }
-  }, async (request, reply) => {
+  async function deleteAccount (request: FastifyRequest<{ Body: Static<typeof AccountDeletion> }>, reply: FastifyReply): Promise<null> {
     const { currentUser, currentTokenId } = request
     const record = (outcome: EventOutcome) => app.audit.record({ kind: 'deletion', outcome, userId: currentUser.id }, request)
     const { body: { password } } = request
@@ -103,7 +91,30 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
     record('success')
     reply.code(204)
     return null
-  })
+  }
+
+  // Content in a DELETE has no defined meaning (RFC 9110, section 9.3.5): some proxies and clients drop it.
+  for (const [method, url, operation] of [
+    ['DELETE', '/me', { operationId: 'deleteMe', summary: 'Delete the account', description: 'Where a proxy drops the body of a DELETE, use `POST /api/v1/me/deletion`.' }],
+    ['POST', '/me/deletion', { operationId: 'deleteMeByPost', summary: 'Delete the account, by POST', description: 'The same as `DELETE /api/v1/me`, for clients and proxies that drop the body of a DELETE.' }]
+  ] as const) {
+    app.route<{ Body: Static<typeof AccountDeletion> }>({
+      method,
+      url,
+      onRequest: [app.authenticate, app.throttle.rejectAddress('password'), app.passwords.rejectWhenFull('login')],
+      preValidation: app.throttle.rejectAddress('password'),
+      onError: app.throttle.countMalformed('login'),
+      config: { errors: [PasswordIncorrect, LastAdmin, TooManyAttempts, Overloaded] },
+      schema: {
+        ...operation,
+        tags: ['Accounts'],
+        description: `Deletes the account and its data, such as its tokens and its roles. The last admin cannot be deleted. ${operation.description}`,
+        body: ref(AccountDeletion),
+        response: { 204: Type.Null({ description: 'The account was deleted.' }) }
+      },
+      handler: deleteAccount
+    })
+  }
 }
 
 export default me

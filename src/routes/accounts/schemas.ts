@@ -40,7 +40,7 @@ export const SignupRequest = Type.Object({
     minLength: 1,
     maxLength: emailMaxLength,
     format: 'email',
-    description: 'One email address, unique without regard to case. Omit it, or send null, for none.',
+    description: 'One email address, unique without regard to case. For none, omit it or send null; an empty text is an error.',
     examples: ['bob@example.com']
   })),
   password: Type.String({
