@@ -2,7 +2,7 @@
 // thousand files would take most of the startup time. Apps that embed Latchkey get the unbundled
 // files, and use their own packages.
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { basename, dirname, join, relative } from 'node:path'
+import { basename, join, relative } from 'node:path'
 import { build } from 'esbuild'
 
 // Not bundled: native packages, packages that read files next to their code, and packages that
@@ -12,13 +12,13 @@ const external = [
   '@fastify/swagger-ui', '@fastify/ajv-compiler', '@fastify/fast-json-stringify-compiler'
 ]
 
-/** Replaces `import.meta.dirname`, so that a bundled module finds its files. */
-const keepDirname = {
-  name: 'keep-dirname',
+/** Replaces `import.meta.url`, so that a bundled module finds its files. */
+const keepUrl = {
+  name: 'keep-url',
   setup (context) {
     context.onLoad({ filter: /\/src\/.*\.ts$/ }, ({ path }) => ({
       loader: 'ts',
-      contents: readFileSync(path, 'utf8').replaceAll('import.meta.dirname', `(import.meta.dirname + ${JSON.stringify(`/${relative('src', dirname(path))}`)})`)
+      contents: readFileSync(path, 'utf8').replaceAll('import.meta.url', `new URL(${JSON.stringify(`./${relative('src', path)}`)}, import.meta.url)`)
     }))
   }
 }
@@ -37,7 +37,7 @@ const { metafile } = await build({
   minifySyntax: true,
   minifyWhitespace: true,
   external,
-  plugins: [keepDirname],
+  plugins: [keepUrl],
   // CommonJS packages call require() for Node's own modules.
   banner: { js: "import { createRequire as requireFrom } from 'node:module'; const require = requireFrom(import.meta.url);" }
 })

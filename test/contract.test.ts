@@ -199,6 +199,7 @@ t.test('architecture · dependencies point one way, without a circle', async (t)
     }
     importsOf.set(file, targets)
     if (!['server.ts', 'cli.ts'].includes(file)) t.notMatch(text.replace(/\/\*\*[^]*?\*\//g, ''), /process\.(env|exit)/, `${file} leaves the process alone`)
+    t.notMatch(text, /import\.meta\.(dirname|filename)/, `${file} asks for no more than import.meta.url, which is all that Jest has`)
     if (file !== 'client/contract.ts') t.ok(text.split('\n').length <= 200, `${file} is at most 200 lines`)
   }
 

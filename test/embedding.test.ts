@@ -1,3 +1,5 @@
+import { spawnSync } from 'node:child_process'
+import { join } from 'node:path'
 import fastifyJwt from '@fastify/jwt'
 import swagger from '@fastify/swagger'
 import Fastify, { type FastifyInstance } from 'fastify'
@@ -6,7 +8,7 @@ import latchkey, { EmailTaken, type ErrorCode, LastAdmin, RoleExists, RoleNotFou
 import { servicesOf } from '../src/services.js'
 import { testOptions } from '../src/testing.js'
 import { databases } from './databases.js'
-import { bob, build, logIn, loginHead, open, signUp, tokenOf } from './helper.js'
+import { bob, build, logIn, loginHead, open, plainNode, signUp, tokenOf } from './helper.js'
 
 /** An app of somebody else. */
 function host (t: Test): FastifyInstance {
@@ -339,6 +341,21 @@ for (const database of databases) {
       'role_change granted admin', 'role_change granted editor', 'role_change granted editor', 'role_change created editor', 'signup', 'signup'
     ])
     t.equal(heard.length, events.length)
+  })
+}
+
+for (const database of databases) {
+  t.test(`modules of node:vm, as in Jest · import.meta has only a url → Latchkey starts and reads its files · ${database.name}`, async (t) => {
+    const program = `
+      import { testLatchkey } from '../src/testing.js'
+      if (import.meta.dirname !== undefined) throw new Error('this is like a module of Node')
+      const { app, asUser } = await testLatchkey(() => {}, { databaseUrl: '${await database.create(t)}' })
+      const signUp = await app.inject({ method: 'POST', url: '/api/v1/signup', payload: { username: 'carol', password: 'password1' } })
+      console.log((await (await asUser('bob')).inject('/api/v1/me')).json().username + ': ' + signUp.json().message)
+      await app.close()`
+    const [command, ...args] = [...plainNode, '--no-warnings', '--experimental-vm-modules', join(import.meta.dirname, 'vm-modules.js')]
+    const { stdout, stderr } = spawnSync(String(command), args, { input: program, encoding: 'utf8' })
+    t.equal(`${stdout}${stderr}`, 'bob: password is one of the most common passwords\n')
   })
 }
 

@@ -1,5 +1,4 @@
 import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { Command, CommanderError } from 'commander'
 import { isUnavailable } from '../database/errors.js'
 import { errorStack } from '../lib/error-code.js'
@@ -27,7 +26,7 @@ const exitReaderGone = 141
 
 /** @param writeHelp receives the help and the version */
 function buildProgram (terminal: Terminal, writeHelp: (text: string) => void): Command {
-  const { version } = JSON.parse(readFileSync(join(import.meta.dirname, '../../package.json'), 'utf8'))
+  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
   const program = new Command('latchkey')
     .description('Sign up, log in, protect your routes. Reads its settings from the environment and .env.')
     .version(version)

@@ -1,5 +1,4 @@
 import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import swagger, { type StaticDocumentSpec } from '@fastify/swagger'
 import Fastify, { type FastifyInstance, type FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
@@ -24,7 +23,7 @@ const docsPolicy = {
 /** Builds Swagger UI as a separate app: it takes longer to load than everything else, and most servers never need it. */
 async function buildDocsApp (app: FastifyInstance): Promise<FastifyInstance> {
   const { default: swaggerUi } = await import('@fastify/swagger-ui')
-  const logo = readFileSync(join(import.meta.dirname, '../data/logo.svg'), 'utf8')
+  const logo = readFileSync(new URL('../data/logo.svg', import.meta.url), 'utf8')
   const page = Fastify({ loggerInstance: app.log, logController: new Fastify.LogController({ disableRequestLogging: true }), return503OnClosing: false })
   page.setErrorHandler((error, request, reply) => {
     // A path that @fastify/static refuses names no file of the page.

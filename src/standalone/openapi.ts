@@ -1,5 +1,4 @@
 import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import swagger from '@fastify/swagger'
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
@@ -11,7 +10,7 @@ import fp from 'fastify-plugin'
  * @see https://github.com/fastify/fastify-swagger
  */
 const plugin: FastifyPluginAsync = async (app) => {
-  const { version } = JSON.parse(readFileSync(join(import.meta.dirname, '../../package.json'), 'utf8'))
+  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
   await app.register(swagger, {
     convertConstToEnum: false,
     openapi: {

@@ -1,10 +1,10 @@
-import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { readMigrationFiles } from 'drizzle-orm/migrator'
 import { drizzle } from 'drizzle-orm/node-postgres'
 import { migrate as runMigrations } from 'drizzle-orm/node-postgres/migrator'
 import type { Client } from 'pg'
 
-const migrationsFolder = join(import.meta.dirname, 'migrations')
+const migrationsFolder = fileURLToPath(new URL('migrations', import.meta.url))
 /** Where the migrator records what it did: a table of our own, because another app on this database may use the same migrator. */
 const migrationsSchema = 'drizzle'
 const migrationsTable = 'latchkey_migrations'

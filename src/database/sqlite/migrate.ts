@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import type Database from 'better-sqlite3'
 import { drizzle } from 'drizzle-orm/better-sqlite3'
 import { migrate as runMigrations } from 'drizzle-orm/better-sqlite3/migrator'
@@ -13,7 +14,7 @@ const lockTimeoutMs = 5_000
 /** How long until the next try, in milliseconds. */
 export const migrationRetryMs = 50
 
-const migrationsFolder = join(import.meta.dirname, 'migrations')
+const migrationsFolder = fileURLToPath(new URL('migrations', import.meta.url))
 
 /** SQLite's `user_version` between a migration and the check of its foreign keys. */
 const uncheckedVersion = 1

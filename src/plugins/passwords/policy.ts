@@ -1,5 +1,4 @@
 import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import type { ResolvedOptions } from '../../options.js'
 import { canonicalEmail } from '../users/email.js'
 
@@ -75,7 +74,7 @@ let common: ReadonlySet<string> | undefined
 
 /** The bundled list, read at its first use. The file's header names its source and licence. */
 function commonPasswords (): ReadonlySet<string> {
-  common ??= new Set(readFileSync(join(import.meta.dirname, '../../data/common-passwords.txt'), 'utf8')
+  common ??= new Set(readFileSync(new URL('../../data/common-passwords.txt', import.meta.url), 'utf8')
     .split('\n')
     .filter((line) => line !== '' && !line.startsWith('#')))
   return common
