@@ -11,10 +11,11 @@ const oldestFastify = peerDependencies.fastify.replace('^', '')
 const compilerOptions = { target: 'ES2023', module: 'NodeNext', strict: true, skipLibCheck: false, types: ['node'] }
 
 const host = `
-import Fastify from 'fastify'
+import Fastify, { type FastifyPluginAsync, type FastifyPluginCallback } from 'fastify'
+import { pino } from 'pino'
 import latchkey, { type AuditEvent, type ErrorCode, type LatchkeyOptions, type User, UsernameTaken } from 'latchkey'
 import { createClient } from 'latchkey/client'
-import { testLatchkey, testOptions } from 'latchkey/testing'
+import { asUser, testLatchkey, testOptions } from 'latchkey/testing'
 
 declare module 'fastify' {
   interface FastifyInstance { store: 1, users: 'the host', roles: 2, tokens: 3, audit: 4, events: 5, throttle: 6, loginFailures: 7, passwords: 8, accessTokens: 9, metrics: 10 }
@@ -47,6 +48,34 @@ await app.close()
 const kit = await testLatchkey((app) => { app.get('/open', { preHandler: [app.authenticateWithRoles] }, async () => 'open') })
 if ((await (await kit.asUser('alice')).inject('/open')).body !== 'open') throw new Error('the test kit does not work')
 await kit.app.close()
+
+// Guards and the test kit fit apps of every type.
+const http2 = Fastify({ http2: true })
+const logged = Fastify({ loggerInstance: pino({ level: 'silent' }) })
+await http2.register(latchkey, testOptions())
+await logged.register(latchkey, testOptions())
+http2.get('/mine', { preHandler: [http2.authenticate] }, async (request) => request.currentUser.username)
+http2.get('/editors', { onRequest: [http2.requireRole('editor')] }, async (request) => request.currentUser.username)
+http2.addHook('preValidation', http2.authenticateWithRoles)
+logged.get('/mine', { preHandler: [logged.authenticate] }, async (request) => request.currentUser.username)
+logged.get('/editors', { onRequest: [logged.requireRole('editor')] }, async (request) => request.currentUser.username)
+logged.addHook('preValidation', logged.authenticateWithRoles)
+for (const user of [await asUser(http2, 'bob', { roles: ['editor'] }), await asUser(logged, 'bob', { roles: ['editor'] })]) {
+  for (const url of ['/mine', '/editors']) if ((await user.inject(url)).body !== 'bob') throw new Error('a guard does not work on ' + url)
+}
+await Promise.all([http2.close(), logged.close()])
+
+const greet: FastifyPluginAsync<{ greeting: string }> = async (app, { greeting }) => { app.get('/greeting', async () => greeting) }
+const callBack: FastifyPluginCallback<{ greeting: string }> = (app, { greeting }, done) => {
+  app.get('/greeting', async () => greeting)
+  done()
+}
+const plain: FastifyPluginAsync = async (app) => { app.get('/greeting', async () => 'hello') }
+for (const made of [testLatchkey(greet, {}, { greeting: 'hello' }), testLatchkey(callBack, {}, { greeting: 'hello' }), testLatchkey(plain), testLatchkey((app) => app.register(greet, { greeting: 'hello' }))]) {
+  const { app } = await made
+  if ((await app.inject('/greeting')).body !== 'hello') throw new Error('the test kit does not register plugins')
+  await app.close()
+}
 if (createClient({ baseUrl: 'http://localhost' }).token !== undefined) throw new Error('a client has a token')
 `
 

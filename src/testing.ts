@@ -1,4 +1,4 @@
-import Fastify, { type FastifyInstance, type InjectOptions, type LightMyRequestResponse } from 'fastify'
+import Fastify, { type FastifyInstance, type FastifyPluginCallback, type FastifyPluginOptions, type InjectOptions, type LightMyRequestResponse } from 'fastify'
 import latchkey, { type LatchkeyOptions, type User } from './index.js'
 import { servicesOf } from './services.js'
 import { roleNameProblem } from './plugins/roles/role-name.js'
@@ -40,6 +40,12 @@ export interface TestUser {
   inject: (request: InjectOptions | string) => Promise<LightMyRequestResponse>
 }
 
+/** Any app with Latchkey, whatever its server, its logger and its type provider. */
+export interface LatchkeyApp extends Pick<FastifyInstance, 'latchkey'> {
+  ready: () => PromiseLike<unknown>
+  inject: (request: InjectOptions) => Promise<LightMyRequestResponse>
+}
+
 /** The options of a test user. */
 export interface TestUserOptions {
   /** Granted in addition to the user's other roles; created if they do not exist yet. */
@@ -56,7 +62,7 @@ export interface TestUserOptions {
  *
  * @throws {TypeError} the username or a role is invalid, or the email belongs to another user
  */
-export async function asUser (app: FastifyInstance, username: string, { roles = [], email, password = 'correct horse battery staple' }: TestUserOptions = {}): Promise<TestUser> {
+export async function asUser (app: LatchkeyApp, username: string, { roles = [], email, password = 'correct horse battery staple' }: TestUserOptions = {}): Promise<TestUser> {
   await app.ready()
   const wrong = roles.find((name) => roleNameProblem(name) !== undefined)
   if (wrong !== undefined) throw new TypeError(`the role ${wrong} ${roleNameProblem(wrong)}`)
@@ -90,10 +96,15 @@ export interface TestLatchkey {
   asUser: (username: string, options?: TestUserOptions) => Promise<TestUser>
 }
 
+/** A function that adds routes to an app, or a plugin with its options. */
+export type SetUp<Options> = (app: FastifyInstance, options: Options, done: (error?: Error) => void) => unknown
+
 /**
  * Makes an app with a Latchkey in memory. Close the app when the test ends.
  *
- * @param setUp adds routes of one's own
+ * @param setUp adds routes of one's own. With two parameters or more it is a plugin: it is registered, in a scope of its own
+ * @param options those of Latchkey
+ * @param setUpOptions those of the plugin
  * @example
  * const { app, asUser, clock } = await testLatchkey(async (app) => {
  *   app.get('/editors', { preHandler: [app.requireRole('editor')] }, async () => 'hello')
@@ -103,11 +114,14 @@ export interface TestLatchkey {
  * clock.advance(172_800)
  * (await bob.inject('/editors')).statusCode // 401: the token has expired
  */
-export async function testLatchkey (setUp: (app: FastifyInstance) => Promise<void> | void = () => {}, options: Partial<LatchkeyOptions> = {}): Promise<TestLatchkey> {
+export async function testLatchkey<Options extends FastifyPluginOptions> (setUp: SetUp<Options> = () => {}, options: Partial<LatchkeyOptions> = {}, setUpOptions?: Options): Promise<TestLatchkey> {
   const app = Fastify()
   const clock = createTestClock()
   await app.register(latchkey, testOptions({ now: clock.now, ...options }))
-  await setUp(app)
+  const given = setUpOptions ?? {} as Options
+  // A plugin returns a promise or calls `done`: Fastify finds out which. A function need do neither.
+  if (setUp.length > 1) await app.register(setUp as FastifyPluginCallback<Options>, given)
+  else await (setUp as (app: FastifyInstance, options: Options) => unknown)(app, given)
   await app.ready()
   return { app, clock, asUser: (username, options) => asUser(app, username, options) }
 }

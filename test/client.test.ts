@@ -1,7 +1,9 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { build as bundle } from 'esbuild'
-import Fastify, { type FastifyInstance } from 'fastify'
+import Fastify, { type FastifyInstance, type FastifyPluginAsync, type FastifyPluginCallback } from 'fastify'
+import fp from 'fastify-plugin'
+import { pino } from 'pino'
 import t, { type Test } from 'tap'
 import { createClient, type ErrorCode, isLatchkeyError, type LatchkeyError, type Schemas } from '../src/client/index.js'
 import latchkey from '../src/index.js'
@@ -168,6 +170,43 @@ t.test('latchkey/testing', async (t) => {
     await t.rejects(asUser('c c'), TypeError)
     await t.rejects(asUser('dave', { roles: ['Bad Role'] }), { name: 'TypeError', message: /^the role Bad Role may only contain/ })
     t.same((await Promise.all([asUser('erin'), asUser('erin')])).map(({ user }) => user.username), ['erin', 'erin'], 'two at once')
+  })
+
+  t.test('routes as a function or as a plugin of any kind, with its options', async (t) => {
+    const greet: FastifyPluginAsync<{ greeting: string }> = async (app, { greeting }) => { app.get('/greeting', async () => greeting) }
+    const callBack: FastifyPluginCallback<{ greeting: string }> = (app, { greeting }, done) => {
+      app.get('/greeting', async () => greeting)
+      setImmediate(done)
+    }
+    const withDefault = async (app: FastifyInstance, { greeting } = { greeting: 'x' }) => { app.get('/greeting', async () => greeting) }
+    const plain: FastifyPluginAsync = async (app) => { app.get('/greeting', async () => 'hello') }
+    const options = { greeting: 'hello' }
+    for (const made of [
+      testLatchkey(greet, {}, options), testLatchkey(fp(greet), {}, options), testLatchkey(callBack, {}, options), testLatchkey(withDefault, {}, options),
+      testLatchkey(plain), testLatchkey((app) => { app.get('/greeting', async () => 'hello') }), testLatchkey((app) => app.register(greet, options))
+    ]) {
+      const { app } = await made
+      t.equal((await app.inject('/greeting')).body, 'hello')
+      await app.close()
+    }
+    await t.rejects(testLatchkey((app, given, done) => done(new Error('not today'))), { message: 'not today' })
+  })
+
+  t.test('apps of any type · http2, loggerInstance → guards and asUser compile and work', async (t) => {
+    const http2 = Fastify({ http2: true })
+    const logged = Fastify({ loggerInstance: pino({ level: 'silent' }) })
+    t.teardown(() => Promise.all([http2.close(), logged.close()]))
+    await http2.register(latchkey, testOptions())
+    await logged.register(latchkey, testOptions())
+    http2.get('/mine', { preHandler: [http2.authenticate] }, async ({ currentUser }) => currentUser.username)
+    http2.get<{ Params: { id: string } }>('/editors/:id', { onRequest: [http2.requireRole('editor')] }, async ({ currentUser }) => currentUser.username)
+    http2.addHook('preValidation', http2.authenticateWithRoles)
+    logged.get('/mine', { preHandler: logged.authenticate }, async ({ currentUser }) => currentUser.username)
+    logged.get<{ Params: { id: string } }>('/editors/:id', { onRequest: [logged.requireRole('editor')] }, async ({ currentUser }) => currentUser.username)
+    logged.addHook('preValidation', logged.authenticateWithRoles)
+    for (const { inject } of [await asUser(http2, 'bob', { roles: ['editor'] }), await asUser(logged, 'bob', { roles: ['editor'] })]) {
+      for (const url of ['/mine', '/editors/1']) t.equal((await inject(url)).body, 'bob')
+    }
   })
 
   t.test('an app of one\'s own, with options of one\'s own', async (t) => {

@@ -1,12 +1,15 @@
-import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
+import type { FastifyReply, FastifyRequest, RawServerBase, RouteGenericInterface, RouteOptions } from 'fastify'
 import type { ErrorClass } from '../errors/responses.js'
 import { RoleRequired } from '../../errors.js'
 import { identityKey, requireIdentity } from './identity.js'
 import { isPublic } from './public-route.js'
 import { awaitsBody } from '../../lib/request-body.js'
 
-/** A hook that rejects some requests; usable as preHandler and as onRequest. */
-export type Guard = (request: FastifyRequest) => Promise<void>
+/** A hook that rejects some requests; usable as preHandler and as onRequest, also on an HTTP/2 server. */
+export type Guard = (request: FastifyRequest<RouteGenericInterface, RawServerBase>) => Promise<void>
+
+/** What a guard does. */
+type GuardHook = (request: FastifyRequest) => Promise<void>
 
 const errorsOfGuard = new WeakMap<object, ErrorClass[]>()
 
@@ -19,11 +22,15 @@ const earlyGuards = new WeakMap<FastifyRequest, Guard[]>()
  *
  * @see {@link recheckGuards}
  */
-export function defineGuard (hook: Guard, errors: ErrorClass[]): Guard {
-  const guard: Guard = (request) => hook(request).then(
-    () => { if (awaitsBody(request) && !isPublic(request)) earlyGuards.set(request, [...earlyGuards.get(request) ?? [], guard]) },
-    (error) => { if (!isPublic(request)) throw error }
-  )
+export function defineGuard (hook: GuardHook, errors: ErrorClass[]): Guard {
+  const guard: Guard = (incoming) => {
+    // Fastify's requests have the same members whatever the server speaks; those of `raw` that a guard reads as well.
+    const request = incoming as FastifyRequest
+    return hook(request).then(
+      () => { if (awaitsBody(request) && !isPublic(request)) earlyGuards.set(request, [...earlyGuards.get(request) ?? [], guard]) },
+      (error) => { if (!isPublic(request)) throw error }
+    )
+  }
   errorsOfGuard.set(guard, errors)
   return guard
 }

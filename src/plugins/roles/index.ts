@@ -1,8 +1,8 @@
-import type { FastifyPluginAsync } from 'fastify'
+import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { toHttpError } from '../../database/errors.js'
 import { RoleRequired } from '../../errors.js'
-import { defineGuard, type Guard, guardErrors } from '../authenticate/guard.js'
+import { defineGuard, guardErrors } from '../authenticate/guard.js'
 import { identityKey, requireIdentity } from '../authenticate/identity.js'
 import { type Roles, rolesRepository } from './repository.js'
 
@@ -17,7 +17,7 @@ const plugin: FastifyPluginAsync = async (app) => {
 
   app.decorate('requireRole', (...names: string[]) => {
     if (names.length === 0) throw new TypeError('requireRole needs the name of at least one role')
-    const requireOneOf: Guard = async (request) => {
+    const requireOneOf = async (request: FastifyRequest) => {
       if (request[identityKey] == null) await app.authenticateWithRoles(request)
       const identity = requireIdentity(request)
       identity.roles ??= await app.roles.ofUser(identity.user.id).catch((error) => { throw toHttpError(error) })
