@@ -59,6 +59,19 @@ t.test('openapi.yaml', async (t) => {
     t.match((await app.inject('/literal')).json(), { statusCode: 500, code: 'INTERNAL_SERVER_ERROR', message: 'Internal Server Error' })
   })
 
+  t.test('a scope that is guarded by addHook → its routes are documented with the guard, in the order of the others', async (t) => {
+    const app = await build(t)
+    await app.register(async (scope) => {
+      await scope.register(errors)
+      scope.post('/mine', { schema: { tags: ['Mine'], body: { type: 'object' } } }, async () => ({}))
+      scope.addHook('preHandler', app.requireRole('editor'))
+    })
+    const operation: Operation = (await app.inject('/openapi.json')).json().paths['/mine'].post
+    t.same(operation.security, [{ bearerAuth: [] }])
+    t.same(Object.keys(operation.responses), ['400', '401', '403', '413', '415', '422', '500', '503'])
+    t.same(Object.keys(operation.responses[400]?.content?.['application/json']?.examples ?? {}), ['AUTHORIZATION_MISSING', 'TOKEN_CLAIMS_INVALID', 'USER_NOT_FOUND', 'BODY_MALFORMED'])
+  })
+
   t.test('GET /openapi.yaml, /openapi.json → their media types', async (t) => {
     t.match((await app.inject('/openapi.yaml')).headers['content-type'], /^application\/yaml/)
     t.match((await app.inject('/openapi.json')).headers['content-type'], /^application\/json/)

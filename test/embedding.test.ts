@@ -6,7 +6,7 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import latchkey, { EmailTaken, type ErrorCode, LastAdmin, RoleExists, RoleNotFound, RoleProtected, TooManyTokens, UsernameTaken, UserUnknown } from '../src/index.js'
 import { servicesOf } from '../src/services.js'
-import { testOptions } from '../src/testing.js'
+import { asUser, testOptions } from '../src/testing.js'
 import { databases } from './databases.js'
 import { bob, build, logIn, loginHead, open, plainNode, signUp, tokenOf } from './helper.js'
 
@@ -100,6 +100,80 @@ t.test('the document of the host stays a document; guarded routes refer to the s
   t.same(named.paths['/mine'].get.security, [{ theirs: [] }])
   t.same(named.paths['/own'].get.security, [{ theirs: ['x'] }], 'what the host says of its own route stands')
   t.same(named.paths['/api/v1/me'].get.security, [{ theirs: [] }])
+})
+
+const documented = { openapi: { openapi: '3.1.0', components: { securitySchemes: { theirs: { type: 'http', scheme: 'bearer' } } } } } as const
+
+t.test('the document of the host · guarded routes list the answers of their guards, also of those that a scope got by addHook', async (t) => {
+  for (const order of ['before', 'after']) {
+    const app = host(t)
+    app.setErrorHandler((error, request, reply) => reply.send(error))
+    if (order === 'before') await app.register(swagger, documented)
+    await app.register(latchkey, { ...options, securityScheme: 'theirs' })
+    if (order === 'after') await app.register(swagger, documented)
+    const theirs = { type: 'object', properties: { host: { type: 'string' } } }
+    app.get('/open', { schema: { response: { 200: theirs } } }, async () => ({}))
+    app.get('/bare', { preHandler: [app.authenticate] }, async () => '')
+    app.get('/own', { onRequest: [app.requireRole('editor')], schema: { response: { 400: theirs, 403: theirs } } }, async (request, reply) => reply.code(400).send({ host: 'x', hidden: 'y' }))
+    app.get('/ranges', { preValidation: app.requireRole('editor'), schema: { response: { '4XX': theirs } } }, async () => '')
+    app.get('/default', { preParsing: [app.authenticate], schema: { response: { 200: theirs, default: theirs } } }, async (request, reply) => reply.code(401).send({ statusCode: 401, host: 'z' }))
+    app.get('/hidden', { preHandler: [app.authenticate], schema: { hide: true } }, async () => '')
+    for (const hook of ['onRequest', 'preParsing', 'preValidation', 'preHandler'] as const) {
+      await app.register(async (outer) => {
+        await outer.register(async (scope) => {
+          scope.get('/first', { preHandler: [app.authenticate] }, async () => '')
+          // What the scope gets after the route applies to it as well; what is no guard does not.
+          scope.addHook(hook as 'onRequest', app.requireRole('editor'))
+          scope.addHook('onSend', async () => {})
+          scope.addHook('onRequest', async () => {})
+        })
+        outer.get('/beside', async () => '')
+      }, { prefix: `/${hook}` })
+    }
+    await app.ready()
+    const { paths } = JSON.parse(JSON.stringify(app.swagger()))
+    const statusesOf = (url: string) => Object.keys(paths[url].get.responses)
+    const codesOf = (url: string, status: number) => Object.keys(paths[url].get.responses[status].content['application/json'].examples)
+    const guard = ['400', '401', '503']
+    t.same(statusesOf('/open'), ['200'], order)
+    t.same(statusesOf('/bare'), guard)
+    t.same(codesOf('/bare', 400), ['AUTHORIZATION_MISSING', 'TOKEN_CLAIMS_INVALID', 'USER_NOT_FOUND'])
+    t.same(codesOf('/bare', 401), ['TOKEN_INVALID', 'TOKEN_EXPIRED', 'TOKEN_REVOKED'])
+    t.same(codesOf('/bare', 503), ['SERVICE_UNAVAILABLE'])
+    t.same(statusesOf('/own'), ['400', '401', '403', '503'])
+    for (const status of [400, 403]) t.same(paths['/own'].get.responses[status].content['application/json'].schema, theirs, 'what the host says stands')
+    t.same(statusesOf('/ranges'), ['503', '4XX'])
+    t.same(statusesOf('/default'), ['200', 'default'])
+    t.notOk(paths['/hidden'])
+    for (const hook of ['onRequest', 'preParsing', 'preValidation', 'preHandler']) {
+      t.same(statusesOf(`/${hook}/first`), ['400', '401', '403', '503'], hook)
+      t.same(codesOf(`/${hook}/first`, 403), ['ROLE_REQUIRED'])
+      t.same(paths[`/${hook}/first`].get.security, [{ theirs: [] }])
+      t.same(statusesOf(`/${hook}/beside`), ['200'])
+      t.equal((await app.inject(`/${hook}/first`)).json().code, 'AUTHORIZATION_MISSING', 'and it is so')
+    }
+    const { inject } = await asUser(app, 'bob', { roles: ['editor'] })
+    t.same((await inject('/own')).json(), { host: 'x' }, 'the schema of the host')
+    t.same((await inject('/default')).json(), { host: 'z' }, 'and none of ours, shapes its answers')
+  }
+})
+
+t.test('the document of the host · a guard on all routes → our own have its answers as well, but signup and login stay open', async (t) => {
+  const app = host(t)
+  await app.register(swagger, documented)
+  await app.register(latchkey, { ...options, securityScheme: 'theirs' })
+  app.addHook('preHandler', app.requireRole('member'))
+  await app.ready()
+  const { paths } = JSON.parse(JSON.stringify(app.swagger()))
+  const { get, put } = { ...paths['/api/v1/me'], ...paths['/api/v1/me/password'] }
+  const codes = ({ responses }: typeof get, status: number) => Object.keys(responses[status].content['application/json'].examples)
+  t.same(codes(get, 403), ['ROLE_REQUIRED'])
+  t.same(codes(put, 401), ['TOKEN_INVALID', 'TOKEN_EXPIRED', 'TOKEN_REVOKED', 'PASSWORD_INCORRECT'])
+  t.same(Object.keys(put.responses), ['204', '400', '401', '403', '413', '415', '422', '429', '500', '503'])
+  for (const url of ['/api/v1/signup', '/api/v1/login']) {
+    t.same(paths[url].post.security, [])
+    t.notOk('403' in paths[url].post.responses && codes(paths[url].post, 403).includes('ROLE_REQUIRED'))
+  }
 })
 
 t.test('what a database says is not shown by the host either', async (t) => {

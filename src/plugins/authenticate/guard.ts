@@ -61,7 +61,15 @@ export function recheckGuards (request: FastifyRequest, reply: FastifyReply, don
   runGuardsAgain(request, guards).then(() => done(), done)
 }
 
-/** The errors that the guards of a route throw; empty for a route without a guard. */
-export function guardErrors ({ preHandler, onRequest }: Pick<RouteOptions, 'preHandler' | 'onRequest'>): ErrorClass[] {
-  return [preHandler, onRequest].flat().flatMap((hook) => hook === undefined ? [] : errorsOfGuard.get(hook) ?? [])
+/** The hooks that can be guards. */
+export const guardHooks = ['onRequest', 'preParsing', 'preValidation', 'preHandler'] as const
+
+/** The errors that a hook throws if it is a guard; none otherwise. */
+export function errorsOf (hook: object | undefined): ErrorClass[] {
+  return hook === undefined ? [] : errorsOfGuard.get(hook) ?? []
+}
+
+/** The errors that the guards of a route throw; empty for a route without a guard of its own. */
+export function guardErrors (route: Pick<RouteOptions, typeof guardHooks[number]>): ErrorClass[] {
+  return guardHooks.flatMap((name) => [route[name]].flat().flatMap(errorsOf))
 }

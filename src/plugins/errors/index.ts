@@ -1,4 +1,4 @@
-import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest, FastifySchema, RouteOptions } from 'fastify'
 import fp from 'fastify-plugin'
 import { errorMembers } from '../../lib/error-code.js'
 import { unwrapDatabaseError } from '../../lib/unwrap-error.js'
@@ -49,16 +49,27 @@ const plugin: FastifyPluginAsync = async (app) => {
   app.addSchema(ValidationErrorBody)
   app.setErrorHandler(replyWithError)
 
-  app.addHook('onRoute', function (route) {
-    if (route.schema === undefined || route.schema.hide === true) return
-    const { body, querystring, response } = route.schema
+  function document (route: RouteOptions, { body, querystring, response }: FastifySchema, firstField?: string): void {
     const errors = [...route.config?.errors ?? []]
     if (body !== undefined) errors.push(BodyMalformed, BodyTooLarge, MediaTypeUnsupported)
     else if (canHaveBody(route.method)) errors.push(BodyUnexpected)
     if (body !== undefined || querystring !== undefined) errors.push(ValidationFailed)
     // A route whose only error is ServiceUnavailable answers every fault with it.
     if (errors.some((error) => error !== ServiceUnavailable)) errors.push(InternalServerError)
-    route.schema = { ...route.schema, response: { ...errorResponses(errors, firstRequired(this, body)), ...(response as object | undefined) } }
+    route.schema = { ...route.schema, response: { ...errorResponses(errors, { firstField }), ...(response as object | undefined) } }
+  }
+
+  const routes: Array<{ route: RouteOptions, errors?: ErrorClass[], redo: () => void }> = []
+  app.addHook('onRoute', function (route) {
+    const { schema, config: { errors } = {} } = route
+    if (schema === undefined || schema.hide === true) return
+    const redo = () => document(route, schema, firstRequired(this, schema.body))
+    redo()
+    routes.push({ route, errors, redo })
+  })
+  // Guards of a scope add their errors when all routes are known.
+  app.addHook('onReady', async () => {
+    for (const { route, errors, redo } of routes) if (route.config?.errors !== errors) redo()
   })
 }
 

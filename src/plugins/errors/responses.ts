@@ -56,15 +56,16 @@ const responseHeaders = {
  * example of each.
  *
  * @param classes what the route can throw, in the order of the documentation
- * @param firstField a field of the body, for the example of a failed validation
+ * @param options.firstField a field of the body, for the example of a failed validation
+ * @param options.isSelfContained refers to no named schema: for documents that may not have ours
  */
-export function errorResponses (classes: ErrorClass[], firstField = 'field'): Record<number, unknown> {
+export function errorResponses (classes: ErrorClass[], { firstField = 'field', isSelfContained = false } = {}): Record<string, unknown> {
   const byStatus = new Map<number, ExpectedError[]>()
   for (const ErrorOfClass of new Set(classes)) {
     const error = example(ErrorOfClass, firstField)
     byStatus.set(error.statusCode, [...byStatus.get(error.statusCode) ?? [], error])
   }
-  return Object.fromEntries([...byStatus].map(([status, errors]) => [status, errorResponse(errors)]))
+  return Object.fromEntries([...byStatus].map(([status, errors]) => [status, errorResponse(errors, isSelfContained)]))
 }
 
 function example (ErrorOfClass: ErrorClass, firstField: string): ExpectedError {
@@ -73,7 +74,7 @@ function example (ErrorOfClass: ErrorClass, firstField: string): ExpectedError {
   return new ValidationFailed([{ field: firstField, message: `${firstField} ${emptyProblem}` }])
 }
 
-function errorResponse (errors: ExpectedError[]) {
+function errorResponse (errors: ExpectedError[], isSelfContained: boolean) {
   const base: TSchema = errors.some((error) => error instanceof ValidationFailed) ? ValidationErrorBody : ErrorBody
   const names = new Set(errors.flatMap(({ headers = {} }) => Object.keys(headers)))
   const headers = Object.fromEntries(Object.entries(responseHeaders).filter(([name]) => names.has(name)))
@@ -84,7 +85,7 @@ function errorResponse (errors: ExpectedError[]) {
       'application/json': {
         schema: {
           allOf: [
-            ref(base),
+            isSelfContained ? Type.Object(base.properties, { description: base.description }) : ref(base),
             Type.Object({ code: Type.String({ enum: errors.map(({ code }) => code) }) })
           ]
         },
