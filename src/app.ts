@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto'
-import cors from '@fastify/cors'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { pino } from 'pino'
 import type { Config } from './standalone/config.js'
@@ -8,10 +7,11 @@ import { type HashParameters, recommendedParameters } from './plugins/passwords/
 import { lazyCompilers } from './plugins/validation/lazy-compilers.js'
 import { loggerOptions } from './standalone/log-serializers.js'
 import { usernameMaxLength } from './plugins/users/username.js'
+import cors from './standalone/cors.js'
 import docs from './standalone/docs.js'
 import closeConnections from './standalone/close-connections.js'
 import errors, { replyWithError } from './plugins/errors/index.js'
-import { clientErrorHandler, expectationHandler, frameworkErrorHandler } from './standalone/unrouted-errors.js'
+import { unroutedErrors } from './standalone/unrouted-errors.js'
 import forwarded from './standalone/untrusted-proxy.js'
 import hostHeader from './standalone/host-header.js'
 import notFound from './standalone/not-found.js'
@@ -52,6 +52,7 @@ const pluginTimeoutMs = 90_000
 export async function buildApp (config: Config, options: BuildOptions = {}): Promise<FastifyInstance> {
   const { logStream, now = Date.now, hashParameters = recommendedParameters } = options
   const log = pino({ ...loggerOptions, level: config.logLevel }, logStream)
+  const { frameworkErrors, clientErrorHandler, checkExpectation } = unroutedErrors(config.corsOrigin)
   const app = Fastify({
     // Fastify's own logger adds a listener to every response, even if it logs nothing. The
     // request-log plugin logs requests instead.
@@ -70,19 +71,19 @@ export async function buildApp (config: Config, options: BuildOptions = {}): Pro
     http: { headersTimeout: headersTimeoutMs, connectionsCheckingInterval: connectionsCheckingIntervalMs, requireHostHeader: false },
     // During shutdown, requests on open connections are still answered; then the connection is closed.
     return503OnClosing: false,
-    frameworkErrors: frameworkErrorHandler,
+    frameworkErrors,
     clientErrorHandler
   })
 
   app.log = log
   app.setErrorHandler(replyWithError)
-  app.server.on('checkExpectation', expectationHandler)
+  app.server.on('checkExpectation', checkExpectation)
   if (log.isLevelEnabled('info')) await app.register(requestLog)
   await app.register(closeConnections)
   if (config.trustProxy.length === 0) await app.register(forwarded)
   await app.register(securityHeaders)
   await app.register(hostHeader)
-  if (config.corsOrigin.length > 0) await app.register(cors, { origin: config.corsOrigin, methods: ['GET', 'HEAD', 'POST', 'PUT', 'DELETE'], exposedHeaders: ['retry-after', 'www-authenticate'], strictPreflight: false })
+  if (config.corsOrigin.length > 0) await app.register(cors, { origin: config.corsOrigin })
   await app.register(notFound)
   await app.register(openapi)
   await app.register(docs)

@@ -4,6 +4,7 @@ import { FormatRegistry, type Static, type TObject, type TSchema, Type } from '@
 import { Value } from '@sinclair/typebox/value'
 import type { FastifyRequest } from 'fastify'
 import { databaseUrlProblem, databaseUrlRule } from './database/urls.js'
+import { isOrigin, originProblem } from './lib/origin.js'
 import { hasSpaceAround, printable } from './lib/printable.js'
 import { isSecretKey, secretKeyRule } from './lib/secret-key.js'
 import { recommendedParameters } from './plugins/passwords/stored-hash.js'
@@ -22,8 +23,7 @@ FormatRegistry.Set('address-range', (range) => {
   // A prefix of 0 would trust everybody, which is what `true` would say.
   return family !== 0 && (bits === '' || (/^\/[1-9]\d{0,2}$/.test(bits) && Number(bits.slice(1)) <= (family === 4 ? 32 : 128)))
 })
-FormatRegistry.Set('origin', (origin) =>
-  /^https?:\/\//.test(origin) && URL.canParse(origin) && new URL(origin).origin === origin)
+FormatRegistry.Set('origin', isOrigin)
 
 const SecretKey = () => Type.String({ format: 'secret-key', description: secretKeyRule })
 
@@ -147,9 +147,10 @@ function shownValue (value: unknown): string {
  *
  * @param value the part that is invalid: of a list, the item
  */
-function problemOf ({ format, description }: TSchema, value: unknown): string {
+function problemOf ({ items, format = items?.format, description }: TSchema, value: unknown): string {
   if (format === 'database-url' && typeof value === 'string') return String(databaseUrlProblem(value))
-  return `${description}${secretFormats.includes(String(format)) ? '' : shownValue(value)}`
+  const problem = format === 'origin' ? originProblem(String(value)) : undefined
+  return `${problem ?? description}${secretFormats.includes(String(format)) ? '' : shownValue(value)}`
 }
 
 /**

@@ -325,6 +325,7 @@ t.test('CORS_ORIGIN · listed origin → allowed, without credentials; any other
     t.match(preflight.headers, { 'access-control-allow-origin': origin, 'access-control-allow-headers': 'authorization' })
     t.notOk('access-control-allow-credentials' in preflight.headers)
     t.equal(preflight.headers['access-control-allow-methods'], 'GET, HEAD, POST, PUT, DELETE')
+    t.equal(preflight.headers['access-control-max-age'], '600')
   }
   for (const origin of ['https://evil.example', 'https://app.example.com.evil.example', 'null']) {
     t.notOk('access-control-allow-origin' in (await ask(origin)).headers, origin)
@@ -332,6 +333,48 @@ t.test('CORS_ORIGIN · listed origin → allowed, without credentials; any other
   t.equal((await app.inject('/nothing')).statusCode, 404)
   t.equal((await app.inject({ method: 'DELETE', url: '/' })).statusCode, 405)
   t.equal((await app.inject({ method: 'OPTIONS', url: '/' })).statusCode, 204, 'also when it is no preflight')
+})
+
+t.test('CORS_ORIGIN · errors, also of requests that reach no route → readable by a listed origin, and by no other', async (t) => {
+  const listed = 'capacitor://localhost'
+  const app = await build(t, { CORS_ORIGIN: `https://app.example.com,${listed}`, HASH_QUEUE: '0', HASH_CONCURRENCY: '1', LOGIN_FAILURES_PER_ADDRESS_MINUTE: '1' })
+  await app.listen({ host: '127.0.0.1', port: 0 })
+  await logIn(app, { ...bob, password: 'wrong' })
+  const head = (line: string, origin: string, ...lines: string[]) => [`${line} HTTP/1.1`, 'Host: a', `origin: ${origin}`, 'Connection: close', ...lines, '', ''].join('\r\n')
+  const json = 'Content-Type: application/json'
+  for (const [status, request] of [
+    [404, (origin: string) => head('GET /nothing', origin)],
+    [404, (origin: string) => head('GET /%zz', origin)],
+    [404, (origin: string) => head(`PUT /api/v1/users/${'x'.repeat(300)}/roles/x`, origin)],
+    [405, (origin: string) => head('DELETE /', origin)],
+    [413, (origin: string) => `${head('POST /api/v1/signup', origin, json, 'Content-Length: 20000')}${'x'.repeat(20_000)}`],
+    [415, (origin: string) => `${head('POST /api/v1/signup', origin, 'Content-Type: text/plain', 'Content-Length: 1')}x`],
+    [400, (origin: string) => `${head('POST /api/v1/signup', origin, json, 'Content-Length: 1')}{`],
+    [422, (origin: string) => `${head('POST /api/v1/signup', origin, json, 'Content-Length: 2')}{}`],
+    [417, (origin: string) => head('GET /', origin, 'Expect: 200-ok')],
+    [431, (origin: string) => head('GET /', origin, `X-A: ${'a'.repeat(20_000)}`)],
+    [400, (origin: string) => head('GET /', origin, 'X A: b')]
+  ] as const) {
+    const own = await raw(app, request(listed))
+    t.match(own, new RegExp(`^HTTP/1.1 ${status} `))
+    t.match(own, /\r\naccess-control-allow-origin: capacitor:\/\/localhost\r\n/i, `${status}`)
+    t.match(own, /\r\nvary: origin\r\n/i)
+    t.match(own, /\r\naccess-control-expose-headers: retry-after, www-authenticate\r\n/i)
+    for (const origin of ['https://evil.example', 'capacitor://localhost.evil.example', 'null', '*']) {
+      const other = await raw(app, request(origin))
+      t.notMatch(other, /access-control-allow-origin|access-control-allow-credentials/i, `${status} ${origin}`)
+      t.match(other, /\r\nvary: origin\r\n/i)
+    }
+  }
+  const body = 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\norigin: https://app.example.com\r\n\r\n'
+  t.notMatch(await raw(app, body), /allow-origin/i, 'a line of the body is no header')
+  const ask = (password: string) => app.inject({ method: 'POST', url: '/api/v1/login', payload: { ...bob, password }, headers: { origin: listed } })
+  t.match(await ask('wrong'), { statusCode: 429, headers: { 'access-control-allow-origin': listed } })
+  await servicesOf(app).store.close()
+  t.match(await app.inject({ url: '/health/ready', headers: { origin: listed } }), { statusCode: 503, headers: { 'access-control-allow-origin': listed } })
+  const none = await build(t)
+  await none.listen({ host: '127.0.0.1', port: 0 })
+  t.notMatch(await raw(none, head('GET /', listed, 'X A: b')), /allow-origin|vary/i, 'not set')
 })
 
 t.test('TRUST_PROXY · forwarded address → used only when it comes from a trusted proxy', async (t) => {

@@ -70,6 +70,24 @@ t.test('settings · a message names the value, but no secret', async (t) => {
   t.same(problemsOf({ PORT: 'x'.repeat(100_000) }), [`PORT must be an integer from 0 to 65535, not "${'x'.repeat(40)}…"`])
   t.same(problemsOf({ SIGNUP: 'a\u001b[31m\u202eb\nc' }), ['SIGNUP must be open or closed, not "a\\u{1b}[31m\\u{202e}b\\u{a}c"'])
   t.same(problemsOf({ CORS_ORIGIN: 'https://bob:hunter2@app.example.com' }), ['CORS_ORIGIN must be a comma-separated list of origins like https://app.example.com'])
+  for (const [value, problem] of [
+    ['https://*.preview.example.com', 'must be a list of origins without wildcards: name each one, not "https://*.preview.example.com"'],
+    ['*', 'must be a list of origins without wildcards: name each one, not "*"'],
+    ['capacitor://*', 'must be a list of origins without wildcards: name each one, not "capacitor://*"'],
+    ['null', 'must be a list of origins without null: anybody can make pages with this origin, not "null"'],
+    ['https://app.example.com/', 'must be written as browsers send it: https://app.example.com, not "https://app.example.com/"'],
+    ['https://app.example.com/path?x', 'must be written as browsers send it: https://app.example.com, not "https://app.example.com/path?x"'],
+    ['https://App.example.com', 'must be written as browsers send it: https://app.example.com, not "https://App.example.com"'],
+    ['HTTPS://app.example.com', 'must be written as browsers send it: https://app.example.com, not "HTTPS://app.example.com"'],
+    ['https://app.example.com:443', 'must be written as browsers send it: https://app.example.com, not "https://app.example.com:443"'],
+    ['http://üx.de', 'must be written as browsers send it: http://xn--x-dha.de, not "http://üx.de"'],
+    ['capacitor://localhost/', 'must be written as browsers send it: capacitor://localhost, not "capacitor://localhost/"'],
+    ['Tauri://Localhost', 'must be written as browsers send it: tauri://localhost, not "Tauri://Localhost"'],
+    ['chrome-extension://abcdefghijklmnopabcdefghijklmnop/popup.html', 'must be written as browsers send it: chrome-extension://abcdefghijklmnopabcdefghijklmnop, not "chrome-extension://abcdefghijklmnopabcde…"'],
+    ...['wss://app.example.com', 'file://', 'file:///x', 'ftp://app.example.com', 'app.example.com', 'https://', 'https://[', 'capacitor:localhost', 'capacitor://', 'capacitor://a b', `https://${'x'.repeat(200)}.example/`]
+      .map((value) => [value, `must be a comma-separated list of origins like https://app.example.com, not "${value.slice(0, 40)}${value.length > 40 ? '…' : ''}"`] as const)
+  ] as const) t.same(problemsOf({ CORS_ORIGIN: `https://app.example.com,${value}` }), [`CORS_ORIGIN ${problem}`])
+  t.same(problemsOf({ CORS_ORIGIN: 'capacitor://localhost,ionic://localhost,tauri://localhost,chrome-extension://abcdefghijklmnopabcdefghijklmnop,moz-extension://2c127fa4-62c7-7e4f-90e5-472b45eecfdc,http://localhost:5173,https://[::1]:8443,http://tauri.localhost,app://-' }), [])
   for (const name of ['SECRET_KEY', 'SECRET_KEY_PREVIOUS', 'DATABASE_URL']) {
     t.match(problemsOf({ [name]: 'hunter2hunter2' }), [new RegExp(`^${name} must be `)])
     t.notMatch(problemsOf({ [name]: 'hunter2hunter2' }).join(), /hunter2/)
