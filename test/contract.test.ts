@@ -4,11 +4,12 @@ import createError from '@fastify/error'
 import { type TSchema, Type } from '@sinclair/typebox'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import t from 'tap'
+import { parse } from 'yaml'
 import { EmbeddingOptions, Settings } from '../src/options.js'
 import errors from '../src/plugins/errors/index.js'
 import { ref } from '../src/schema-ref.js'
 import { environmentName } from '../src/standalone/config.js'
-import { build, tokenOf } from './helper.js'
+import { build, proxyBelow, tokenOf } from './helper.js'
 
 const root = resolve(import.meta.dirname, '..')
 const methods = ['get', 'put', 'post', 'delete', 'patch'] as const
@@ -145,16 +146,35 @@ t.test('openapi.yaml', async (t) => {
   })
 })
 
-t.test('GET /docs · Swagger UI and all its files → 200', async (t) => {
+t.test('GET /docs/ · Swagger UI and all its files → 200, at the root and below a path of a proxy', async (t) => {
   const app = await build(t)
-  const page = await app.inject('/docs')
-  t.equal(page.statusCode, 200)
-  t.match(page.body, /<title>Latchkey · API<\/title>/)
-  t.match((await app.inject('/docs/static/swagger-initializer.js')).body, /"persistAuthorization":true/)
-  for (const [, url = ''] of page.body.matchAll(/(?:src|href)="([^"]+)"/g)) {
-    t.equal((await app.inject(url)).statusCode, 200, url)
+  const direct = await app.listen({ host: '127.0.0.1', port: 0 })
+  t.match(await app.inject('/docs'), { statusCode: 302, headers: { location: 'docs/' } })
+  t.match(await app.inject('/docs/static/index.html'), { statusCode: 302, headers: { location: '../' } })
+  for (const [root, origin] of [[`${direct}/`, direct], ...await Promise.all(['/auth/', '/a/b/'].map(async (path) => {
+    const origin = await proxyBelow(t, path, direct)
+    return [origin + path, origin] as const
+  }))] as const) {
+    for (const start of ['docs', 'docs/', 'docs/?x=1', 'docs/static/index.html']) {
+      const page = await fetch(root + start)
+      t.match(page, { status: 200, url: `${root}docs/${start.includes('?') ? '?x=1' : ''}` })
+      const html = await page.text()
+      t.match(html, /<title>Latchkey · API<\/title>/)
+      const links = [...html.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, link = '']) => new URL(link, page.url).href)
+      t.ok(links.length >= 6)
+      for (const link of links) t.match(await fetch(link), { status: 200, url: new RegExp(`^${root}docs/static/`) }, link)
+      t.notMatch(page.headers.get('content-security-policy'), /upgrade-insecure-requests|https:/)
+    }
+    t.match(await (await fetch(`${root}docs/static/swagger-initializer.js`)).text(), /"persistAuthorization":true/)
+    for (const name of ['openapi.json', 'openapi.yaml', 'docs/json']) {
+      const answer = await fetch(root + name)
+      const { servers } = parse(await answer.text())
+      t.equal(new URL(servers[0].url, answer.url).href, root, `${name} · its server is where it was found`)
+      t.equal(servers.length, 1)
+    }
+    t.equal((await fetch(`${root}api/v1/me`)).status, 400)
+    t.equal((await fetch(`${origin}/elsewhere`)).status, origin === direct ? 404 : 418, 'what is not below the path is not ours')
   }
-  t.notMatch(page.headers['content-security-policy'], /upgrade-insecure-requests|https:/)
 })
 
 t.test('schemas · every one is valid JSON Schema', async (t) => {

@@ -1,14 +1,16 @@
 import { spawnSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import fastifyJwt from '@fastify/jwt'
 import swagger from '@fastify/swagger'
+import { transformSync } from 'esbuild'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import latchkey, { EmailTaken, type ErrorCode, LastAdmin, RoleExists, RoleNotFound, RoleProtected, TooManyTokens, UsernameTaken, UserUnknown } from '../src/index.js'
 import { servicesOf } from '../src/services.js'
-import { asUser, testOptions } from '../src/testing.js'
+import { asUser, type TestUser, testOptions } from '../src/testing.js'
 import { databases } from './databases.js'
-import { bob, build, logIn, loginHead, open, plainNode, signUp, tokenOf } from './helper.js'
+import { bob, build, logIn, loginHead, open, plainNode, signUp, tokenOf, until } from './helper.js'
 
 /** An app of somebody else. */
 function host (t: Test): FastifyInstance {
@@ -462,6 +464,69 @@ t.test('a guard on all routes of an app · token revoked while the body of a log
   await app.latchkey.tokens.revokeAll(1)
   socket.write(body.slice(5))
   t.match(await ended, /^HTTP\/1\.1 200 /)
+})
+
+/** The second example in the section on WebSockets, as JavaScript. */
+function webSocketExample (): string {
+  const section = readFileSync(join(import.meta.dirname, '../docs/embedding.md'), 'utf8').split('\n## WebSockets\n')[1] ?? ''
+  return transformSync([...section.matchAll(/^```ts\n(.*?)^```/gms)][1]?.[1] ?? '', { loader: 'ts' }).code
+}
+
+t.test('docs/embedding.md, WebSockets · logout, revocation, password change, deletion, a change elsewhere → the connection is closed, others stay open', async (t) => {
+  const app = host(t)
+  // What @fastify/websocket does, with a response that goes on: the connection is real, its protocol is another.
+  app.addHook('onRoute', (route) => {
+    if (!('websocket' in route)) return
+    const handler: (socket: object, request: object) => void = Object(route.handler)
+    route.handler = (request, reply) => {
+      const { raw } = reply.hijack()
+      raw.writeHead(200).flushHeaders()
+      handler({ on: raw.on.bind(raw), close: (code: number, reason: string) => raw.end(`${code} ${reason}`) }, request)
+    }
+  })
+  await app.register(latchkey, { ...options, tokenFrom: ({ headers, url }) => headers.authorization?.replace(/^Bearer /i, '') ?? new URL(url, 'http://localhost').searchParams.get('access_token') ?? undefined })
+  // The minute of the example is short here.
+  let everyMinute = () => {}
+  const timers = { setInterval: (work: () => void) => { everyMinute = work }, clearInterval: () => {} }
+  new Function('app', 'setInterval', 'clearInterval', webSocketExample())(app, timers.setInterval, timers.clearInterval) // eslint-disable-line no-new-func -- the example is what is tested
+  const url = await app.listen({ host: '127.0.0.1', port: 0 })
+  const connect = async (token: string) => {
+    const response = await fetch(`${url}/socket?access_token=${token}`)
+    let closed: string | undefined
+    response.text().then((text) => { closed = text }, () => {})
+    return { status: response.status, closed: () => closed }
+  }
+  t.equal((await connect('x.y.z')).status, 401)
+
+  const alice = await asUser(app, 'alice')
+  const other = await connect(alice.token)
+  const password = 'incorrect donkey charger clip'
+  for (const [name, change] of Object.entries<(user: TestUser) => Promise<unknown>>({
+    logout: ({ inject }) => inject({ method: 'POST', url: '/api/v1/logout' }),
+    'revocation of all': ({ inject }) => inject({ method: 'DELETE', url: '/api/v1/tokens' }),
+    'revocation by the app': ({ user }) => app.latchkey.tokens.revokeAll(user.id),
+    'password change by the app': ({ user }) => app.latchkey.users.setPassword(user.id, password),
+    'a change elsewhere': async ({ user }) => {
+      await servicesOf(app).tokens.revokeAll(user.id)
+      everyMinute()
+    },
+    deletion: ({ inject }) => inject({ method: 'DELETE', url: '/api/v1/me', payload: { password } })
+  })) {
+    const user = await asUser(app, 'bob')
+    const socket = await connect(user.token)
+    t.same([socket.status, socket.closed()], [200, undefined])
+    await change(user)
+    await until(() => socket.closed())
+    t.equal(socket.closed(), '4401 log in again', name)
+  }
+  const carol = await asUser(app, 'carol')
+  const [own, second] = [await connect(carol.token), await connect((await asUser(app, 'carol')).token)]
+  await carol.inject({ method: 'PUT', url: '/api/v1/me/password', payload: { current_password: bob.password, new_password: password } })
+  await until(() => second.closed())
+  t.same([own.closed(), other.closed()], [undefined, undefined], 'the token that changed the password stays, and so do other users')
+  await app.latchkey.tokens.revokeAll(carol.user.id)
+  await app.latchkey.tokens.revokeAll(alice.user.id)
+  await until(() => own.closed() && other.closed())
 })
 
 t.test('tokenFrom · async function that rejects → 401 TOKEN_INVALID, and the process goes on', async (t) => {

@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { createHmac } from 'node:crypto'
 import { once } from 'node:events'
 import fs, { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { createServer, request as requestTo } from 'node:http'
 import { syncBuiltinESMExports } from 'node:module'
 import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -189,6 +190,19 @@ export async function open (url: string, bytes: string): Promise<{ socket: Socke
   const ended = new Promise<string>((resolve) => socket.on('close', () => resolve(answer)))
   socket.write(bytes)
   return { socket, ended }
+}
+
+/** A reverse proxy that serves an app below a path, as nginx does with `location /auth/ { proxy_pass …/; }`. */
+export async function proxyBelow (t: Test, path: string, target: string): Promise<string> {
+  const proxy = createServer((request, response) => {
+    if (request.url?.startsWith(path) !== true) return response.writeHead(418).end()
+    const { method, headers } = request
+    const passed = requestTo(`${target}/${request.url.slice(path.length)}`, { method, headers }, (answer) => answer.pipe(response.writeHead(Number(answer.statusCode), answer.headers)))
+    return request.pipe(passed)
+  })
+  t.teardown(() => proxy.close())
+  await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve))
+  return `http://127.0.0.1:${Object(proxy.address()).port}`
 }
 
 /** What comes before the body of a login. */

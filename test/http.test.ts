@@ -240,41 +240,41 @@ t.test('raw HTTP', async (t) => {
   })
 
   t.test('every response · security headers, nothing about the software', async (t) => {
-    for (const url of ['/', '/need_login', '/nothing', '/api/v1/login', '/docs', '/docs/static/swagger-ui.css', '/openapi.json', '/openapi.yaml', '/health/live']) {
+    for (const url of ['/', '/need_login', '/nothing', '/api/v1/login', '/docs/', '/docs/static/swagger-ui.css', '/openapi.json', '/openapi.yaml', '/health/live']) {
       const { headers } = await app.inject(url)
       t.match(headers, { 'x-content-type-options': 'nosniff', 'referrer-policy': 'no-referrer', 'content-security-policy': /default-src 'none'/, 'x-frame-options': String }, url)
       t.notOk('x-powered-by' in headers || 'server' in headers || 'strict-transport-security' in headers)
       t.notOk('access-control-allow-origin' in headers, 'no CORS unless it is asked for')
       // What only means something to a page is on pages only.
-      t.equal('cross-origin-opener-policy' in headers, url.startsWith('/docs'), url)
+      t.equal('cross-origin-opener-policy' in headers, url.startsWith('/docs/'), url)
     }
   })
 
-  t.test('GET /docs · the page cannot be built → 500 INTERNAL_SERVER_ERROR, and it is built for the next request', async (t) => {
+  t.test('GET /docs/ · the page cannot be built → 500 INTERNAL_SERVER_ERROR, and it is built for the next request', async (t) => {
     const app = await build(t)
     await app.ready()
     const { swagger } = app
     Object.assign(app, { swagger: () => { throw new Error('too many open files') } })
-    for (let i = 0; i < 2; i++) t.match((await app.inject('/docs')).json(), { statusCode: 500, code: 'INTERNAL_SERVER_ERROR', message: 'Internal Server Error' })
+    for (let i = 0; i < 2; i++) t.match((await app.inject('/docs/')).json(), { statusCode: 500, code: 'INTERNAL_SERVER_ERROR', message: 'Internal Server Error' })
     const failed = await build(t)
     Object.assign(app, { swagger })
-    t.equal((await app.inject('/docs')).statusCode, 200)
+    t.equal((await app.inject('/docs/')).statusCode, 200)
     await failed.close()
   })
 
-  t.test('GET, HEAD /docs · several in parallel → 200, and the server closes', async (t) => {
+  t.test('GET, HEAD /docs/ · several in parallel → 200, and the server closes', async (t) => {
     const app = await build(t)
-    const answers = await Promise.all(Array.from({ length: 5 }, () => app.inject('/docs')))
+    const answers = await Promise.all(Array.from({ length: 5 }, () => app.inject('/docs/')))
     for (const { statusCode, headers } of answers) {
       t.equal(statusCode, 200)
       t.match(headers, { 'content-type': /^text\/html/, 'content-security-policy': /script-src 'self'/ })
     }
-    t.match(await app.inject({ method: 'HEAD', url: '/docs' }), { statusCode: 200, body: '' })
+    t.match(await app.inject({ method: 'HEAD', url: '/docs/' }), { statusCode: 200, body: '' })
     t.equal((await app.inject({ method: 'POST', url: '/docs' })).statusCode, 405)
     t.match((await app.inject('/docs/static/%00')).json(), { code: /ROUTE_NOT_FOUND|REQUEST_MALFORMED/ })
     const url = await app.listen({ port: 0 })
     const { host } = new URL(url)
-    const answer = await raw(app, `GET /docs HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`)
+    const answer = await raw(app, `GET /docs/ HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`)
     t.equal(statusOf(answer), 200)
     await app.close()
   })

@@ -492,12 +492,12 @@ export interface components {
             id: number;
             /**
              * @description As written at signup.
-             * @example bob
+             * @example ada
              */
             username: string;
             /**
              * @description As written at signup; null if there is none.
-             * @example bob@example.com
+             * @example ada@example.com
              */
             email: string | null;
             /**
@@ -516,12 +516,12 @@ export interface components {
             id: number;
             /**
              * @description As written at signup.
-             * @example bob
+             * @example ada
              */
             username: string;
             /**
              * @description As written at signup; null if there is none.
-             * @example bob@example.com
+             * @example ada@example.com
              */
             email: string | null;
             /**
@@ -538,13 +538,13 @@ export interface components {
             /**
              * Format: username
              * @description ASCII letters, digits and `_ . @ + -`; it must not begin with `-` or be `.` or `..`. Stored as written; unique and found without regard to case.
-             * @example bob
+             * @example ada
              */
             username: string;
             /**
              * Format: email
              * @description One email address, unique without regard to case. For none, omit it or send null; an empty text is an error.
-             * @example bob@example.com
+             * @example ada@example.com
              */
             email?: string | null;
             /**
@@ -588,7 +588,7 @@ export interface components {
         LoginRequest: {
             /**
              * @description In any case.
-             * @example bob
+             * @example ada
              */
             username: string;
             /**
@@ -784,7 +784,7 @@ export interface components {
             user_id: number | null;
             /**
              * @description The username of that user; null if the user was deleted.
-             * @example bob
+             * @example ada
              */
             username: string | null;
             /**
@@ -2414,7 +2414,7 @@ export interface operations {
             path: {
                 /**
                  * @description In any case.
-                 * @example bob
+                 * @example ada
                  */
                 username: string;
                 /**
@@ -2521,7 +2521,7 @@ export interface operations {
             path: {
                 /**
                  * @description In any case.
-                 * @example bob
+                 * @example ada
                  */
                 username: string;
                 /**

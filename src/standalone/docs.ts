@@ -4,6 +4,7 @@ import Fastify, { type FastifyInstance, type FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import { RouteNotFound } from '../errors.js'
 import { errorCode } from '../lib/error-code.js'
+import { pageScript } from './docs-page.js'
 import { pageHeaders } from './security-headers.js'
 
 // Only what Swagger UI needs: its own files, inline styles for its widgets, data: images for its
@@ -32,17 +33,20 @@ async function buildDocsApp (app: FastifyInstance): Promise<FastifyInstance> {
   })
   page.setNotFoundHandler(() => { throw new RouteNotFound() })
   // The types allow only OpenAPI 2 and 3.0, but a static document is served unchanged.
-  const document = app.swagger() as StaticDocumentSpec['document']
+  // Its server is relative to /docs/json, where the page finds it: below the path of a proxy as well.
+  const document = { ...app.swagger(), servers: [{ url: '../', description: 'This server.' }] } as StaticDocumentSpec['document']
   await page.register(swagger, { mode: 'static', specification: { document } })
   await page.register(swaggerUi, {
     routePrefix: '/docs',
     staticCSP: docsPolicy,
-    logo: { type: 'image/svg+xml', content: logo },
     theme: {
       title: 'Latchkey · API',
+      js: [{ filename: 'page.js', content: pageScript }],
       favicon: [{ filename: 'favicon.svg', rel: 'icon', type: 'image/svg+xml', sizes: 'any', content: logo }]
     },
     uiConfig: {
+      // Without the bar for the URL of another document.
+      layout: 'BaseLayout',
       persistAuthorization: true,
       tryItOutEnabled: true,
       displayRequestDuration: true,
@@ -55,7 +59,8 @@ async function buildDocsApp (app: FastifyInstance): Promise<FastifyInstance> {
 }
 
 /**
- * Serves Swagger UI at `/docs`, loaded on the first request.
+ * Serves Swagger UI at `/docs/`, loaded on the first request. Its links are relative: it works
+ * below the path of a proxy.
  *
  * @see https://github.com/fastify/fastify-swagger-ui
  */
@@ -75,14 +80,17 @@ const plugin: FastifyPluginAsync = async (app) => {
     }
   }
 
-  for (const url of ['/docs', '/docs/*']) {
-    app.get(url, { schema: { hide: true } }, async (request, reply) => {
-      const { routing } = await page()
-      for (const [name, value] of Object.entries({ ...reply.getHeaders(), ...pageHeaders })) reply.raw.setHeader(name, String(value))
-      reply.hijack()
-      routing(request.raw, reply.raw)
-    })
+  for (const [url, location] of [['/docs', 'docs/'], ['/docs/static/index.html', '../']] as const) {
+    app.get(url, { schema: { hide: true } }, async (request, reply) => reply.redirect(location))
   }
+  app.get('/docs/*', { schema: { hide: true } }, async (request, reply) => {
+    const { routing } = await page()
+    for (const [name, value] of Object.entries({ ...reply.getHeaders(), ...pageHeaders })) reply.raw.setHeader(name, String(value))
+    // With a query, the links of the page would be absolute.
+    request.raw.url = request.url.replace(/\?.*$/s, '')
+    reply.hijack()
+    routing(request.raw, reply.raw)
+  })
   app.addHook('preClose', async () => { await built?.close() })
 }
 

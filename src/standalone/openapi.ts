@@ -13,6 +13,8 @@ const plugin: FastifyPluginAsync = async (app) => {
   const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
   await app.register(swagger, {
     convertConstToEnum: false,
+    // The server has no path that routes begin with.
+    stripBasePath: false,
     openapi: {
       openapi: '3.1.0',
       info: {
@@ -28,7 +30,8 @@ const plugin: FastifyPluginAsync = async (app) => {
         version: String(version),
         license: { name: 'MIT', identifier: 'MIT' }
       },
-      servers: [{ url: '/', description: 'This server.' }],
+      // Relative to the document (OpenAPI 3.1, section 4.8.5): below the path of a proxy as well.
+      servers: [{ url: '.', description: 'This server.' }],
       tags: [
         { name: 'Accounts', description: 'Sign up, change and delete your account.' },
         { name: 'Sessions', description: 'Create, list and revoke tokens.' },

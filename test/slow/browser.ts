@@ -7,7 +7,7 @@ import t, { type Test } from 'tap'
 import latchkey from '../../src/index.js'
 import { servicesOf } from '../../src/services.js'
 import { testOptions } from '../../src/testing.js'
-import { bob, build } from '../helper.js'
+import { bob, build, proxyBelow, signUp } from '../helper.js'
 
 const executablePath = [process.env.CHROMIUM_PATH, '/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) => path !== undefined && existsSync(path))
 const skip = executablePath === undefined ? 'no Chromium is installed: name one in CHROMIUM_PATH' : false
@@ -46,16 +46,21 @@ function docs (page: Page) {
   }
 }
 
-t.test('Swagger UI in a browser · sign up, log in, authorize, call, log out', { skip, timeout: 600_000 }, async (t) => {
+for (const path of ['/', '/auth/']) t.test(`Swagger UI in a browser · sign up, log in, authorize, call, log out · ${path}`, { skip, timeout: 600_000 }, async (t) => { await tryDocs(t, path) })
+
+async function tryDocs (t: Test, path: string) {
   const app = await build(t)
-  const url = await app.listen({ host: '127.0.0.1', port: 0 })
+  const direct = await app.listen({ host: '127.0.0.1', port: 0 })
+  const url = path === '/' ? direct : await proxyBelow(t, path, direct)
+  // The user of the README is there already.
+  await signUp(app)
   const page = await browser?.newPage()
   if (page === undefined) return
   page.setDefaultTimeout(60_000)
   const problems: string[] = []
   page.on('console', (message) => { if (['error', 'warning'].includes(message.type())) problems.push(message.text()) })
   page.on('pageerror', (error) => { problems.push(String(error)) })
-  await page.goto(`${url}/docs`)
+  await page.goto(`${url}${path}docs`)
   const { execute, authorize } = docs(page)
   await page.locator('.opblock').first().waitFor()
   const status = async (operationId: string) => (await execute(operationId)).status
@@ -70,15 +75,18 @@ t.test('Swagger UI in a browser · sign up, log in, authorize, call, log out', {
   const login = await execute('logIn')
   t.equal(login.status, '200')
   const { token } = JSON.parse(login.body)
-  await authorize(token)
+  t.equal(await page.locator('.topbar').count(), 0, 'no bar for the URL of another document')
+  await authorize(`Bearer ${token}`)
   t.match(await execute('needLogin'), { status: '200', body: 'if you see this, that means your token is valid' })
+  t.equal(await page.locator('[id$="-needLogin"] .live-responses-table .highlight-code code span[style*=color]').count(), 0, 'plain text has no colours')
+  t.ok(await page.locator('[id$="-logIn"] .live-responses-table .highlight-code code span[style*=color]').count() > 0, 'JSON has')
   await page.reload()
   await page.locator('.opblock').first().waitFor()
   t.equal(await status('needLogin'), '200', 'authorization persists over a reload')
   t.equal(await status('needAdmin'), '403')
 
   // Every example works as it stands, in the order of the page.
-  await servicesOf(app).roles.grant(1, 'admin')
+  await servicesOf(app).roles.grant(2, 'admin')
   for (const [operationId, expected] of [
     ['getMe', '200'], ['listTokens', '200'], ['createToken', '201'], ['revokeToken', '404'],
     ['createRole', '201'], ['listRoles', '200'], ['grantRole', '204'], ['revokeRole', '204'], ['deleteRole', '204'],
@@ -90,7 +98,7 @@ t.test('Swagger UI in a browser · sign up, log in, authorize, call, log out', {
   t.match(await execute('needLogin'), { status: '401', body: /TOKEN_REVOKED/ })
   t.same(problems.filter((problem) => !/status of 4\d\d/.test(problem)), [], 'nothing on the console, no violation of the policy')
   await page.close()
-})
+}
 
 for (const prefix of ['/api/v1', '/auth']) t.test(`latchkey/client in a browser · ${prefix}`, { skip, timeout: 300_000 }, async (t) => { await tryClient(t, prefix) })
 

@@ -5,8 +5,8 @@ import { usernameMaxLength, usernamePattern } from '../../plugins/users/username
 
 export const UserBody = Type.Object({
   id: Type.Integer({ minimum: 1, description: 'Never reused, not even after the account is deleted.', examples: [1] }),
-  username: Type.String({ description: 'As written at signup.', examples: ['bob'] }),
-  email: Type.Unsafe<string | null>({ type: ['string', 'null'], description: 'As written at signup; null if there is none.', examples: ['bob@example.com'] }),
+  username: Type.String({ description: 'As written at signup.', examples: ['ada'] }),
+  email: Type.Unsafe<string | null>({ type: ['string', 'null'], description: 'As written at signup; null if there is none.', examples: ['ada@example.com'] }),
   created_at: Type.String({ format: 'date-time', description: 'When the account was created (RFC 3339, UTC).', examples: ['2026-11-23T20:44:00.000Z'] })
 }, { $id: 'latchkey.User', description: 'An account.' })
 
@@ -33,7 +33,7 @@ export const SignupRequest = Type.Object({
     pattern: usernamePattern,
     format: 'username',
     description: 'ASCII letters, digits and `_ . @ + -`; it must not begin with `-` or be `.` or `..`. Stored as written; unique and found without regard to case.',
-    examples: ['bob']
+    examples: ['ada']
   }),
   email: Type.Optional(Type.Unsafe<string | null>({
     type: ['string', 'null'],
@@ -41,7 +41,7 @@ export const SignupRequest = Type.Object({
     maxLength: emailMaxLength,
     format: 'email',
     description: 'One email address, unique without regard to case. For none, omit it or send null; an empty text is an error.',
-    examples: ['bob@example.com']
+    examples: ['ada@example.com']
   })),
   password: Type.String({
     minLength: 1,

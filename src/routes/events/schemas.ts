@@ -11,7 +11,7 @@ export const EventBody = Type.Object({
   outcome: Type.String({ enum: [...eventOutcomes], description: '`success`, or why it failed.', examples: ['success'] }),
   source: Type.String({ enum: [...eventSources], description: 'What caused it: `http` (a request), `cli` (the command line) or `app` (the app that embeds Latchkey).', examples: ['http'] }),
   user_id: Type.Unsafe<number | null>(nullable('integer', { description: 'The id of the user it happened to; null if the event has no user.', examples: [1] })),
-  username: Type.Unsafe<string | null>(nullable('string', { description: 'The username of that user; null if the user was deleted.', examples: ['bob'] })),
+  username: Type.Unsafe<string | null>(nullable('string', { description: 'The username of that user; null if the user was deleted.', examples: ['ada'] })),
   actor_id: Type.Unsafe<number | null>(nullable('integer', { description: 'The id of the user who caused it, if that is another user.', examples: [null] })),
   detail: Type.Unsafe<string | null>(nullable('string', { description: 'Details, such as the role or the id of the token.', examples: [null] })),
   address: Type.Unsafe<string | null>(nullable('string', { description: 'The IP address of the client.', examples: ['203.0.113.7'] })),

@@ -9,7 +9,7 @@ import type { User } from '../../plugins/users/user.js'
 const url = '/users/:username/roles/:name'
 
 const params = Type.Object({
-  username: Type.String({ description: 'In any case.', examples: ['bob'] }),
+  username: Type.String({ description: 'In any case.', examples: ['ada'] }),
   name: Type.String({ description: 'The name of the role.', examples: ['editor'] })
 })
 

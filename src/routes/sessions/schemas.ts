@@ -5,7 +5,7 @@ import { ref } from '../../schema-ref.js'
 import { personalTokenLifetimeSeconds, recentLoginSeconds } from '../../plugins/tokens/limits.js'
 
 export const LoginRequest = Type.Object({
-  username: Type.String({ minLength: 1, description: 'In any case.', examples: ['bob'] }),
+  username: Type.String({ minLength: 1, description: 'In any case.', examples: ['ada'] }),
   password: Type.String({ minLength: 1, format: 'current-password', description: 'At most 256 characters.', examples: ['correct horse battery staple'] })
 }, { $id: 'latchkey.LoginRequest', description: 'A username and its password.' })
 
