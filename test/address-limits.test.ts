@@ -65,8 +65,9 @@ for (const database of databases) {
           t.same(response.json(), tooMany, name)
           t.match(response.headers['retry-after'], /^\d+$/)
         }
+        t.same((await app.inject({ method: 'POST', url: '/api/v1/login', headers: { 'x-forwarded-for': office } })).json(), tooMany, 'no body')
         t.equal(hashes(app), before)
-        t.equal(servicesOf(app).throttle.counts.address, 11)
+        t.equal(servicesOf(app).throttle.counts.address, 12)
         t.equal((await logIn(app, '203.0.113.2', alice)).statusCode, 200, 'elsewhere nobody is held up')
       }
     })

@@ -76,10 +76,12 @@ const plugin: FastifyPluginAsync<ThrottleOptions> = async (app, { now, hashDeadl
   /** Rejects an address which has to wait, unless the account of the request is known there. */
   async function rejectUnlessKnown (request: FastifyRequest, action: keyof typeof addressLimits, findLastLogin: () => Promise<Date | null>): Promise<void> {
     const network = networkOf(request)
-    const waitsMs: number[] = []
-    for (const limit of addressLimits[action]) waitsMs.push(await retryAfterMs(limit, network))
-    if (Math.max(...waitsMs) === 0 || await findLastLogin() !== null) return
-    for (const limit of addressLimits[action]) await rejectBlocked(request, limit, network)
+    let isKnown: boolean | undefined
+    for (const limit of addressLimits[action]) {
+      if (await retryAfterMs(limit, network) === 0) continue
+      isKnown ??= await findLastLogin() !== null
+      if (!isKnown) await rejectBlocked(request, limit, network)
+    }
   }
 
   /** When the user with a username last logged in from the network of a request; null when they never did, or there is no such user. */
