@@ -179,11 +179,20 @@ for (const database of databases) {
         const { knownNetworks, loginFailures } = servicesOf(app).store.tables
         const known = async () => (await servicesOf(app).store.db.select().from(knownNetworks)).map(({ network }) => network).sort()
         t.same(await known(), times(20).map((i) => `203.0.113.${i + 5}`).sort())
-        move(60 * 86_400)
+        /** Servers that were in use all the time: their clock is known to be right. */
+        const pass = async (days: number) => {
+          for (let day = 0; day < days; day += 20) {
+            move(20 * 86_400)
+            const server = await build(t, env, { now })
+            await server.ready()
+            await server.close()
+          }
+        }
+        await pass(60)
         await from(app, '203.0.113.7')('login', bob)
         await from(app, '203.0.113.7')('login', bob)
         await from(app, '203.0.113.99')('login', { ...wrong, username: 'nobody' })
-        move(40 * 86_400)
+        await pass(40)
         await from(app, '203.0.113.98')('login', wrong)
         await (await build(t, env, { now })).ready()
         t.same(await known(), ['203.0.113.7'])
