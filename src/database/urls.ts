@@ -42,8 +42,8 @@ const twoSlashes = /^sqlite:\/\/(?!:memory:$)([^/@]{1,100}(?:\/[^@]{0,100})?)$/
 function sqliteProblem (url: string): string | undefined {
   const [, mark, rest = ''] = /([?#])(.*)$/s.exec(url) ?? []
   if (mark !== undefined) {
-    const name = shownName(rest.split(/[=&#]/, 1)[0] ?? '')
-    return `must not have ${mark === '?' ? 'the parameter' : 'the fragment'}${name}: the path of a SQLite database has no ? and no #`
+    const [name = ''] = rest.split(/[=&#]/, 1)
+    return `must not have ${mark === '?' ? 'the parameter' : 'the fragment'}${shownName(name)}: the path of a SQLite database has no ? and no #`
   }
   const path = twoSlashes.exec(url)?.[1]
   if (path !== undefined) return `must have three slashes for a file: sqlite:///${printable(path).slice(1, -1)}`
