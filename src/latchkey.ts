@@ -5,6 +5,7 @@ import type { ResolvedOptions } from './options.js'
 import guardedRoutes from './plugins/authenticate/guarded-routes.js'
 import errors from './plugins/errors/index.js'
 import { type PasswordPolicy, passwordPolicyOf } from './plugins/passwords/policy.js'
+import signingKeys from './plugins/tokens/signing-keys.js'
 import validation from './plugins/validation/index.js'
 import accounts from './routes/accounts/index.js'
 import addresses from './routes/addresses/index.js'
@@ -55,6 +56,7 @@ const plugin: FastifyPluginAsync<ResolvedOptions & ServicesOptions> = async (app
   await app.register(guardedRoutes, { securityScheme })
   await app.register(async (scope) => {
     await scope.register(services, options)
+    await scope.register(signingKeys, options)
     await scope.register(routes, { prefix, signup, loginErrors, passwordPolicy })
     decorateHost(app, scope, passwordPolicy)
   })

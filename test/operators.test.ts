@@ -21,7 +21,7 @@ import { servicesOf } from '../src/services.js'
 import { explainStartupError } from '../src/standalone/startup-error.js'
 import { commandLine, notServed, refused } from './command-line.js'
 import { databases } from './databases.js'
-import { build, builtProgram, logIn, needLogin, plainNode, secretKey, signUp, startServer, temporaryFolder, tokenOf } from './helper.js'
+import { build, builtProgram, logIn, needLogin, plainNode, secretKey, signUp, startServer, temporaryFolder, tokenOf, until } from './helper.js'
 
 /** What stops a start with these settings. */
 function problemsOf (env: Record<string, string>): string[] {
@@ -653,6 +653,37 @@ t.test('SECRET_KEY · rotation over two servers on one database: no token is rej
   t.equal((await needLogin(first, signedByNew)).statusCode, 200)
   t.match((await needLogin(first, tokens[0] ?? '')).json(), { code: 'TOKEN_INVALID' })
 })
+
+for (const database of databases) {
+  t.test(`SECRET_KEY · tokens of the database verify with neither key → one warning at the start · ${database.name}`, async (t) => {
+    const [oldKey, newKey, newestKey] = [secretKey, createSecretKey(), createSecretKey()]
+    const url = await database.create(t, { isShared: true })
+    const later = () => Date.now() + 3 * 86_400_000
+    /** A server with these keys that starts, serves and ends; its warnings. */
+    const serve = async (keys: Record<string, string>, { now = Date.now, work = async () => {} }: { now?: () => number, work?: (app: FastifyInstance) => Promise<unknown> } = {}) => {
+      const lines: string[] = []
+      const startedAt = now()
+      const app = await build(t, { DATABASE_URL: url, LOG_LEVEL: 'warn', ...keys }, { now, logStream: { write: (line) => { lines.push(line) } } })
+      await app.listen({ host: '127.0.0.1', port: 0 })
+      await work(app)
+      const { store } = servicesOf(app)
+      await until(async () => (await store.db.select().from(store.tables.signingKeys)).some(({ lastUsedAt }) => lastUsedAt.getTime() >= startedAt))
+      await app.close()
+      return lines.map((line) => JSON.parse(line).msg)
+    }
+    const warning = /^some tokens in the database were signed with another SECRET_KEY, .*SECRET_KEY_PREVIOUS/
+    t.same(await serve({ SECRET_KEY: oldKey }, { work: (app) => tokenOf(app) }), [])
+    t.same(await serve({ SECRET_KEY: oldKey }), [])
+    t.same(await serve({ SECRET_KEY: oldKey, SECRET_KEY_PREVIOUS: newKey }), [])
+    t.same(await serve({ SECRET_KEY: newKey, SECRET_KEY_PREVIOUS: oldKey }), [])
+    const mistaken = await serve({ SECRET_KEY: newestKey, SECRET_KEY_PREVIOUS: newKey })
+    t.match(mistaken, [warning])
+    t.equal(mistaken.length, 1)
+    for (const key of [oldKey, newKey, newestKey]) t.notMatch(mistaken.join(), key)
+    t.same(await serve({ SECRET_KEY: newestKey, SECRET_KEY_PREVIOUS: newKey }, { now: later }), [], 'its tokens have expired')
+    t.same(await serve({ SECRET_KEY: newestKey }, { now: later }), [])
+  })
+}
 
 t.test('npm start · SIGTERM to npm ends the server too', async (t) => {
   const { scripts } = JSON.parse(readFileSync(join(import.meta.dirname, '../package.json'), 'utf8'))

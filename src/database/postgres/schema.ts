@@ -101,3 +101,8 @@ export const cleanupClock = latchkey.table('cleanup_clock', {
   trustedAt: time('trusted_at').notNull(),
   doubtedSince: time('doubted_since')
 })
+
+export const signingKeys = latchkey.table('signing_keys', {
+  id: bytewise('id').primaryKey(),
+  lastUsedAt: time('last_used_at').notNull()
+})

@@ -120,3 +120,9 @@ export const cleanupClock = sqliteTable('cleanup_clock', {
   trustedAt: integer('trusted_at', { mode: 'timestamp_ms' }).notNull(),
   doubtedSince: integer('doubted_since', { mode: 'timestamp_ms' })
 })
+
+/** The keys that servers sign tokens with, by an id that is no secret, and when a server last had each. */
+export const signingKeys = sqliteTable('signing_keys', {
+  id: text('id').primaryKey(),
+  lastUsedAt: integer('last_used_at', { mode: 'timestamp_ms' }).notNull()
+})
