@@ -9,7 +9,7 @@ import { loggerOptions } from './standalone/log-serializers.js'
 import { usernameMaxLength } from './plugins/users/username.js'
 import cors from './standalone/cors.js'
 import docs from './standalone/docs.js'
-import closeConnections from './standalone/close-connections.js'
+import { connectionCloser } from './standalone/close-connections.js'
 import errors, { replyWithError } from './plugins/errors/index.js'
 import { unroutedErrors } from './standalone/unrouted-errors.js'
 import forwarded from './standalone/untrusted-proxy.js'
@@ -53,6 +53,7 @@ export async function buildApp (config: Config, options: BuildOptions = {}): Pro
   const { logStream, now = Date.now, hashParameters = recommendedParameters } = options
   const log = pino({ ...loggerOptions, level: config.logLevel }, logStream)
   const { frameworkErrors, clientErrorHandler, checkExpectation } = unroutedErrors(config.corsOrigin)
+  const connections = connectionCloser()
   const app = Fastify({
     // Fastify's own logger adds a listener to every response, even if it logs nothing. The
     // request-log plugin logs requests instead.
@@ -68,7 +69,7 @@ export async function buildApp (config: Config, options: BuildOptions = {}): Pro
     keepAliveTimeout: config.keepAliveTimeoutMs,
     connectionTimeout: connectionTimeoutMs,
     // Without a Host Node would answer itself, with no body.
-    http: { headersTimeout: headersTimeoutMs, connectionsCheckingInterval: connectionsCheckingIntervalMs, requireHostHeader: false },
+    http: { ServerResponse: connections.ServerResponse, headersTimeout: headersTimeoutMs, connectionsCheckingInterval: connectionsCheckingIntervalMs, requireHostHeader: false },
     // During shutdown, requests on open connections are still answered; then the connection is closed.
     return503OnClosing: false,
     frameworkErrors,
@@ -78,8 +79,8 @@ export async function buildApp (config: Config, options: BuildOptions = {}): Pro
   app.log = log
   app.setErrorHandler(replyWithError)
   app.server.on('checkExpectation', checkExpectation)
+  connections.watch(app)
   if (log.isLevelEnabled('info')) await app.register(requestLog)
-  await app.register(closeConnections)
   if (config.trustProxy.length === 0) await app.register(forwarded)
   await app.register(securityHeaders)
   await app.register(hostHeader)

@@ -1,6 +1,6 @@
-import { Socket } from 'node:net'
-import type { FastifyPluginAsync } from 'fastify'
-import fp from 'fastify-plugin'
+import { type IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import type { FastifyInstance } from 'fastify'
 
 /**
  * How many connections stay open between two requests: far more than proxies keep, far fewer than
@@ -8,30 +8,44 @@ import fp from 'fastify-plugin'
  */
 export const keptConnectionsMax = 1_000
 
-/**
- * Closes connections after the answer where they must not stay open: when the server keeps as
- * many as it may, and when it is closing. Otherwise any client could use up the file descriptors
- * with idle connections, and idle connections would delay the end of the process.
- */
-const plugin: FastifyPluginAsync = async (app) => {
-  let isClosing = false
-  const kept = new Set<Socket>()
-
-  function mayStayOpen (socket: Socket): boolean {
-    if (isClosing) return false
-    // A request that was injected has no connection.
-    if (kept.has(socket) || !(socket instanceof Socket)) return true
-    if (kept.size >= keptConnectionsMax) return false
-    kept.add(socket)
-    socket.once('close', () => kept.delete(socket))
-    return true
-  }
-
-  app.addHook('preClose', async () => { isClosing = true })
-  app.addHook('onSend', (request, reply, payload, done) => {
-    if (!mayStayOpen(request.raw.socket)) reply.header('connection', 'close')
-    done(null, payload)
-  })
+/** What closes the connections of a server. */
+export interface ConnectionCloser {
+  /** Node's option `ServerResponse`. */
+  ServerResponse: typeof ServerResponse
+  /** Watches the connections of the server that has this option. */
+  watch: (app: FastifyInstance) => void
 }
 
-export default fp(plugin, { name: 'latchkey-close-connections', fastify: '5.x' })
+/**
+ * Closes connections after the answer where they must not stay open: when more are open than the
+ * server keeps, and when it is closing. Otherwise any client could use up the file descriptors
+ * with idle connections, and idle connections would delay the end of the process.
+ *
+ * It is a class of Node's responses, because a hook would cost every request.
+ *
+ * @see RFC 9112, section 9.6
+ */
+export function connectionCloser (): ConnectionCloser {
+  let isClosing = false
+  let open = 0
+  const surplus = new WeakSet<Socket>()
+
+  class ClosingResponse<Request extends IncomingMessage = IncomingMessage> extends ServerResponse<Request> {
+    override writeHead (statusCode: number, ...rest: unknown[]): this {
+      if (isClosing || surplus.has(this.req.socket)) this.setHeader('connection', 'close')
+      return super.writeHead(statusCode, ...rest as [])
+    }
+  }
+
+  return {
+    ServerResponse: ClosingResponse,
+
+    watch (app) {
+      app.addHook('preClose', async () => { isClosing = true })
+      app.server.on('connection', (socket) => {
+        if (++open > keptConnectionsMax) surplus.add(socket)
+        socket.once('close', () => { open-- })
+      })
+    }
+  }
+}
