@@ -102,7 +102,7 @@ export type SetUp<Options> = (app: FastifyInstance, options: Options, done: (err
 /**
  * Makes an app with a Latchkey in memory. Close the app when the test ends.
  *
- * @param setUp adds routes of one's own. With two parameters or more it is a plugin: it is registered, in a scope of its own
+ * @param setUp adds routes of one's own. With options, or with a callback as its third parameter, it is a plugin: it is registered, in a scope of its own
  * @param options those of Latchkey
  * @param setUpOptions those of the plugin
  * @example
@@ -118,10 +118,8 @@ export async function testLatchkey<Options extends FastifyPluginOptions> (setUp:
   const app = Fastify()
   const clock = createTestClock()
   await app.register(latchkey, testOptions({ now: clock.now, ...options }))
-  const given = setUpOptions ?? {} as Options
-  // A plugin returns a promise or calls `done`: Fastify finds out which. A function need do neither.
-  if (setUp.length > 1) await app.register(setUp as FastifyPluginCallback<Options>, given)
-  else await (setUp as (app: FastifyInstance, options: Options) => unknown)(app, given)
+  if (setUpOptions !== undefined || setUp.length > 2) await app.register(setUp as FastifyPluginCallback<Options>, setUpOptions ?? {} as Options)
+  else await (setUp as (app: FastifyInstance) => unknown)(app)
   await app.ready()
   return { app, clock, asUser: (username, options) => asUser(app, username, options) }
 }

@@ -93,7 +93,7 @@ for (const database of databases) {
       })
 
       t.test('latchkey user, role, token, events · unknown user → one line, exit code 1', async (t) => {
-        for (const args of [['user', 'show'], ['user', 'delete'], ['user', 'logout'], ['user', 'unlock'], ['unlock'], ['events', '--user'], ['user', 'set-password', '--password-stdin'], ['role', 'grant', 'nobody', 'admin'], ['token', 'create', '--description', 'x']]) {
+        for (const args of [['user', 'show'], ['user', 'delete'], ['user', 'logout'], ['user', 'unlock'], ['events', '--user'], ['user', 'set-password', '--password-stdin'], ['role', 'grant', 'nobody', 'admin'], ['token', 'create', '--description', 'x']]) {
           refused(t, await latchkey(args.includes('nobody') ? args : [...args, 'nobody']), 'there is no user nobody')
         }
         refused(t, await latchkey(['user', 'show', 'no\nbody\u001b[31m']), 'there is no user "no\\u{a}body\\u{1b}[31m"')

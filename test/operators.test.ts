@@ -368,7 +368,7 @@ t.test('commands that sign nothing · neither need nor make a key', async (t) =>
   writeFileSync(join(folder, '.env'), 'APP_NAME=shop\n')
   for (const args of [
     ['migrate'], ['role', 'create', 'editor', '--description', 'x'], ['user', 'create', 'bob', '--password-stdin'], ['user', 'list'], ['user', 'show', 'bob'], ['user', 'set-password', 'bob', '--password-stdin'],
-    ['user', 'logout', 'bob'], ['user', 'unlock', 'bob'], ['unlock', 'bob'], ['unlock', '--address', '203.0.113.7'], ['role', 'grant', 'bob', 'editor'], ['role', 'revoke', 'bob', 'editor'], ['role', 'list'], ['role', 'delete', 'editor'], ['events'], ['export'], ['secret'], ['import']
+    ['user', 'logout', 'bob'], ['user', 'unlock', 'bob'], ['unlock', '--address', '203.0.113.7'], ['role', 'grant', 'bob', 'editor'], ['role', 'revoke', 'bob', 'editor'], ['role', 'list'], ['role', 'delete', 'editor'], ['events'], ['export'], ['secret'], ['import']
   ]) {
     t.match(await latchkey(args, args[0] === 'import' ? '' : 'correct horse battery staple'), { code: 0, err: '' }, args.join(' '))
   }

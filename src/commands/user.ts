@@ -11,7 +11,6 @@ import type { User } from '../plugins/users/user.js'
 import { findUser, withServices } from './with-services.js'
 import { countOf, printLine, printResult } from './output.js'
 import { CommandError, confirm, readNewPassword, rejectInvalid, type Terminal } from './terminal.js'
-import { unlockUser } from './unlock.js'
 import { userListCommand } from './user-list.js'
 import { userRecord } from './user-record.js'
 
@@ -106,5 +105,12 @@ export function userCommands (program: Command, terminal: Terminal): void {
     })
 
   user.command('unlock').argument('<name>', 'the username').description('reset the failed logins of a user, who can then log in again at once')
-    .action((username: string) => unlockUser(terminal, username))
+    .action(async (username: string) => {
+      await withServices(terminal, { database: true }, async (services) => {
+        const found = await findUser(services, username)
+        const hasFailures = await services.loginFailures.reset(found.username)
+        if (hasFailures) services.audit.record({ kind: 'unlock', userId: found.id })
+        await printLine(terminal, hasFailures ? `the failed logins of user ${found.username} are forgotten` : `user ${found.username} has no failed logins`)
+      })
+    })
 }

@@ -31,24 +31,31 @@ export function accountThrottle (app: FastifyInstance, { failuresFree, now, dead
   return async function checkAccount (request: FastifyRequest, { username, userId, lastLoginAt, wait, mustRecord = false }: PasswordCheck, { verify, reject }: AccountCheck): Promise<boolean> {
     const usernameKey = canonicalUsername(username)
     // A text that cannot be a username belongs to no account.
-    if (usernameKey === undefined || failuresFree === 0) return await verify()
+    if (usernameKey === undefined) return await verify()
     const attempt = { usernameKey, network: networkOf(request), lastLoginAt }
     const { network: scope } = app.loginFailures.scopeOf(attempt)
 
+    async function verifyAndRecord (hasFailures: boolean): Promise<boolean> {
+      const isCorrect = await verify()
+      if (isCorrect && userId !== undefined) {
+        const record = () => app.loginFailures.recordSuccess(attempt, { userId, mustDelete: mustRecord || hasFailures })
+        if (mustRecord) await record()
+        // A correct password is accepted even when this cannot be written.
+        else await bestEffort(app, { work: record, failure: 'the success of a password check could not be recorded' })()
+      }
+      return isCorrect
+    }
+
+    if (failuresFree === 0) return await verifyAndRecord(false)
     return await withLock(`${usernameKey} ${scope}`, wait, async () => {
       const before = await app.loginFailures.find(attempt)
       const retryAfterMs = (before?.blockedUntilMs ?? 0) - now()
       if (retryAfterMs > 0) reject(retryAfterMs)
 
-      const isCorrect = await verify()
+      const isCorrect = await verifyAndRecord(before !== undefined)
       if (!isCorrect) {
         const mustWait = await app.loginFailures.count(attempt, failuresFree)
         if (mustWait) app.audit.record({ kind: 'backoff', userId }, request)
-      } else if (userId !== undefined) {
-        const record = () => app.loginFailures.recordSuccess(attempt, { userId, mustDelete: mustRecord || before !== undefined })
-        if (mustRecord) await record()
-        // A correct password is accepted even when this cannot be written.
-        else await bestEffort(app, { work: record, failure: 'the success of a password check could not be recorded' })()
       }
       return isCorrect
     })

@@ -15,14 +15,20 @@ const rereadAfterMs = 1_000
  */
 export function addressUnlocks (app: FastifyInstance, now: () => number) {
   const { db, relaxed, tables: { addressUnlocks } } = app.store
-  let recent = new Map<string, number>()
+  /** By network: when it was unlocked, and up to when this forgets attempts here. The clock of another machine can be ahead. */
+  let recent = new Map<string, { unlockedAtMs: number, untilMs: number }>()
   let reading: Promise<void> | undefined
   let readAtMs = -Infinity
 
   const read = bestEffort(app, {
     async work () {
       const rows = await db.select().from(addressUnlocks).where(gt(addressUnlocks.unlockedAt, new Date(now() - unlockLifetimeMs)))
-      recent = new Map(rows.map(({ network, unlockedAt }) => [network, unlockedAt.getTime()]))
+      const before = recent
+      recent = new Map(rows.map(({ network, unlockedAt }) => {
+        const unlockedAtMs = unlockedAt.getTime()
+        const known = before.get(network)
+        return [network, known?.unlockedAtMs === unlockedAtMs ? known : { unlockedAtMs, untilMs: Math.min(unlockedAtMs, now()) }]
+      }))
     },
     failure: 'the unlocked addresses could not be read'
   })
@@ -45,7 +51,7 @@ export function addressUnlocks (app: FastifyInstance, now: () => number) {
         reading = read()
       }
       await reading
-      return recent.get(network)
+      return recent.get(network)?.untilMs
     },
 
     /** Deletes unlocks that are an hour old, some at a time; returns how many. */

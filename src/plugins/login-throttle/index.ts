@@ -12,7 +12,6 @@ import { accountThrottle } from './account.js'
 import { addressUnlocks } from './address-unlocks.js'
 import { type AttemptLimits, createLimiters, type Limiters } from './limits.js'
 import { addressKey, networkIn, networkOf } from './network.js'
-import { isJson, peekUsername, usernameIn } from './peek-username.js'
 import { type LoginFailures, loginFailuresRepository } from './repository.js'
 import type { Throttle, ThrottleCounts } from './throttle.js'
 
@@ -36,7 +35,7 @@ const networkLimits: ReadonlyArray<keyof Limiters> = ['address', 'address_logins
  * (https://fetch.spec.whatwg.org/#cors-safelisted-request-header), to lock them out.
  */
 function isMalformed (request: FastifyRequest, thrown: unknown): boolean {
-  if (!isJson(request)) return false
+  if (!/^application\/json\b/i.test(request.headers['content-type'] ?? '')) return false
   const error = toExpectedError(thrown, request)
   return [BodyMalformed, BodyTooLarge, ValidationFailed].some((Malformed) => error instanceof Malformed)
 }
@@ -73,28 +72,19 @@ const plugin: FastifyPluginAsync<ThrottleOptions> = async (app, { now, hashDeadl
     if (waitMs > 0) reject(request, limit === 'signup_rejections' ? 'signup' : limit, waitMs, userId)
   }
 
-  /** Rejects an address which has to wait, unless the account of the request is known there. */
-  async function rejectUnlessKnown (request: FastifyRequest, action: keyof typeof addressLimits, findLastLogin: () => Promise<Date | null>): Promise<void> {
-    const network = networkOf(request)
-    let isKnown: boolean | undefined
-    for (const limit of addressLimits[action]) {
-      if (await retryAfterMs(limit, network) === 0) continue
-      isKnown ??= await findLastLogin() !== null
-      if (!isKnown) await rejectBlocked(request, limit, network)
-    }
-  }
-
-  /** When the user with a username last logged in from the network of a request; null when they never did, or there is no such user. */
-  async function lastLoginOf (request: FastifyRequest, username: string | undefined): Promise<Date | null> {
-    const credentials = username === undefined ? undefined : await app.users.findCredentials(username, networkOf(request))
-    return credentials?.lastLoginAt ?? null
-  }
-
-  /** How the account of a request is known, by what it asks for. */
-  const lastLogins = {
-    login: (request: FastifyRequest) => lastLoginOf(request, usernameIn(request.body)),
-    password: (request: FastifyRequest) => loginFailures.lastLoginAt(request.currentUser.id, networkOf(request)),
-    signup: async () => null
+  /** What the attempts of a request count with, by what it asks for. */
+  const keyOf = {
+    // Validated: a preHandler hook of the login asks.
+    async login (request: FastifyRequest) {
+      const { username } = request.body as { username: string }
+      const credentials = await app.users.findCredentials(username, networkOf(request))
+      return addressKey(networkOf(request), credentials?.id, credentials?.lastLoginAt ?? null)
+    },
+    async password (request: FastifyRequest) {
+      const { id } = request.currentUser
+      return addressKey(networkOf(request), id, await loginFailures.lastLoginAt(id, networkOf(request)))
+    },
+    signup: async (request: FastifyRequest) => networkOf(request)
   }
 
   /** Runs an attempt within a limit. Where those in flight could use the limit up, it waits for them. */
@@ -111,20 +101,28 @@ const plugin: FastifyPluginAsync<ThrottleOptions> = async (app, { now, hashDeadl
   const throttle: Throttle = {
     counts,
 
-    rejectAddress: (action) => (request) => rejectUnlessKnown(request, action, () => lastLogins[action](request)),
-
-    async rejectUnreadLogin (request, reply, payload) {
-      let next = payload
-      await rejectUnlessKnown(request, 'login', async () => {
-        const peeked = await peekUsername(request, payload)
-        next = peeked?.payload ?? payload
-        return await lastLoginOf(request, peeked?.username)
-      })
-      return next
+    rejectAddress: (action) => async (request) => {
+      let key: string | undefined
+      for (const limit of addressLimits[action]) {
+        if (await retryAfterMs(limit, networkOf(request)) === 0) continue
+        key ??= await keyOf[action](request)
+        await rejectBlocked(request, limit, key)
+      }
     },
 
     countMalformed: (action) => async (request, reply, error) => {
-      if (isMalformed(request, error)) limiters[action === 'signup' ? 'signup_rejections' : 'address'].count(networkOf(request))
+      if (!isMalformed(request, error)) return
+      if (action === 'signup') limiters.signup_rejections.count(networkOf(request))
+      else for (const key of new Set([networkOf(request), await keyOf.password(request)])) limiters.address.count(key)
+    },
+
+    async rejectMalformedLogin (error, request) {
+      if (isMalformed(request, error)) {
+        const network = networkOf(request)
+        for (const limit of addressLimits.login) await rejectBlocked(request, limit, network)
+        limiters.address.count(network)
+      }
+      throw error
     },
 
     rejectAccount: (request, userId) => rejectBlocked(request, 'account_logins', String(userId), userId),
@@ -185,7 +183,6 @@ const plugin: FastifyPluginAsync<ThrottleOptions> = async (app, { now, hashDeadl
     },
 
     async registerNewUser (request, user) {
-      if (limits.loginFailuresPerAccount === 0) return
       await bestEffort(app, { work: () => loginFailures.registerNewUser(user, networkOf(request)), failure: 'the network of a new user could not be recorded' })()
     }
   }

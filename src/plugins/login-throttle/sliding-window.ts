@@ -7,7 +7,8 @@ export interface WindowLimit {
 }
 
 /**
- * For how many keys attempts are remembered. A client with more addresses than this evicts the
+ * For how many keys attempts are remembered: addresses, and accounts on networks that they are
+ * known on. A client with more addresses than this evicts the
  * least recently used ones, and gains nothing: each of its addresses had a limit of its own.
  */
 const keysMax = 10_000

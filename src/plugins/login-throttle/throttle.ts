@@ -1,4 +1,4 @@
-import type { FastifyReply, FastifyRequest, onErrorHookHandler, RequestPayload } from 'fastify'
+import type { FastifyRequest, onErrorHookHandler } from 'fastify'
 import type { Wait } from '../../lib/waiter.js'
 import type { User } from '../users/user.js'
 
@@ -46,13 +46,17 @@ export interface Throttle {
   /**
    * Makes a hook that rejects an address which has to wait, unless the account is known there: as
    * onRequest before the body is read, as preValidation before it is validated. A login names its
-   * account in the body: use `rejectUnreadLogin` before it is parsed.
+   * account in the body: as preHandler, so that an invalid body tells nothing about an account.
    */
   rejectAddress: (action: 'login' | 'password' | 'signup') => (request: FastifyRequest) => Promise<void>
-  /** A preParsing hook that rejects the login of an address which has to wait, unless the body names an account that is known there. */
-  rejectUnreadLogin: (request: FastifyRequest, reply: FastifyReply, payload: RequestPayload) => Promise<RequestPayload>
   /** Makes an onError hook that counts a malformed or invalid body like a failed attempt: it costs time as well. */
-  countMalformed: (action: 'login' | 'signup') => onErrorHookHandler
+  countMalformed: (action: 'password' | 'signup') => onErrorHookHandler
+  /**
+   * An error handler for the login, which leaves the answer to the next one. It counts a malformed
+   * or invalid body like a failed attempt. While the address has to wait it rejects it as any
+   * other attempt, so that it tells nothing about an account.
+   */
+  rejectMalformedLogin: (error: unknown, request: FastifyRequest) => Promise<never>
   /**
    * Rejects the login of a user who has logged in too often in the last minute, before the
    * password is checked.

@@ -35,7 +35,7 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
   app.put('/me/password', {
     onRequest: [app.authenticate, app.throttle.rejectAddress('password'), app.passwords.rejectWhenFull('login')],
     preValidation: app.throttle.rejectAddress('password'),
-    onError: app.throttle.countMalformed('login'),
+    onError: app.throttle.countMalformed('password'),
     config: { errors: [PasswordIncorrect, TooManyAttempts, Overloaded] },
     schema: {
       operationId: 'changePassword',
@@ -103,7 +103,7 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
       url,
       onRequest: [app.authenticate, app.throttle.rejectAddress('password'), app.passwords.rejectWhenFull('login')],
       preValidation: app.throttle.rejectAddress('password'),
-      onError: app.throttle.countMalformed('login'),
+      onError: app.throttle.countMalformed('password'),
       config: { errors: [PasswordIncorrect, LastAdmin, TooManyAttempts, Overloaded] },
       schema: {
         ...operation,

@@ -25,9 +25,8 @@ const login: FastifyPluginAsyncTypebox<{ loginErrors: 'detailed' | 'uniform' }> 
   app.post('/login', {
     config: { [publicRoute]: true, errors: [PasswordIncorrect, CredentialsIncorrect, UsernameUnknown, TooManyAttempts, ServiceUnavailable, Overloaded] },
     onRequest: [app.passwords.rejectWhenFull('login')],
-    preParsing: app.throttle.rejectUnreadLogin,
-    preValidation: app.throttle.rejectAddress('login'),
-    onError: app.throttle.countMalformed('login'),
+    preHandler: app.throttle.rejectAddress('login'),
+    errorHandler: app.throttle.rejectMalformedLogin,
     schema: {
       operationId: 'logIn',
       tags: ['Sessions'],
