@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { pino } from 'pino'
 import type { Config } from './standalone/config.js'
@@ -16,7 +15,9 @@ import forwarded from './standalone/untrusted-proxy.js'
 import hostHeader from './standalone/host-header.js'
 import notFound from './standalone/not-found.js'
 import openapi from './standalone/openapi.js'
+import { requestIds } from './standalone/request-id.js'
 import requestLog, { FailuresOnlyLogController } from './standalone/request-log.js'
+import { RequestLogger } from './standalone/request-logger.js'
 import securityHeaders from './standalone/security-headers.js'
 import greeting from './standalone/routes/greeting.js'
 import health from './standalone/routes/health.js'
@@ -57,12 +58,11 @@ export async function buildApp (config: Config, options: BuildOptions = {}): Pro
   const app = Fastify({
     // Fastify's own logger adds a listener to every response, even if it logs nothing. The
     // request-log plugin logs requests instead.
-    childLoggerFactory: (none, bindings, options) => log.child(bindings, options),
+    childLoggerFactory: (none, bindings, options) => new RequestLogger(log, bindings, options),
     logController: new FailuresOnlyLogController(),
     schemaController: { compilersFactory: lazyCompilers },
     trustProxy: config.trustProxy,
-    // Unique beyond this process: the audit log refers to the server's log by it.
-    genReqId: () => randomUUID(),
+    genReqId: requestIds(),
     routerOptions: { maxParamLength: paramMaxLength },
     pluginTimeout: pluginTimeoutMs,
     requestTimeout: requestTimeoutMs,

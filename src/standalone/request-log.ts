@@ -12,15 +12,14 @@ export class FailuresOnlyLogController extends Fastify.LogController {
 /** Logs one line per request: when it is answered, or when its client disconnects. With the level debug, also when it arrives. */
 const plugin: FastifyPluginAsync = async (app) => {
   app.addHook('onRequest', (request, reply, done) => {
-    request.log.debug({ req: request }, 'incoming request')
-    done()
-  })
-  app.addHook('onResponse', (request, reply, done) => {
-    request.log.info({ req: request, res: reply, responseTime: reply.elapsedTime }, 'request completed')
-    done()
-  })
-  app.addHook('onRequestAbort', (request, done) => {
-    request.log.info({ req: request }, 'request aborted')
+    const { id: reqId } = request
+    const startMs = performance.now()
+    app.log.debug({ reqId, req: request }, 'incoming request')
+    // One listener; Fastify's hooks for responses and disconnects add four. The logger of the request need not be created.
+    reply.raw.once('close', () => {
+      if (reply.raw.writableEnded) app.log.info({ reqId, req: request, res: reply, responseTime: performance.now() - startMs }, 'request completed')
+      else app.log.info({ reqId, req: request }, 'request aborted')
+    })
     done()
   })
 }

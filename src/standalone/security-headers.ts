@@ -26,26 +26,27 @@ const options = {
 export const pageHeaders = headersOf(options)
 
 /**
- * The headers of all other responses: without those that matter only to pages, or only to Flash
- * and Internet Explorer.
+ * The headers of all other responses: those of them that mean something for JSON and plain text.
  *
  * @see https://cheatsheetseries.owasp.org/cheatsheets/REST_Security_Cheat_Sheet.html#security-headers
  */
 export const apiHeaders = headersOf({
   ...options,
   crossOriginOpenerPolicy: false,
+  crossOriginResourcePolicy: false,
   originAgentCluster: false,
+  referrerPolicy: false,
   xDnsPrefetchControl: false,
   xDownloadOptions: false,
+  xFrameOptions: false,
   xPermittedCrossDomainPolicies: false,
   xXssProtection: false
 })
 
 /** Sets the headers of API responses. A route that serves pages sets `pageHeaders` itself. */
 const plugin: FastifyPluginAsync = async (app) => {
-  const headers = Object.entries(apiHeaders)
   app.addHook('onRequest', (request, reply, done) => {
-    for (const [name, value] of headers) reply.header(name, value)
+    reply.headers(apiHeaders)
     done()
   })
 }

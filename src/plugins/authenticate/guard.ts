@@ -9,7 +9,7 @@ import { awaitsBody } from '../../lib/request-body.js'
 export type Guard = (request: FastifyRequest<RouteGenericInterface, RawServerBase>) => Promise<void>
 
 /** What a guard does. */
-type GuardHook = (request: FastifyRequest) => Promise<void>
+type GuardHook = (request: FastifyRequest) => Promise<unknown>
 
 const errorsOfGuard = new WeakMap<object, ErrorClass[]>()
 
@@ -23,13 +23,16 @@ const earlyGuards = new WeakMap<FastifyRequest, Guard[]>()
  * @see {@link recheckGuards}
  */
 export function defineGuard (hook: GuardHook, errors: ErrorClass[]): Guard {
-  const guard: Guard = (incoming) => {
+  const guard: Guard = async (incoming) => {
     // Fastify's requests have the same members whatever the server speaks; those of `raw` that a guard reads as well.
     const request = incoming as FastifyRequest
-    return hook(request).then(
-      () => { if (awaitsBody(request) && !isPublic(request)) earlyGuards.set(request, [...earlyGuards.get(request) ?? [], guard]) },
-      (error) => { if (!isPublic(request)) throw error }
-    )
+    try {
+      await hook(request)
+    } catch (error) {
+      if (isPublic(request)) return
+      throw error
+    }
+    if (awaitsBody(request) && !isPublic(request)) earlyGuards.set(request, [...earlyGuards.get(request) ?? [], guard])
   }
   errorsOfGuard.set(guard, errors)
   return guard

@@ -68,7 +68,7 @@ const plugin: FastifyPluginAsync<Pick<ResolvedOptions, 'tokenFrom'>> = async (ap
   }
 
   const { findOwner, findOwnerWithRoles } = app.tokens
-  app.decorate('authenticate', defineGuard(async (request) => { await authenticate(request, findOwner) }, authenticateErrors))
+  app.decorate('authenticate', defineGuard((request) => authenticate(request, findOwner), authenticateErrors))
   app.decorate('authenticateWithRoles', defineGuard(async (request) => {
     const { roles } = await authenticate(request, findOwnerWithRoles)
     requireIdentity(request).roles = roles
