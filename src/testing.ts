@@ -77,7 +77,7 @@ export async function asUser (app: LatchkeyApp, username: string, { roles = [], 
     await roleService.create({ name, description: `Has the role ${name}.` })
     await roleService.grant(user.id, name)
   }
-  const issued = await accessTokens.issue({ userId: user.id, kind: 'login', description: 'a test' })
+  const issued = await accessTokens.issue({ userId: user.id, kind: 'login', passwordHash: String(await users.findHash(user.id)), description: 'a test' })
   const token = String(issued?.token)
   return {
     user,

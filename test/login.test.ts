@@ -5,7 +5,7 @@ import { parseHash, recommendedParameters } from '../src/plugins/passwords/store
 import { servicesOf } from '../src/services.js'
 import { loadConfig } from '../src/standalone/config.js'
 import { databases } from './databases.js'
-import { bob, buildOn, claimsOf, logIn, secretKey, signUp, tokenOf, until } from './helper.js'
+import { bob, buildOn, claimsOf, logIn, needLogin, secretKey, signUp, tokenOf, until } from './helper.js'
 
 for (const database of databases) {
   t.test(database.name, async (t) => {
@@ -167,10 +167,22 @@ for (const database of databases) {
     })
 
     t.test('POST /api/v1/login · user deleted concurrently → 404 USERNAME_UNKNOWN', async (t) => {
-      const app = await build(t)
+      const app = await build(t, { LOGIN_FAILURES_PER_ACCOUNT: '10' })
       await signUp(app)
-      await database.addTrigger(servicesOf(app).store, 'before insert on tokens', 'delete from users')
+      // A correct password deletes the failures before it, and only then a token is issued.
+      await logIn(app, { ...bob, password: 'wrong' })
+      await database.addTrigger(servicesOf(app).store, 'before delete on login_failures', 'delete from users')
       t.match((await logIn(app)).json(), { statusCode: 404, code: 'USERNAME_UNKNOWN' })
+    })
+
+    t.test('POST /api/v1/login · hash upgraded concurrently → 200', async (t) => {
+      const app = await build(t, { LOGIN_FAILURES_PER_ACCOUNT: '10' })
+      await signUp(app)
+      await logIn(app, { ...bob, password: 'wrong' })
+      await database.addTrigger(servicesOf(app).store, 'before delete on login_failures', `update users set password_hash = '${await servicesOf(app).passwords.hash(bob.password)}'`)
+      const response = await logIn(app)
+      t.equal(response.statusCode, 200)
+      t.equal((await needLogin(app, response.json().token)).statusCode, 200)
     })
   })
 }

@@ -73,6 +73,11 @@ export interface Store {
    * another one that deletes them all.
    */
   lockUser: (userId: number) => Query[]
+  /**
+   * For the end of an `insert … select` from users: it waits for a batch with `lockUser` that is
+   * under way for the user, and sees what it has changed.
+   */
+  shareLock: SQL
   /** The highest id that any user ever had; 0 when there was none. */
   lastUserId: () => Promise<number>
   /**

@@ -1,3 +1,4 @@
+import { sql } from 'drizzle-orm'
 import { drizzle } from 'drizzle-orm/node-postgres'
 import pg from 'pg'
 import { errorMessage } from '../../lib/error-code.js'
@@ -42,6 +43,7 @@ function createStore (pool: pg.Pool): Store {
       }
     },
     batch: (queries, { retryBusyMs = 0 } = {}) => retryWhenRolledBack(retryBusyMs, () => runBatch(pool, queries)),
+    shareLock: sql` for share`,
     lockUser: (userId) => [{ toSQL: () => ({ sql: 'select id from latchkey.users where id = $1 for update', params: [userId] }) }],
     lastUserId: () => lastUserId(pool),
     claimUserIds,

@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs'
+import { sql } from 'drizzle-orm'
 import { drizzle } from 'drizzle-orm/better-sqlite3'
 import { errorMessage } from '../../lib/error-code.js'
 import type { Store, StoreOptions } from '../store.js'
@@ -51,6 +52,7 @@ function createStore (durable: Connection, relaxed: Connection, { ballast, files
     batch: (queries, { retryBusyMs = 0 } = {}) => retryWhileBusy(retryBusyMs, () => retryWhenFull(durable, ballast, () => runBatch(durable, queries))),
     // A batch locks the whole database from its beginning.
     lockUser: () => [],
+    shareLock: sql``,
     lastUserId: async () => lastUserId(durable),
     claimUserIds,
     skipUserIds,

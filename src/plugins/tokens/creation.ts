@@ -1,26 +1,37 @@
 import { randomUUID } from 'node:crypto'
 import { and, count, desc, eq, exists, gt, inArray, lt, notInArray, type Placeholder, sql } from 'drizzle-orm'
-import { isForeignKeyViolation } from '../../database/errors.js'
 import type { Store } from '../../database/store.js'
 import { personalTokensPerUser, tokensPerUser } from './limits.js'
 
 /** The values of a new row. */
-export type NewToken = Pick<Store['tables']['tokens']['$inferSelect'], 'userId' | 'kind' | 'description' | 'createdAt' | 'expiresAt'> & {
-  /** Of a personal access token: the id of the login token of the request; undefined if the operator creates it. */
+export type NewToken = Pick<Store['tables']['tokens']['$inferSelect'], 'userId' | 'description' | 'createdAt' | 'expiresAt'> & ({
+  kind: 'login'
+  /** The hash of the password that was checked. */
+  passwordHash: string
+} | {
+  kind: 'personal'
+  /** The id of the login token of the request; undefined if the operator creates the token. */
   requestingTokenId?: string
-}
+})
 
 /** The queries that insert tokens, and keep their number within the limits. */
-export function tokenCreation ({ batch, db, lockUser, prepare, relaxed, tables: { tokens, users } }: Store, now: () => number) {
+export function tokenCreation ({ batch, db, lockUser, prepare, relaxed, shareLock, tables: { tokens, users } }: Store, now: () => number) {
+  /** The values of a new row, as they are inserted while the user exists. */
+  const rowOf = (values: Record<'id' | 'kind' | 'description' | 'createdAt' | 'expiresAt', unknown>) => ({
+    id: sql`${sql.param(values.id, tokens.id)}`.as('id'),
+    userId: users.id,
+    kind: sql`${sql.param(values.kind, tokens.kind)}`.as('kind'),
+    description: sql`${sql.param(values.description, tokens.description)}`.as('description'),
+    createdAt: sql`${sql.param(values.createdAt, tokens.createdAt)}`.as('created_at'),
+    expiresAt: sql`${sql.param(values.expiresAt, tokens.expiresAt)}`.as('expires_at'),
+    lastUsedAt: sql`null`.as('last_used_at')
+  })
+
+  const loginRow = rowOf({ id: sql.placeholder('id'), kind: 'login', description: sql.placeholder('description'), createdAt: sql.placeholder('createdAt'), expiresAt: sql.placeholder('expiresAt') })
+  const userWithPassword = db.select(loginRow).from(users).where(and(eq(users.id, sql.placeholder('userId')), eq(users.passwordHash, sql.placeholder('passwordHash'))))
+  const tokenCount = sql<number>`(${db.select({ count: count() }).from(tokens).where(eq(tokens.userId, sql.placeholder('userId')))})`
   // After a power cut a user whose last login is lost logs in again.
-  const insertLogin = prepare('login_token', relaxed.insert(tokens).values({
-    id: sql.placeholder('id'),
-    userId: sql.placeholder('userId'),
-    kind: 'login',
-    description: sql.placeholder('description'),
-    createdAt: sql.placeholder('createdAt'),
-    expiresAt: sql.placeholder('expiresAt')
-  }))
+  const insertLogin = prepare('login_token', relaxed.insert(tokens).select(sql`${userWithPassword.getSQL()}${shareLock}`).returning({ tokenCount }))
 
   /** Deletes a user's oldest login tokens until no more than `tokensPerUser` tokens are left; `keepIds` stay. */
   const evictionQuery = (userId: number | Placeholder, time: Date | Placeholder, keepIds: Array<string | Placeholder>) => {
@@ -40,17 +51,9 @@ export function tokenCreation ({ batch, db, lockUser, prepare, relaxed, tables: 
   const personalTokenCount = (userId: number) => sql<number>`(${db.select({ count: count() }).from(tokens).where(and(eq(tokens.userId, userId), eq(tokens.kind, 'personal'), gt(tokens.expiresAt, new Date(now()))))})`
 
   /** Inserts a personal access token if that is permitted, in one transaction: revoking all of a user's tokens comes before it or after it. */
-  async function insertPersonal (id: string, { userId, requestingTokenId = id, kind, description, createdAt, expiresAt }: NewToken): Promise<boolean> {
+  async function insertPersonal (id: string, { userId, requestingTokenId = id, kind, description, createdAt, expiresAt }: NewToken & { kind: 'personal' }): Promise<boolean> {
     const requestingLogin = db.select({ id: tokens.id }).from(tokens).where(and(eq(tokens.userId, userId), eq(tokens.id, requestingTokenId), eq(tokens.kind, 'login')))
-    const row = {
-      id: sql`${sql.param(id, tokens.id)}`.as('id'),
-      userId: users.id,
-      kind: sql`${sql.param(kind, tokens.kind)}`.as('kind'),
-      description: sql`${sql.param(description, tokens.description)}`.as('description'),
-      createdAt: sql`${sql.param(createdAt, tokens.createdAt)}`.as('created_at'),
-      expiresAt: sql`${sql.param(expiresAt, tokens.expiresAt)}`.as('expires_at'),
-      lastUsedAt: sql`null`.as('last_used_at')
-    }
+    const row = rowOf({ id, kind, description, createdAt, expiresAt })
     const isAllowed = and(eq(users.id, userId), lt(personalTokenCount(userId), personalTokensPerUser), requestingTokenId === id ? undefined : exists(requestingLogin))
     const written = await batch([
       ...lockUser(userId),
@@ -63,25 +66,18 @@ export function tokenCreation ({ batch, db, lockUser, prepare, relaxed, tables: 
   return {
     /**
      * Inserts a row and returns its id, a random UUID. `undefined` when the user does not exist;
-     * for a personal access token also when the login token of the request was revoked,
-     * or the user has `personalTokensPerUser` already. If there are too many tokens, a personal
-     * one evicts the oldest logins.
+     * for a login also when the password was changed since it was checked; for a personal access
+     * token also when the login token of the request was revoked, or the user has
+     * `personalTokensPerUser` already. If there are too many tokens, the oldest logins are deleted.
      */
     async create (token: NewToken): Promise<string | undefined> {
       const id = randomUUID()
-      try {
-        if (token.kind === 'personal') return await insertPersonal(id, token) ? id : undefined
-        await insertLogin.execute({ ...token, id })
-        return id
-      } catch (error) {
-        if (isForeignKeyViolation(error)) return undefined
-        throw error
-      }
-    },
-
-    /** Deletes a user's oldest login tokens until no more than `tokensPerUser` tokens are left; `keepId` stays. */
-    async evictLeastRecentlyUsed (userId: number, keepId: string): Promise<void> {
-      await evict.execute({ userId, now: new Date(now()), keepId })
+      if (token.kind === 'personal') return await insertPersonal(id, token) ? id : undefined
+      const { userId } = token
+      const [inserted] = await insertLogin.execute({ ...token, id })
+      if (inserted === undefined) return undefined
+      if (Number(inserted.tokenCount) >= tokensPerUser) await evict.execute({ userId, now: new Date(now()), keepId: id })
+      return id
     }
   }
 }

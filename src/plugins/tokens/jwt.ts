@@ -14,14 +14,12 @@ import { hasTokenForm } from './token-form.js'
 export interface AccessTokens {
   /**
    * Signs a token for a user and inserts its row. `undefined` when the user does not exist; for a
-   * personal access token also when the login token of the request was revoked, or the user
-   * has too many.
+   * login also when the password was changed since it was checked; for a personal access token
+   * also when the login token of the request was revoked, or the user has too many.
    *
    * @param token.lifetimeSeconds its lifetime; TOKEN_TTL_SECONDS by default
-   * @param token.requestingTokenId for a personal access token: the id of the login token of
-   * the request; undefined if the operator creates it
    */
-  issue: (token: Omit<NewToken, 'createdAt' | 'expiresAt'> & { lifetimeSeconds?: number }) => Promise<IssuedToken | undefined>
+  issue: (token: TokenRequest) => Promise<IssuedToken | undefined>
   /**
    * Verifies what a token says by itself: form, algorithm, signature, times, claims. Only the
    * database knows whether its user exists and whether the token was revoked.
@@ -32,6 +30,12 @@ export interface AccessTokens {
    */
   verify: (token: string) => VerifiedToken
 }
+
+/** The token to be issued. */
+type TokenRequest = DistributiveOmit<NewToken, 'createdAt' | 'expiresAt'> & { lifetimeSeconds?: number }
+
+/** `Omit` of each member of a union. */
+type DistributiveOmit<Union, Key extends keyof Union> = Union extends unknown ? Omit<Union, Key> : never
 
 /** The ids that a verified token names: `tokenId` is the `jti` claim, or `NIL_UUID` in place of one that no row can have. */
 export type VerifiedToken = TokenIds

@@ -59,16 +59,19 @@ const login: FastifyPluginAsyncTypebox<{ loginErrors: 'detailed' | 'uniform' }> 
     // After a correct password the login completes, even if its client disconnects.
     const nextJob = { network: job.network, hasPriority: true }
 
-    const issued = await app.throttle.logIn(request, { userId, lastLoginAt }, () => app.accessTokens.issue({ userId, kind: 'login', description: describeUserAgent(request.headers['user-agent']) }))
-    if (issued === undefined) throw await fail('user_deleted_concurrently')
-    // A password change revokes the tokens that exist at that moment. A token issued between the check
-    // and the change would stay valid: the checked password must still be the current one.
-    const currentHash = await app.users.findHash(userId)
-    if (currentHash !== passwordHash && !(await app.passwords.verify(currentHash, password, nextJob))) {
-      await app.tokens.revoke(userId, issued.id)
-      throw await fail('password_changed_concurrently')
-    }
-    await app.tokens.evictLeastRecentlyUsed(userId, issued.id)
+    const issued = await app.throttle.logIn(request, { userId, lastLoginAt }, async () => {
+      const description = describeUserAgent(request.headers['user-agent'])
+      const issue = (hash: string) => app.accessTokens.issue({ userId, kind: 'login', passwordHash: hash, description })
+      let token = await issue(passwordHash)
+      while (token === undefined) {
+        // The stored hash is another one now: an upgrade of the same password, or another password.
+        const currentHash = await app.users.findHash(userId)
+        if (currentHash === undefined) throw await fail('user_deleted_concurrently')
+        if (!(await app.passwords.verify(currentHash, password, nextJob))) throw await fail('password_changed_concurrently')
+        token = await issue(currentHash)
+      }
+      return token
+    })
     app.audit.record({ kind: 'login', userId }, request)
     if (app.passwords.needsRehash(passwordHash, password)) {
       try {
