@@ -42,6 +42,19 @@ const { metafile } = await build({
   banner: { js: "import { createRequire as requireFrom } from 'node:module'; const require = requireFrom(import.meta.url);" }
 })
 
+// What Node starts: CommonJS, because ES modules are loaded too late to set the size of the thread pool.
+await build({
+  entryPoints: ['src/server.cts', 'src/cli.cts'],
+  outdir: 'dist',
+  outExtension: { '.js': '.cjs' },
+  bundle: true,
+  platform: 'node',
+  format: 'cjs',
+  target: 'node20.19',
+  minify: true,
+  external: ['./server.js', './cli.js']
+})
+
 const written = Object.keys(metafile.outputs).map((path) => basename(path))
 for (const name of readdirSync('dist')) if (name.startsWith('bundle-') && !written.includes(name)) rmSync(join('dist', name))
 

@@ -7,4 +7,4 @@ for (const folder of ['database/sqlite/migrations', 'database/postgres/migration
 }
 
 // npm does this on installation; in a clone the command runs from dist.
-chmodSync('dist/cli.js', 0o755)
+chmodSync('dist/cli.cjs', 0o755)

@@ -7,7 +7,7 @@ import { join, resolve } from 'node:path'
 import { listening } from './listening.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'latchkey-smoke-'))
-const server = spawn(process.execPath, [resolve('dist/server.js')], {
+const server = spawn(process.execPath, [resolve('dist/server.cjs')], {
   cwd: folder,
   env: { PATH: process.env.PATH, PORT: '0' },
   stdio: ['ignore', 'pipe', 'inherit']

@@ -40,7 +40,7 @@ try {
   const built = names.filter((name) => /^dist\/(?!bundle-).*\.js$/.test(name)).map((name) => name.replace(/^dist/, 'src').replace(/js$/, 'ts'))
   const stale = built.filter((name) => !existsSync(name))
   check(stale.length === 0, `files without a source: ${stale.join(', ')}`)
-  for (const name of ['LICENSE', 'README.md', 'openapi.yaml', 'dist/index.d.ts', 'dist/client/contract.d.ts', 'dist/testing.d.ts', 'dist/cli.js', 'dist/server.js', 'dist/data/common-passwords.txt', 'dist/THIRD-PARTY-NOTICES.txt']) check(names.includes(name), `${name} is missing`)
+  for (const name of ['LICENSE', 'README.md', 'openapi.yaml', 'dist/index.d.ts', 'dist/client/contract.d.ts', 'dist/testing.d.ts', 'dist/cli.cjs', 'dist/cli.js', 'dist/server.cjs', 'dist/server.js', 'dist/data/common-passwords.txt', 'dist/THIRD-PARTY-NOTICES.txt']) check(names.includes(name), `${name} is missing`)
   console.log(`${filename}: ${names.length} files`)
 
   const { messages, pkg } = await publint({ strict: true })
@@ -86,13 +86,13 @@ try {
     await client.logout()
   `)
   const call = (...args) => console.log(run(process.execPath, ['call.js', ...args], { cwd: folder }).trim())
-  await withProgram([join(installed, 'dist/cli.js'), 'serve'], {}, async (url) => call(url))
+  await withProgram([join(installed, 'dist/cli.cjs'), 'serve'], {}, async (url) => call(url))
 
   // Embedded in an app, as in the README.
   cpSync('examples/guard.ts', join(folder, 'guard.js'))
   const example = readFileSync(join(folder, 'guard.js'), 'utf8').replace('port: 3000', 'port: Number(process.env.PORT)')
   writeFileSync(join(folder, 'guard.js'), example)
-  await withProgram(['guard.js'], { SECRET_KEY: run(process.execPath, [join(installed, 'dist/cli.js'), 'secret']).trim() }, async (url) => call(url))
+  await withProgram(['guard.js'], { SECRET_KEY: run(process.execPath, [join(installed, 'dist/cli.cjs'), 'secret']).trim() }, async (url) => call(url))
 
   // The testing helpers.
   writeFileSync(join(folder, 'editors.test.js'), `

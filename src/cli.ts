@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 import { run } from './commands/index.js'
 
 const { env, stdin, stdout, stderr } = process

@@ -1,4 +1,3 @@
-import { availableParallelism } from 'node:os'
 import { isIP } from 'node:net'
 import { FormatRegistry, type Static, type TObject, type TSchema, Type } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
@@ -7,6 +6,7 @@ import { databaseUrlProblem, databaseUrlRule } from './database/urls.js'
 import { isOrigin, originProblem } from './lib/origin.js'
 import { hasSpaceAround, printable } from './lib/printable.js'
 import { isSecretKey, secretKeyRule } from './lib/secret-key.js'
+import { defaultHashConcurrency } from './lib/thread-pool.js'
 import { recommendedParameters } from './plugins/passwords/stored-hash.js'
 import { tokenMaxLifetimeSeconds } from './plugins/tokens/claims.js'
 
@@ -56,11 +56,8 @@ const shared = {
   passwordMinLength: Type.Integer({ default: 8, minimum: 8, maximum: 64, description: 'must be an integer from 8 to 64' }),
   /** `on` rejects the 3,000 most common passwords. */
   passwordBlocklist: Type.Union([Type.Literal('on'), Type.Literal('off')], { default: 'on', description: 'must be on or off' }),
-  /**
-   * How many passwords are hashed at once. Hashes run on the 4 threads of libuv's pool, of which
-   * files and name lookups need one; more than there are processors make none faster.
-   */
-  hashConcurrency: Type.Integer({ default: Math.min(availableParallelism(), 3), minimum: 1, maximum: 64, description: 'must be an integer from 1 to 64' }),
+  /** How many passwords are hashed at once: more than there are processors, or threads for them, make none faster. */
+  hashConcurrency: Type.Integer({ default: defaultHashConcurrency, minimum: 1, maximum: 64, description: 'must be an integer from 1 to 64' }),
   /** How many hashes wait: at the end of the queue some two thirds of a second on two processors. */
   hashQueue: Type.Integer({ default: 32, minimum: 0, maximum: 10_000, description: 'must be an integer from 0 to 10000' }),
   /** How long a request waits for its hash to start, or for other checks of the same account, in milliseconds. */

@@ -1,12 +1,12 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { text } from 'node:stream/consumers'
 import Database from 'better-sqlite3'
 import t from 'tap'
-import { bob, loginHead, open, secretKey, type ServerProcess, startServer, temporaryFolder, until } from './helper.js'
+import { bob, loginHead, open, plainNode, secretKey, type ServerProcess, startServer, temporaryFolder, until } from './helper.js'
 import { openStore } from './postgres-server.js'
 
 // They mostly wait.
@@ -197,4 +197,21 @@ t.test('startup · PostgreSQL without the package pg → one line, exit code 1',
   const [problem, [code]] = await Promise.all([text(child.stderr), once(child, 'exit')])
   t.equal(problem, 'latchkey: PostgreSQL needs the package pg (npm install pg): not found\n')
   t.equal(code, 1)
+})
+
+t.test('thread pool · one thread for each processor and one more, or UV_THREADPOOL_SIZE', { skip: process.platform === 'linux' ? false : 'only Linux counts threads in /proc' }, async (t) => {
+  const folder = temporaryFolder(t)
+  writeFileSync(join(folder, 'eight.cjs'), "require('node:os').availableParallelism = () => 8")
+  const count = async (env: Record<string, string>) => {
+    const [program, ...args] = plainNode
+    const child = spawn(program, [...args, '--require', './eight.cjs', resolve('dist/server.cjs')], { cwd: folder, env: { PATH: process.env.PATH, SECRET_KEY: secretKey, PORT: '0', DATABASE_URL: 'sqlite://', ...env }, stdio: ['ignore', 'pipe', 'inherit'] })
+    await once(child.stdout, 'data')
+    const threads = readdirSync(`/proc/${child.pid}/task`).length
+    child.kill('SIGKILL')
+    await once(child, 'exit')
+    return threads
+  }
+  const four = await count({ UV_THREADPOOL_SIZE: '4' })
+  t.equal(await count({}) - four, 5)
+  t.equal(await count({ UV_THREADPOOL_SIZE: '6' }) - four, 2)
 })

@@ -3,12 +3,12 @@ import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import fs, { chmodSync, chownSync, closeSync, existsSync, lchownSync, linkSync, lstatSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { syncBuiltinESMExports } from 'node:module'
-import { availableParallelism } from 'node:os'
 import { dirname, join } from 'node:path'
 import t from 'tap'
 import { printableUrl } from '../src/database/urls.js'
 import { folderProblem, linkProblem, replacementProblem } from '../src/lib/new-file.js'
 import { createSecretKey } from '../src/lib/secret-key.js'
+import { defaultHashConcurrency, hashConcurrencyOf } from '../src/lib/thread-pool.js'
 import { ConfigError, loadConfig } from '../src/standalone/config.js'
 import { loadEnvironment } from '../src/standalone/environment.js'
 import { asStranger, isRoot, secretKey, stranger, temporaryFolder } from './helper.js'
@@ -21,6 +21,12 @@ function problemsOf (env: Record<string, string>): string[] {
     return error instanceof ConfigError ? error.problems : [String(error)]
   }
 }
+
+t.test('hashConcurrencyOf · a processor each, one less on more than three, within the threads of the pool', async (t) => {
+  for (const [processors, poolSize, expected] of [[1, undefined, 1], [2, undefined, 2], [3, undefined, 3], [4, undefined, 3], [8, undefined, 3], [4, '5', 3], [5, '6', 4], [8, '9', 7], [64, '65', 63], [8, '2', 1], [8, '1', 1], [8, 'x', 3]] as const) {
+    t.equal(hashConcurrencyOf(processors, poolSize), expected, `${processors} processors, ${poolSize} threads`)
+  }
+})
 
 t.test('loadConfig', async (t) => {
   t.test('only SECRET_KEY → the documented defaults, frozen', async (t) => {
@@ -36,7 +42,7 @@ t.test('loadConfig', async (t) => {
       tokenTtlSeconds: 172_800,
       passwordMinLength: 8,
       passwordBlocklist: 'on',
-      hashConcurrency: Math.min(availableParallelism(), 3),
+      hashConcurrency: defaultHashConcurrency,
       hashQueue: 32,
       hashDeadlineMs: 3_000,
       loginFailuresPerAddressMinute: 30,

@@ -1,0 +1,4 @@
+#!/usr/bin/env node
+import './standalone/thread-pool.cjs'
+
+import('./cli.js')

@@ -1,0 +1,3 @@
+import './standalone/thread-pool.cjs'
+
+import('./server.js')
