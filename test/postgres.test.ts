@@ -1,22 +1,28 @@
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chownSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { connect, createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { TLSSocket } from 'node:tls'
-import { sql } from 'drizzle-orm'
+import { eq, sql } from 'drizzle-orm'
 import { getTableConfig as postgresTable } from 'drizzle-orm/pg-core'
 import { getTableConfig as sqliteTable } from 'drizzle-orm/sqlite-core'
 import type { FastifyInstance } from 'fastify'
+import pg from 'pg'
 import { generate } from 'selfsigned'
 import t, { type Test } from 'tap'
 import { isForeignKeyViolation, isUnavailable } from '../src/database/errors.js'
 import * as postgresTables from '../src/database/postgres/schema.js'
 import * as sqliteTables from '../src/database/sqlite/schema.js'
 import type { Store, StoreOptions } from '../src/database/store.js'
+import { NIL_UUID } from '../src/plugins/tokens/claims.js'
+import { tokensRepository } from '../src/plugins/tokens/repository.js'
 import { servicesOf } from '../src/services.js'
-import { createPostgres, openStore, startPostgres, withClient } from './databases.js'
-import { bob, build, logIn, needLogin, signUp, startServer, temporaryFolder, tokenOf } from './helper.js'
+import { createPostgres, databases, openStore, startPostgres, withClient } from './databases.js'
+import { freePort } from './embedded-postgres.js'
+import { bob, build, isLongRun, isRoot, logIn, needLogin, signUp, startServer, temporaryFolder, tokenOf, until } from './helper.js'
+import { endWithUs } from './reaper.js'
 
 /** A store on a database, closed when the test ends. */
 async function open (t: Test, url: string, options: Partial<StoreOptions> = {}): Promise<Store> {
@@ -346,6 +352,172 @@ t.test('without its driver PostgreSQL is refused with one clear line, and SQLite
   t.equal((await fetch(`${await server.listening}/health/ready`)).status, 200)
   server.child.kill('SIGTERM')
   t.equal(await server.exited, 0)
+})
+
+/** The id of the token that `seed` gives a user. */
+const tokenIdOf = (userId: number) => `00000000-0000-4000-8000-${String(userId).padStart(12, '0')}`
+
+/** A database with the users 1, 2, 3 …, each with a token and a role, and the queries of guarded requests. */
+async function seed (t: Test, users: number, options: Partial<StoreOptions> = {}) {
+  const store = await open(t, await createPostgres(t), options)
+  await rowsOf(store, `insert into latchkey.users (username, username_key, password_hash, created_at, updated_at) select 'user' || id, 'user' || id, '', '2026-02-03 20:44:00.007Z', now() from generate_series(1, ${users}) id order by id`)
+  await rowsOf(store, "insert into latchkey.tokens (id, user_id, description, created_at, expires_at) select '00000000-0000-4000-8000-' || lpad(id::text, 12, '0'), id, '', now(), now() from latchkey.users")
+  await rowsOf(store, "insert into latchkey.user_roles (user_id, role_name) select id, 'admin' from latchkey.users")
+  return { store, ...tokensRepository(store, { now: Date.now, pendingLastUsed: () => new Map() }) }
+}
+
+t.test('prepareGet', async (t) => {
+  t.test('reads of one turn of the event loop share a statement of at most 100; each gets its own row', async (t) => {
+    const { findOwner, findOwnerWithRoles } = await seed(t, 300)
+    const [, { countQueries }] = databases
+    const createdAt = new Date('2026-02-03T20:44:00.007Z')
+    const owner = (userId: number) => ({ username: `user${userId}`, email: null, createdAt, tokenUserId: userId, lastUsedAt: null })
+    const cases = [
+      ...[3, 1, 300, 3, 3].map((userId) => [{ userId, tokenId: tokenIdOf(userId) }, owner(userId)] as const),
+      [{ userId: 4, tokenId: tokenIdOf(5) }, { ...owner(4), tokenUserId: null }],
+      [{ userId: 4, tokenId: NIL_UUID }, { ...owner(4), tokenUserId: null }],
+      [{ userId: 301, tokenId: tokenIdOf(5) }, undefined],
+      [{ userId: Number.MAX_SAFE_INTEGER, tokenId: tokenIdOf(9) }, undefined]
+    ] as const
+    for (const [reads, statements] of [[1, 1], [2, 1], [100, 1], [101, 2], [250, 3]] as const) {
+      for (const [find, expected] of [[findOwner, {}], [findOwnerWithRoles, { roleNames: 'admin', roles: ['admin'] }]] as const) {
+        const queries = countQueries(t)
+        const asked = Array.from({ length: reads }, (_, i) => cases[i % cases.length] ?? cases[0])
+        const rows = await Promise.all(asked.map(([ids]) => find(ids)))
+        t.same(rows, asked.map(([, row]) => row && { ...row, ...expected }), `${reads} reads`)
+        t.equal(queries(), statements)
+      }
+    }
+  })
+
+  t.test('batches search indexes only, whatever the statistics say, and are not planned each time', async (t) => {
+    const { store, findOwner, findOwnerWithRoles } = await seed(t, 20_000, { poolSize: 1 })
+    const ask = (find: typeof findOwner) => Promise.all([1, 2].map((userId) => find({ userId, tokenId: tokenIdOf(userId) })))
+    for (let i = 0; i < 20; i++) await Promise.all([ask(findOwner), ask(findOwnerWithRoles)])
+    const plans = await rowsOf(store, "select name, custom_plans::int as custom, generic_plans::int as generic from pg_prepared_statements where name like 'token\\_owner%' order by name")
+    t.same(plans, ['token_owner_batch', 'token_owner_roles_batch'].map((name) => ({ name, custom: 5, generic: 15 })))
+    for (const analyze of ['select', 'analyze']) {
+      await rowsOf(store, analyze)
+      for (const mode of ['force_generic_plan', 'force_custom_plan']) {
+        await rowsOf(store, `set plan_cache_mode = ${mode}`)
+        for (const { name } of plans) {
+          const plan = JSON.stringify(await rowsOf(store, `explain execute ${String(name)} ('{${[1, 2, 3].map(tokenIdOf)}}', '{1, 2, 3}')`))
+          for (const index of ['users_pkey', 'tokens_']) t.match(plan, new RegExp(`Index Scan using ${index}`), `${mode}, ${String(name)}`)
+          t.notMatch(plan, /Seq Scan|Hash|Merge|Sort/, plan)
+        }
+      }
+    }
+  })
+
+  t.test('refuses parameters that are not placeholders, and placeholders without a column', async (t) => {
+    const { db, prepareGet, tables: { users } } = await open(t, await createPostgres(t))
+    const columns = { username: users.username }
+    const byId = db.select(columns).from(users).where(eq(users.id, sql.placeholder('id')))
+    t.throws(() => prepareGet('fixed', columns, db.select(columns).from(users).where(eq(users.id, 1))), { name: 'TypeError', message: 'prepareGet takes placeholders only' })
+    t.throws(() => prepareGet('by_id', columns, byId, { userId: users.id }), { name: 'TypeError', message: 'prepareGet takes a column for each placeholder, or none' })
+    t.equal(await prepareGet('by_id', columns, byId)({ id: 1 }), undefined)
+  })
+
+  t.test('what an embedding app does to the parsers of the driver changes nothing', async (t) => {
+    const { findOwner } = await seed(t, 2)
+    const { INT8, TIMESTAMPTZ } = pg.types.builtins
+    for (const type of [INT8, TIMESTAMPTZ]) {
+      const parser = pg.types.getTypeParser(type)
+      t.teardown(() => pg.types.setTypeParser(type, parser))
+    }
+    pg.types.setTypeParser(INT8, BigInt)
+    pg.types.setTypeParser(TIMESTAMPTZ, () => 'a time')
+    const createdAt = new Date('2026-02-03T20:44:00.007Z')
+    for (const userIds of [[1], [2, 1]]) {
+      const rows = await Promise.all(userIds.map((userId) => findOwner({ userId, tokenId: tokenIdOf(userId) })))
+      t.same(rows.map((row) => [row?.tokenUserId, row?.createdAt]), userIds.map((userId) => [userId, createdAt]))
+    }
+  })
+})
+
+/** Sends guarded requests in one turn of the event loop; answers their statuses. */
+async function guardedStatuses (t: Test, app: FastifyInstance, token: string, url: string): Promise<number[]> {
+  const responses = await Promise.all([1, 2, 3].map(() => app.inject({ url, headers: { authorization: token } })))
+  for (const { statusCode, headers } of responses) if (statusCode === 503) t.equal(headers['retry-after'], '1')
+  return responses.map(({ statusCode }) => statusCode)
+}
+
+t.test('guarded requests of one turn · the statement they share fails → 503 for each, no other request fails, and it recovers', async (t) => {
+  const url = await createPostgres(t)
+  const app = await build(t, { DATABASE_URL: `${url}?application_name=guarded`, DATABASE_STATEMENT_TIMEOUT_MS: '1000' })
+  const token = await tokenOf(app)
+  const all = (status: number) => [status, status, status]
+  await withClient(url, async (other) => {
+    await other.query('begin; lock table latchkey.user_roles in access exclusive mode')
+    const waiting = guardedStatuses(t, app, token, '/api/v1/me')
+    t.same(await guardedStatuses(t, app, token, '/need_login'), all(200), 'while another statement waits')
+    t.same(await waiting, all(503), 'a statement that takes too long')
+
+    const ended = guardedStatuses(t, app, token, '/api/v1/me')
+    await until(async () => (await other.query("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'guarded' and wait_event_type = 'Lock'")).rowCount)
+    t.same(await guardedStatuses(t, app, token, '/need_login'), all(200), 'on another connection')
+    t.same(await ended, all(503), 'a connection that is ended')
+  })
+  t.same(await guardedStatuses(t, app, token, '/api/v1/me'), all(200))
+  await rowsOf(servicesOf(app).store, "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'guarded' and pid <> pg_backend_pid()")
+  await until(async () => (await guardedStatuses(t, app, token, '/api/v1/me')).every((status) => status === 200))
+})
+
+t.test('GET /need_login · revoked on another server while statements are in flight → 401 TOKEN_REVOKED for every later request', async (t) => {
+  const DATABASE_URL = await createPostgres(t)
+  const [here, there] = [await build(t, { DATABASE_URL }), await build(t, { DATABASE_URL })]
+  await signUp(here)
+  for (let i = 0; i < (isLongRun ? 200 : 20); i++) {
+    const token: string = (await logIn(here)).json().token
+    let isRevoked = false
+    const clients = Array.from({ length: 8 }, async () => {
+      for (;;) {
+        const mustFail = isRevoked
+        const { statusCode } = await needLogin(here, token)
+        if (mustFail) return statusCode
+      }
+    })
+    const { statusCode } = await there.inject({ method: 'POST', url: '/api/v1/logout', headers: { authorization: token } })
+    isRevoked = true
+    t.equal(statusCode, 200)
+    t.same(await Promise.all(clients), clients.map(() => 401))
+  }
+})
+
+const pgbouncer = ['/usr/sbin/pgbouncer', '/usr/local/sbin/pgbouncer', '/usr/bin/pgbouncer', '/opt/homebrew/bin/pgbouncer'].find((path) => existsSync(path))
+
+t.test('PgBouncer with session pooling · guarded requests, one and many at once → 200', { skip: pgbouncer === undefined && 'no PgBouncer is installed' }, async (t) => {
+  const url = await createPostgres(t)
+  const { username, password, hostname, port: serverPort, pathname } = new URL(url)
+  const port = String(await freePort())
+  const folder = temporaryFolder(t)
+  const owner = isRoot ? { uid: 65_534, gid: 65_534 } : {}
+  writeFileSync(join(folder, 'users.txt'), `"${username}" "${decodeURIComponent(password)}"\n`)
+  writeFileSync(join(folder, 'pgbouncer.ini'), [
+    '[databases]', `* = host=${hostname} port=${serverPort}`,
+    '[pgbouncer]', 'listen_addr = 127.0.0.1', `listen_port = ${port}`, 'unix_socket_dir =', 'pool_mode = session',
+    'auth_type = scram-sha-256', `auth_file = ${join(folder, 'users.txt')}`,
+    'ignore_startup_parameters = options,statement_timeout,idle_in_transaction_session_timeout'
+  ].join('\n'))
+  if (isRoot) chmodSync(folder, 0o755)
+  const bouncer = spawn(String(pgbouncer), [join(folder, 'pgbouncer.ini')], { stdio: 'ignore', ...owner })
+  const ended = once(bouncer, 'exit')
+  const hasEnded = endWithUs(bouncer.pid)
+  t.teardown(async () => {
+    bouncer.kill('SIGKILL')
+    await ended
+    hasEnded()
+  })
+  const pooled = change(url, { hostname: '127.0.0.1', port })
+  await until(() => withClient(pooled, async () => true).catch(() => false), 10_000)
+  const app = await build(t, { DATABASE_URL: pooled })
+  const token = await tokenOf(app)
+  for (let i = 0; i < 10; i++) {
+    t.equal((await needLogin(app, token)).statusCode, 200)
+    t.same(await guardedStatuses(t, app, token, '/api/v1/me'), [200, 200, 200])
+  }
+  t.match(await rowsOf(servicesOf(app).store, `select datname from pg_stat_activity where application_name = 'latchkey' and datname = '${pathname.slice(1)}'`), [{}])
+  await app.close()
 })
 
 t.test('errors of a real server · classification', async (t) => {

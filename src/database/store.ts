@@ -54,9 +54,12 @@ export interface Store {
    *
    * @param name unique among all prepared queries
    * @param columns the columns that the query selects, in the same order
-   * @throws {TypeError} the query has parameters that are not placeholders (SQLite)
+   * @param parameters the column that each placeholder is compared with, for a query of many
+   * requests at once: the reads of one turn of the event loop can then share a statement. They also
+   * share its failure, so their values must be valid for their columns.
+   * @throws {TypeError} the query has parameters that are not placeholders
    */
-  prepareGet: <Row>(name: string, columns: Record<string, Column | SQL>, query: GetQuery<Row>) => PreparedGet<Row>
+  prepareGet: <Row>(name: string, columns: Record<string, Column | SQL>, query: GetQuery<Row>, parameters?: Record<string, Column>) => PreparedGet<Row>
   /**
    * Runs queries in their order in one durable transaction: all of them or, when one fails, none.
    * Each sees what was committed before the batch began.

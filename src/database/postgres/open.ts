@@ -9,6 +9,7 @@ import { printableUrl } from '../urls.js'
 import { retryWhenRolledBack, runBatch } from './batch.js'
 import { connectionConfig, ignoreConnectionError, withClient } from './connection.js'
 import { hasTables, isUnicode, migrate } from './migrate.js'
+import { prepareGet } from './prepared-get.js'
 import * as tables from './schema.js'
 import { claimUserIds, lastUserId, skipUserIds } from './user-ids.js'
 
@@ -35,13 +36,7 @@ function createStore (pool: pg.Pool): Store {
     tables: tables as unknown as Store['tables'],
     // The server keeps queries prepared under their names, for each connection.
     prepare: (name, query) => query.prepare(name),
-    prepareGet (name, columns, query) {
-      const prepared = query.prepare(name)
-      return async (values) => {
-        const [row] = await prepared.execute(values)
-        return row
-      }
-    },
+    prepareGet: (name, columns, query, parameters) => prepareGet(pool, name, columns, query, parameters),
     batch: (queries, { retryBusyMs = 0 } = {}) => retryWhenRolledBack(retryBusyMs, () => runBatch(pool, queries)),
     shareLock: sql` for share`,
     lockUser: (userId) => [{ toSQL: () => ({ sql: 'select id from latchkey.users where id = $1 for update', params: [userId] }) }],

@@ -31,12 +31,13 @@ export function tokensRepository (store: Store, { now, pendingLastUsed }: { now:
   const { batch, db, lockUser, prepareGet, tables: { tokens, userRoles, users } } = store
   // The queries of guarded requests: one statement each, by primary key.
   const owner = { username: users.username, email: users.email, createdAt: users.createdAt, tokenUserId: tokens.userId, lastUsedAt: tokens.lastUsedAt }
+  const ids = { userId: users.id, tokenId: tokens.id }
   const userIdMatches = eq(users.id, sql.placeholder('userId'))
   const ownedByUser = and(eq(tokens.id, sql.placeholder('tokenId')), eq(tokens.userId, users.id))
-  const findOwner = prepareGet('token_owner', owner, db.select(owner).from(users).leftJoin(tokens, ownedByUser).where(userIdMatches))
+  const findOwner = prepareGet('token_owner', owner, db.select(owner).from(users).leftJoin(tokens, ownedByUser).where(userIdMatches), ids)
   const roleNames = db.select({ names: sql`string_agg(${userRoles.roleName}, ${sql.raw(`'${separator}'`)})` }).from(userRoles).where(eq(userRoles.userId, users.id))
   const ownerWithRoles = { ...owner, roleNames: sql<string | null>`(${roleNames})` }
-  const findOwnerWithRoles = prepareGet('token_owner_roles', ownerWithRoles, db.select(ownerWithRoles).from(users).leftJoin(tokens, ownedByUser).where(userIdMatches))
+  const findOwnerWithRoles = prepareGet('token_owner_roles', ownerWithRoles, db.select(ownerWithRoles).from(users).leftJoin(tokens, ownedByUser).where(userIdMatches), ids)
 
   const isActive = () => gt(tokens.expiresAt, new Date(now()))
   const tokenOfUser = (userId: number, id: string) => and(eq(tokens.userId, userId), eq(tokens.id, id))
