@@ -391,19 +391,28 @@ t.test('prepareGet', async (t) => {
   })
 
   t.test('batches search indexes only, whatever the statistics say, and are not planned each time', async (t) => {
-    const { store, findOwner, findOwnerWithRoles } = await seed(t, 20_000, { poolSize: 1 })
-    const ask = (find: typeof findOwner) => Promise.all([1, 2].map((userId) => find({ userId, tokenId: tokenIdOf(userId) })))
-    for (let i = 0; i < 20; i++) await Promise.all([ask(findOwner), ask(findOwnerWithRoles)])
-    const plans = await rowsOf(store, "select name, custom_plans::int as custom, generic_plans::int as generic from pg_prepared_statements where name like 'token\\_owner%' order by name")
-    t.same(plans, ['token_owner_batch', 'token_owner_roles_batch'].map((name) => ({ name, custom: 5, generic: 15 })))
-    for (const analyze of ['select', 'analyze']) {
-      await rowsOf(store, analyze)
-      for (const mode of ['force_generic_plan', 'force_custom_plan']) {
-        await rowsOf(store, `set plan_cache_mode = ${mode}`)
-        for (const { name } of plans) {
-          const plan = JSON.stringify(await rowsOf(store, `explain execute ${String(name)} ('{${[1, 2, 3].map(tokenIdOf)}}', '{1, 2, 3}')`))
-          for (const index of ['users_pkey', 'tokens_']) t.match(plan, new RegExp(`Index Scan using ${index}`), `${mode}, ${String(name)}`)
-          t.notMatch(plan, /Seq Scan|Hash|Merge|Sort/, plan)
+    for (const users of [1_000, 20_000]) {
+      const { store, findOwner, findOwnerWithRoles } = await seed(t, users, { poolSize: 1 })
+      const { db, prepareGet, tables } = store
+      const columns = { username: tables.users.username }
+      const findName = prepareGet('name', columns, db.select(columns).from(tables.users).where(eq(tables.users.id, sql.placeholder('userId'))), { userId: tables.users.id })
+      const finds = [findOwner, findOwnerWithRoles, (ids: { userId: number, tokenId: string }) => findName(ids)]
+      for (let i = 0; i < 20; i++) await Promise.all(finds.flatMap((find) => [1, 2].map((userId) => find({ userId, tokenId: tokenIdOf(userId) }))))
+      const plans = await rowsOf(store, "select name, custom_plans::int as custom, generic_plans::int as generic from pg_prepared_statements where name like '%\\_batch' order by name")
+      t.same(plans, ['name_batch', 'token_owner_batch', 'token_owner_roles_batch'].map((name) => ({ name, custom: 5, generic: 15 })))
+      for (const analyze of ['select', 'analyze']) {
+        await rowsOf(store, analyze)
+        for (const mode of ['force_generic_plan', 'force_custom_plan']) {
+          await rowsOf(store, `set plan_cache_mode = ${mode}`)
+          for (const [name, values, indexes] of [
+            ['name', "'{1, 2}'", ['users_pkey']],
+            ['token_owner', `'{${[tokenIdOf(1), tokenIdOf(2)]}}', '{1, 2}'`, ['users_pkey', 'tokens_']],
+            ['token_owner_roles', `'{${[tokenIdOf(1), tokenIdOf(2)]}}', '{1, 2}'`, ['users_pkey', 'tokens_', 'user_roles_']]
+          ] as const) {
+            const plan = JSON.stringify(await rowsOf(store, `explain execute ${name}_batch (${values})`))
+            for (const index of indexes) t.match(plan, new RegExp(`Index (?:Only )?Scan (?:using|on) ${index}`), `${mode}, ${name}`)
+            t.notMatch(plan, /Seq Scan|Hash|Merge|Sort/, plan)
+          }
         }
       }
     }
