@@ -1,4 +1,5 @@
 import { availableParallelism, cpus } from 'node:os'
+import { hasWrk } from './wrk.js'
 
 /** The machine and the date of a run. */
 export interface Environment {
@@ -8,6 +9,8 @@ export interface Environment {
   platform: string
   processors: number
   model: string
+  /** The program that sends the requests. */
+  generator: 'wrk' | 'autocannon'
   /** A smoke run: its figures mean nothing. */
   isSmoke: boolean
 }
@@ -20,6 +23,7 @@ export function describeEnvironment (isSmoke: boolean): Environment {
     platform: `${process.platform} ${process.arch}`,
     processors: availableParallelism(),
     model: cpus()[0]?.model ?? 'unknown',
+    generator: hasWrk ? 'wrk' : 'autocannon',
     isSmoke
   }
 }

@@ -2,7 +2,7 @@
 export interface Scale {
   /** How often each cell is measured; the result is the median. */
   rounds: number
-  /** How long each measurement takes: with many connections, with one, and with logins. */
+  /** How long each measurement takes: with many connections, with one, and with logins. wrk measures whole seconds. */
   windowSeconds: number
   singleSeconds: number
   loginSeconds: number
@@ -20,13 +20,13 @@ export interface Scale {
   loadSeconds: number
 }
 
-/** A full run: about four minutes. */
+/** A full run. */
 export const fullScale: Scale = {
   rounds: 3,
-  windowSeconds: 1.2,
-  singleSeconds: 0.6,
+  windowSeconds: 2,
+  singleSeconds: 1,
   loginSeconds: 2,
-  warmUpSeconds: 0.5,
+  warmUpSeconds: 1,
   calmSeconds: 5,
   overloadSeconds: 7,
   settleSeconds: 1,
@@ -41,7 +41,7 @@ export const smokeScale: Scale = {
   rounds: 1,
   windowSeconds: 0.15,
   singleSeconds: 0.1,
-  loginSeconds: 0.2,
+  loginSeconds: 1,
   warmUpSeconds: 0,
   calmSeconds: 0.2,
   overloadSeconds: 0.5,
@@ -49,5 +49,5 @@ export const smokeScale: Scale = {
   scaling: [100, 1_000],
   spawns: 1,
   idleSeconds: 0.2,
-  loadSeconds: 0.2
+  loadSeconds: 1
 }
