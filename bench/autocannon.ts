@@ -2,6 +2,9 @@ import autocannon, { type Request } from 'autocannon'
 import type { Load, Measured } from './load.js'
 import { percentile } from './statistics.js'
 
+/** How long the first answer may take, with the preparation of thousands of requests. */
+const firstAnswerSeconds = 10
+
 function shareOf (requests: Request[], connection: number, connections: number): Request[] {
   const share = requests.length < connections
     ? requests.slice(connection % requests.length).slice(0, 1)
@@ -27,7 +30,7 @@ export function runAutocannon ({ server, path, connections, requests, perSecond,
     const instance = autocannon({
       url: server.url + path,
       connections,
-      duration: seconds,
+      duration: seconds + firstAnswerSeconds,
       overallRate: perSecond,
       // autocannon stops only when it takes a sample.
       sampleInt: 20,
@@ -43,7 +46,10 @@ export function runAutocannon ({ server, path, connections, requests, perSecond,
     // autocannon's own percentiles are whole milliseconds.
     instance.on('response', (_client, _status, _bytes, ms) => {
       last = performance.now()
-      if (answers++ === 0) first = last - ms
+      if (answers++ === 0) {
+        first = last - ms
+        setTimeout(() => instance.stop(), seconds * 1_000)
+      }
       if (last - first >= settleSeconds * 1_000) latencies.push(ms)
     })
   })

@@ -103,7 +103,11 @@ export async function seedPostgres (url: string, users: number): Promise<SeededD
 /** Settings for a server to which one address sends all logins. */
 export const unlimitedLogins = { LOGINS_PER_ADDRESS_MINUTE: '0', LOGINS_PER_ACCOUNT_MINUTE: '0' }
 
-/** Starts Latchkey with default settings, but without the request log, because the other servers have none. */
-export function startLatchkey ({ url }: SeededDatabase, env: Record<string, string> = {}): Promise<ServerProcess> {
-  return startServer('dist/server.js', { DATABASE_URL: url, SECRET_KEY: secretKey, LOG_LEVEL: 'warn', ...env })
+/**
+ * Starts Latchkey with default settings, but without the request log, because the other servers have none.
+ *
+ * @param script the bundled server, or a variant of it
+ */
+export function startLatchkey ({ url }: SeededDatabase, env: Record<string, string> = {}, script = 'dist/server.js'): Promise<ServerProcess> {
+  return startServer(script, { DATABASE_URL: url, SECRET_KEY: secretKey, LOG_LEVEL: 'warn', ...env })
 }

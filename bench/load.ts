@@ -1,7 +1,7 @@
 import type { Request } from 'autocannon'
 import { runAutocannon } from './autocannon.js'
 import { cpuMicroseconds, type ServerProcess } from './processes.js'
-import { median, medianOfKnown, over } from './statistics.js'
+import { difference, median, medianOfKnown, over } from './statistics.js'
 import { hasWrk, runWrk } from './wrk.js'
 
 /** A load: each connection sends its next request when the last one is answered (closed loop). */
@@ -48,7 +48,7 @@ export async function measureLoad (load: Load, seconds: number): Promise<Figures
   const before = cpuMicroseconds(load.server.pid)
   const { answers, requestsPerSecond, p99Ms } = await run(load, seconds)
   const after = cpuMicroseconds(load.server.pid)
-  return { requestsPerSecond, p99Ms, cpuMicroseconds: over(after === undefined || before === undefined ? undefined : after - before, answers) }
+  return { requestsPerSecond, p99Ms, cpuMicroseconds: over(difference(after, before), answers) }
 }
 
 /** The median of each figure. */

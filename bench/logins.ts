@@ -1,11 +1,12 @@
 import { availableParallelism } from 'node:os'
+import { betterAuthLogin, signInPath, signIns, startBetterAuth } from './better-auth.js'
 import { type SeededDatabase, startLatchkey, unlimitedLogins } from './databases.js'
-import { type Figures, medianFigures, measureLoad } from './load.js'
+import { type Figures, type Load, medianFigures, measureLoad } from './load.js'
 import { logins, password, passwordHash } from './fixtures.js'
 import { progress } from './progress.js'
-import { runProgram, type ServerProcess, startServer } from './processes.js'
+import { runProgram, startServer } from './processes.js'
 import type { Scale } from './scale.js'
-import { inRounds } from './statistics.js'
+import { inRounds, over } from './statistics.js'
 
 /** How many passwords Latchkey hashes in parallel by default. */
 const hashConcurrency = Math.min(availableParallelism(), 3)
@@ -16,17 +17,23 @@ export const loginConnections = Math.max(8, 4 * hashConcurrency)
 /** How many users log in, in turn. */
 export const loginUsers = 50
 
-/** Logins on one database, or the hash alone. */
+/** Logins of one server, or the hash alone. */
 export interface LoginFigures extends Figures {
   name: string
-  /** Logins per second divided by hashes per second without a server; undefined for the latter. */
+  /** The name of Latchkey's database; undefined for other servers. */
+  database: string | undefined
+  /** Logins per second divided by those of bare Fastify that verifies the same hash; undefined with another hash. */
   ratio: number | undefined
+  /** Logins per second divided by hashes per second without a server; undefined with another hash. */
+  hashRatio: number | undefined
 }
 
 /** The name of the hash in a loop, without a server. */
 export const hashAlone = 'argon2id verify, in a loop'
 /** The name of the hash behind HTTP, without database, token and limits. */
 export const hashServed = 'Fastify that only verifies argon2id'
+/** The name of Latchkey's logins on a database. */
+const latchkeyLogin = (database: string) => `Latchkey, ${database}: POST /api/v1/login`
 
 const hashSettings = { HASH: passwordHash, CONCURRENCY: String(hashConcurrency) }
 
@@ -34,22 +41,41 @@ async function runHashLoop (seconds: number): Promise<Figures> {
   return { requestsPerSecond: Number(await runProgram('bench/servers/argon2-loop.js', [], { ...hashSettings, PASSWORD: password, SECONDS: String(seconds) })), p99Ms: NaN, cpuMicroseconds: undefined }
 }
 
-/** Measures logins per second, and compares them with password hashes per second. */
-export async function measureLogins (databases: SeededDatabase[], { rounds, loginSeconds, warmUpSeconds }: Scale): Promise<LoginFigures[]> {
-  const userIds = Array.from({ length: loginUsers }, (_, i) => i + 1)
-  const cells: Array<{ name: string, server?: ServerProcess }> = [{ name: hashAlone }, { name: hashServed, server: await startServer('bench/servers/fastify-login.js', hashSettings) }]
-  for (const database of databases) cells.push({ name: database.name, server: await startLatchkey(database, unlimitedLogins) })
+/** What is measured: the load of a server, or the hash alone. */
+interface Cell {
+  name: string
+  database?: string
+  load?: Load
+}
 
-  const results = await inRounds(cells, rounds, async ({ name, server }, round) => {
+/**
+ * Measures logins per second, and compares them with password hashes per second.
+ *
+ * @param hasBetterAuth whether better-auth is installed, and measured too
+ */
+export async function measureLogins (databases: SeededDatabase[], hasBetterAuth: boolean, { rounds, loginSeconds, warmUpSeconds }: Scale): Promise<LoginFigures[]> {
+  const requests = logins(Array.from({ length: loginUsers }, (_, i) => i + 1))
+  const common = { path: '/api/v1/login', connections: loginConnections, requests }
+  const cells: Cell[] = [{ name: hashAlone }, { name: hashServed, load: { ...common, server: await startServer('bench/servers/fastify-login.js', hashSettings) } }]
+  for (const database of databases) cells.push({ name: latchkeyLogin(database.name), database: database.name, load: { ...common, server: await startLatchkey(database, unlimitedLogins) } })
+  if (hasBetterAuth) cells.push({ name: betterAuthLogin, load: { ...common, server: await startBetterAuth(loginUsers), path: signInPath, requests: signIns(loginUsers) } })
+
+  const results = await inRounds(cells, rounds, async ({ name, load }, round) => {
     progress(`round ${round + 1} of ${rounds}: logins, ${name}`)
-    if (server === undefined) return await runHashLoop(loginSeconds)
-    const load = { server, path: '/api/v1/login', connections: loginConnections, requests: logins(userIds) }
+    if (load === undefined) return await runHashLoop(loginSeconds)
     if (round === 0 && warmUpSeconds > 0) await measureLoad(load, warmUpSeconds)
     return await measureLoad(load, loginSeconds)
   })
-  for (const { server } of cells) await server?.stop()
+  for (const { load } of cells) await load?.server.stop()
 
-  const measured = results.map(({ cell: { name }, measurements }) => ({ name, ...medianFigures(measurements) }))
-  const alone = Number(measured[0]?.requestsPerSecond)
-  return measured.map((cell) => ({ ...cell, ratio: cell.name === hashAlone ? undefined : cell.requestsPerSecond / alone }))
+  const measured = results.map(({ cell: { name, database }, measurements }) => ({ name, database, ...medianFigures(measurements) }))
+  const perSecond = (cell: string) => measured.find(({ name }) => name === cell)?.requestsPerSecond
+  return measured.map((cell) => {
+    const isComparable = cell.name !== betterAuthLogin
+    return {
+      ...cell,
+      ratio: isComparable ? over(cell.requestsPerSecond, perSecond(hashServed)) : undefined,
+      hashRatio: isComparable ? over(cell.requestsPerSecond, perSecond(hashAlone)) : undefined
+    }
+  })
 }

@@ -42,7 +42,7 @@ export interface OverloadFigures extends OverloadCounts {
 export async function measureOverload (databases: SeededDatabase[], capacities: LoginFigures[], { calmSeconds, overloadSeconds, settleSeconds }: Scale): Promise<OverloadFigures[]> {
   const figures: OverloadFigures[] = []
   for (const database of databases) {
-    const capacity = Number(capacities.find(({ name }) => name === database.name)?.requestsPerSecond)
+    const capacity = Number(capacities.find((logins) => logins.database === database.name)?.requestsPerSecond)
     // The limits by address stay on: each login comes from another address.
     const server = await startLatchkey(database, { TRUST_PROXY: '127.0.0.1', LOGINS_PER_ACCOUNT_MINUTE: '0' })
     const load: Load = { server, path: '/need_login', connections, requests: withTokens(await database.tokens(1)), perSecond: checksPerSecond, settleSeconds }

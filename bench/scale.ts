@@ -15,6 +15,9 @@ export interface Scale {
   /** The numbers of users in the databases that are compared. */
   scaling: number[]
   spawns: number
+  /** How often each variant of the server is measured with `--parts`, and for how long. */
+  partRounds: number
+  partSeconds: number
   /** How long a new server is idle, then under load, before its memory is measured. */
   idleSeconds: number
   loadSeconds: number
@@ -32,6 +35,8 @@ export const fullScale: Scale = {
   settleSeconds: 1,
   scaling: [1_000, 100_000, 1_000_000],
   spawns: 7,
+  partRounds: 5,
+  partSeconds: 1,
   idleSeconds: 1,
   loadSeconds: 2
 }
@@ -48,6 +53,8 @@ export const smokeScale: Scale = {
   settleSeconds: 0,
   scaling: [100, 1_000],
   spawns: 1,
+  partRounds: 1,
+  partSeconds: 0.1,
   idleSeconds: 0.2,
   loadSeconds: 1
 }

@@ -25,6 +25,11 @@ export function over (value: number | undefined, reference: number | undefined):
   return value === undefined || reference === undefined ? undefined : value / reference
 }
 
+/** A value minus another; `undefined` when one of them is. */
+export function difference (value: number | undefined, other: number | undefined): number | undefined {
+  return value === undefined || other === undefined ? undefined : value - other
+}
+
 /**
  * Measures every cell once per round, so that a temporary slowdown of the machine affects all
  * cells.

@@ -1,9 +1,11 @@
+import { betterAuth, startBetterAuth, withSession } from './better-auth.js'
 import { copySqlite, type SeededDatabase, startLatchkey } from './databases.js'
 import { type Figures, type Load, medianFigures, measureLoad, withTokens } from './load.js'
 import { secretKey } from './fixtures.js'
 import { startServer, type ServerProcess } from './processes.js'
 import { progress } from './progress.js'
 import type { Scale } from './scale.js'
+import { over } from './statistics.js'
 
 /** The throughput of one route of one server. */
 export interface ThroughputCell extends Figures {
@@ -14,6 +16,8 @@ export interface ThroughputCell extends Figures {
   tokens: number
   /** Requests per second divided by those of an empty Fastify route with the same response and as many connections. */
   ratio: number
+  /** The CPU time per request divided by that of the same route; `undefined` where the system does not report it. */
+  cpuRatio: number | undefined
 }
 
 interface Cell extends Load {
@@ -34,6 +38,8 @@ const express = 'Express, jsonwebtoken, better-sqlite3'
 
 /** The name of Latchkey on a database. */
 export const latchkeyOn = (database: string) => `Latchkey, ${database}`
+/** The name of Latchkey with its default log level: one line per request. */
+export const latchkeyLogging = `${latchkeyOn('SQLite')}, requests logged`
 
 async function accountOf ({ url }: ServerProcess, token: string | undefined): Promise<string> {
   const response = await fetch(`${url}/api/v1/me`, { headers: { authorization: `Bearer ${token}` } })
@@ -42,7 +48,7 @@ async function accountOf ({ url }: ServerProcess, token: string | undefined): Pr
 }
 
 /** Starts all servers. */
-async function startAll (databases: SeededDatabase[]): Promise<{ cells: Cell[], stop: () => Promise<unknown> }> {
+async function startAll (databases: SeededDatabase[], hasBetterAuth: boolean): Promise<{ cells: Cell[], stop: () => Promise<unknown> }> {
   const [sqlite] = databases
   if (sqlite === undefined) throw new Error('there is no database')
   const many = await sqlite.tokens(tokenCount)
@@ -56,6 +62,9 @@ async function startAll (databases: SeededDatabase[]): Promise<{ cells: Cell[], 
   const latchkeys = await Promise.all(databases.map(async (database) => ({ name: latchkeyOn(database.name), server: await startLatchkey(database), many: await database.tokens(tokenCount) })))
   const fastifyServer = await startServer('bench/servers/fastify-hello.js', { ACCOUNT: await accountOf(logging, many[0]) })
 
+  const peer = hasBetterAuth ? await startBetterAuth(1) : undefined
+  const session = peer === undefined ? [] : [await withSession(peer)]
+
   const cells = connectionCounts.flatMap((connections): Cell[] => {
     const open = (name: string, server: ServerProcess, path: string): Cell => ({ name, server, path, connections, tokens: 0, requests: [{}] })
     const guarded = (name: string, server: ServerProcess, path: string, tokens: string[]): Cell => ({ name, server, path, connections, tokens: tokens.length, requests: withTokens(tokens) })
@@ -67,14 +76,15 @@ async function startAll (databases: SeededDatabase[]): Promise<{ cells: Cell[], 
       guarded(express, expressServer, '/need_login', one),
       guarded(baseline, baselineServer, '/need_login', one),
       ...connections === 1 ? [] : [guarded(baseline, baselineServer, '/need_login', many)],
+      ...peer === undefined || connections === 1 ? [] : [{ name: betterAuth, server: peer, path: '/need_login', connections, tokens: 1, requests: session }],
       ...latchkeys.flatMap(({ name, server, many }) => [
         open(name, server, '/'),
         ...['/need_login', '/api/v1/me'].flatMap((path) => [guarded(name, server, path, many.slice(0, 1)), guarded(name, server, path, many)])
       ]),
-      ...connections === 1 ? [] : [guarded(`${latchkeyOn(sqlite.name)}, requests logged`, logging, '/need_login', one)]
+      ...connections === 1 ? [] : [guarded(latchkeyLogging, logging, '/need_login', one)]
     ]
   })
-  const servers = [logging, httpServer, baselineServer, expressServer, fastifyServer, ...latchkeys.map(({ server }) => server)]
+  const servers = [logging, httpServer, baselineServer, expressServer, fastifyServer, ...latchkeys.map(({ server }) => server), ...peer === undefined ? [] : [peer]]
   return { cells, stop: () => Promise.all(servers.map((server) => server.stop())) }
 }
 
@@ -82,11 +92,13 @@ async function startAll (databases: SeededDatabase[]): Promise<{ cells: Cell[], 
  * Measures requests per second of node:http, Fastify, a baseline guard, Express and Latchkey.
  * Each round starts new processes: compilation and memory layout differ between processes, and
  * change the results by up to 10 %.
+ *
+ * @param hasBetterAuth whether better-auth is installed, and measured too
  */
-export async function measureThroughput (databases: SeededDatabase[], { rounds, windowSeconds, singleSeconds, warmUpSeconds }: Scale): Promise<ThroughputCell[]> {
+export async function measureThroughput (databases: SeededDatabase[], hasBetterAuth: boolean, { rounds, windowSeconds, singleSeconds, warmUpSeconds }: Scale): Promise<ThroughputCell[]> {
   const results: Array<{ cell: Cell, measurements: Figures[] }> = []
   for (let round = 1; round <= rounds; round++) {
-    const { cells, stop } = await startAll(databases)
+    const { cells, stop } = await startAll(databases, hasBetterAuth)
     for (const [i, cell] of cells.entries()) {
       progress(`round ${round} of ${rounds}: ${cell.name}: ${cell.path}, connections: ${cell.connections}, tokens: ${cell.tokens}`)
       if (warmUpSeconds > 0) await measureLoad(cell, warmUpSeconds)
@@ -100,6 +112,6 @@ export async function measureThroughput (databases: SeededDatabase[], { rounds, 
   return measured.map((cell) => {
     const route = ['/json', '/api/v1/me'].includes(cell.route) ? '/json' : '/'
     const bare = measured.find(({ server, route: bareRoute, connections }) => server === bareFastify && bareRoute === route && connections === cell.connections)
-    return { ...cell, ratio: cell.requestsPerSecond / Number(bare?.requestsPerSecond) }
+    return { ...cell, ratio: cell.requestsPerSecond / Number(bare?.requestsPerSecond), cpuRatio: over(cell.cpuMicroseconds, bare?.cpuMicroseconds) }
   })
 }

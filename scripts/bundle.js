@@ -2,44 +2,15 @@
 // thousand files would take most of the startup time. Apps that embed Latchkey get the unbundled
 // files, and use their own packages.
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { basename, join, relative } from 'node:path'
+import { basename, join } from 'node:path'
 import { build } from 'esbuild'
-
-// Not bundled: native packages, packages that read files next to their code, and packages that
-// are loaded only when needed.
-const external = [
-  'better-sqlite3', '@node-rs/argon2', '@node-rs/bcrypt', 'pg', 'pino-pretty', 'prom-client', 'light-my-request',
-  '@fastify/swagger-ui', '@fastify/ajv-compiler', '@fastify/fast-json-stringify-compiler'
-]
-
-/** Replaces `import.meta.url`, so that a bundled module finds its files. */
-const keepUrl = {
-  name: 'keep-url',
-  setup (context) {
-    context.onLoad({ filter: /\/src\/.*\.ts$/ }, ({ path }) => ({
-      loader: 'ts',
-      contents: readFileSync(path, 'utf8').replaceAll('import.meta.url', `new URL(${JSON.stringify(`./${relative('src', path)}`)}, import.meta.url)`)
-    }))
-  }
-}
+import { bundleSettings } from './bundle-settings.js'
 
 const { metafile } = await build({
+  ...bundleSettings,
   entryPoints: ['src/server.ts', 'src/cli.ts'],
   outdir: 'dist',
-  chunkNames: 'bundle-[hash]',
-  bundle: true,
-  splitting: true,
-  metafile: true,
-  platform: 'node',
-  format: 'esm',
-  target: 'node20.19',
-  // Identifiers are not minified: stacks in logs stay readable.
-  minifySyntax: true,
-  minifyWhitespace: true,
-  external,
-  plugins: [keepUrl],
-  // CommonJS packages call require() for Node's own modules.
-  banner: { js: "import { createRequire as requireFrom } from 'node:module'; const require = requireFrom(import.meta.url);" }
+  metafile: true
 })
 
 // What Node starts: CommonJS, because ES modules are loaded too late to set the size of the thread pool.
