@@ -34,19 +34,19 @@ export function startBetterAuth (users: number): Promise<ServerProcess> {
   return startServer('bench/peers/better-auth.js', { NODE_ENV: 'production', SECRET_KEY: secretKey, USERS: String(users), PASSWORD: password })
 }
 
-/** The login requests of its users. */
-export function signIns (users: number): Request[] {
+/** The login requests of its users, from a page of the same origin: better-auth checks that. */
+export function signIns ({ url }: ServerProcess, users: number) {
   return Array.from({ length: users }, (_, i) => ({
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
+    method: 'POST' as const,
+    headers: { 'content-type': 'application/json', origin: url },
     body: JSON.stringify({ email: `user${i + 1}@example.com`, password })
   }))
 }
 
 /** Logs the first user in, and returns a request with the cookie of the session. */
-export async function withSession ({ url }: ServerProcess): Promise<Request> {
-  const [{ body }] = signIns(1) as [{ body: string }]
-  const response = await fetch(url + signInPath, { method: 'POST', headers: { 'content-type': 'application/json' }, body })
+export async function withSession (server: ServerProcess): Promise<Request> {
+  const [login] = signIns(server, 1)
+  const response = await fetch(server.url + signInPath, login)
   if (!response.ok) throw new Error(`POST ${signInPath} answers ${response.status} ${await response.text()}`)
   const cookie = response.headers.getSetCookie().map((header) => header.split(';', 1)[0]).join('; ')
   return { headers: { cookie } }

@@ -18,6 +18,7 @@ import { measureScaling } from './scaling.js'
 import { measureStarts } from './start.js'
 import { checkTargets, type Results } from './targets.js'
 import { measureThroughput } from './throughput.js'
+import { checkParts } from './variant.js'
 
 const users = 5_000
 
@@ -34,6 +35,8 @@ async function measure (scale: Scale, hasBetterAuth: boolean): Promise<Results> 
 
 /** A smoke run measures everything, and one part. */
 async function run (smoke: boolean, onlyParts: boolean, peers: boolean): Promise<{ results?: Results, partFigures?: PartFigures[] }> {
+  // A smoke run measures one part, but finds every line of the list that is out of date.
+  if (onlyParts || smoke) checkParts(parts)
   if (onlyParts) return { partFigures: await measureParts(parts, smoke ? smokeScale : fullScale) }
   if (smoke && peers) progress('skipping better-auth: a smoke run installs nothing')
   const results = await measure(smoke ? smokeScale : fullScale, peers && !smoke && await installBetterAuth())

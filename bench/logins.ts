@@ -58,7 +58,10 @@ export async function measureLogins (databases: SeededDatabase[], hasBetterAuth:
   const common = { path: '/api/v1/login', connections: loginConnections, requests }
   const cells: Cell[] = [{ name: hashAlone }, { name: hashServed, load: { ...common, server: await startServer('bench/servers/fastify-login.js', hashSettings) } }]
   for (const database of databases) cells.push({ name: latchkeyLogin(database.name), database: database.name, load: { ...common, server: await startLatchkey(database, unlimitedLogins) } })
-  if (hasBetterAuth) cells.push({ name: betterAuthLogin, load: { ...common, server: await startBetterAuth(loginUsers), path: signInPath, requests: signIns(loginUsers) } })
+  if (hasBetterAuth) {
+    const server = await startBetterAuth(loginUsers)
+    cells.push({ name: betterAuthLogin, load: { ...common, server, path: signInPath, requests: signIns(server, loginUsers) } })
+  }
 
   const results = await inRounds(cells, rounds, async ({ name, load }, round) => {
     progress(`round ${round + 1} of ${rounds}: logins, ${name}`)

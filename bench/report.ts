@@ -88,7 +88,7 @@ export function partReport (parts: PartFigures[]): string {
   return `${table(['one part left out, 64 connections', '/: CPU µs', 'saves', 'requests/s', 'over Fastify', '/need_login: CPU µs', 'saves', 'requests/s', 'over Fastify'], rows)}
 
 "saves" is the CPU time per request of the whole server minus that of the row: the price of the
-part. Differences between two processes hide prices below half a microsecond.`
+part. The second row of the whole server shows the noise: smaller prices mean nothing.`
 }
 
 /** Formats all figures as text, the targets first. */

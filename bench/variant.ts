@@ -6,14 +6,33 @@ import { temporaryFolder } from './cleanup.js'
 import type { Part } from './parts.js'
 
 const root = join(import.meta.dirname, '..')
+const source = join(root, 'src')
 
-/** The module without its part. @throws {Error} the text of the part is not there exactly once */
-function withoutPart ({ name, file, find, replace = '' }: Part, path: string): OnLoadResult {
-  if (find !== undefined) {
-    const [before, after, ...more] = readModule(path).split(find)
-    if (after === undefined || more.length > 0) throw new Error(`bench/parts.ts, ${name}: src/${file} must have exactly once: ${find}`)
-    return { loader: 'ts', contents: `${before}${replace}${after}` }
+const pathOf = ({ file }: Part) => join(source, file)
+
+/** The two pieces of a module around the text of its part. @throws {Error} the text is not there exactly once */
+function around (part: Part, find: string): [string, string] {
+  const [before = '', after, ...more] = readModule(pathOf(part)).split(find)
+  if (after === undefined || more.length > 0) throw new Error(`bench/parts.ts, ${part.name}: src/${part.file} must have exactly once: ${find}`)
+  return [before, after]
+}
+
+/**
+ * Checks a list of parts against the source.
+ *
+ * @throws {Error} the file of a part, or its text, is gone: bench/parts.ts must be changed
+ */
+export function checkParts (parts: Part[]): void {
+  for (const part of parts) {
+    if (!existsSync(pathOf(part))) throw new Error(`bench/parts.ts, ${part.name}: src/${part.file} does not exist`)
+    if (part.find !== undefined) around(part, part.find)
   }
+}
+
+function moduleWithout (part: Part): OnLoadResult {
+  const { find, replace = '' } = part
+  const path = pathOf(part)
+  if (find !== undefined) return { loader: 'ts', contents: around(part, find).join(replace) }
   // The name of the plugin stays, because others depend on it.
   return {
     loader: 'ts',
@@ -26,13 +45,14 @@ function withoutPart ({ name, file, find, replace = '' }: Part, path: string): O
   }
 }
 
-function leaveOut (part: Part, path: string): Plugin {
+function leaveOut (part: Part): Plugin {
+  const path = pathOf(part)
   return {
     name: 'leave-out',
     setup (context) {
       context.onResolve({ filter: /^original:/ }, (args) => ({ path: args.path.slice('original:'.length), namespace: 'original' }))
       context.onLoad({ filter: /./, namespace: 'original' }, () => ({ loader: 'ts', resolveDir: dirname(path), contents: readModule(path) }))
-      context.onLoad({ filter: /\.ts$/, namespace: 'file' }, (args) => args.path === path ? withoutPart(part, path) : undefined)
+      context.onLoad({ filter: /\.ts$/, namespace: 'file' }, (args) => args.path === path ? moduleWithout(part) : undefined)
     }
   }
 }
@@ -44,15 +64,14 @@ function leaveOut (part: Part, path: string): Plugin {
  * @throws {Error} the part is not in the server: bench/parts.ts must be changed
  */
 export async function buildWithout (part: Part): Promise<string> {
-  const path = join(root, 'src', part.file)
-  if (!existsSync(path)) throw new Error(`bench/parts.ts, ${part.name}: src/${part.file} does not exist`)
+  checkParts([part])
   const folder = temporaryFolder()
   const { metafile } = await build({
     ...bundleSettings,
     absWorkingDir: root,
     entryPoints: ['src/server.ts'],
     outdir: join(folder, 'dist'),
-    plugins: [leaveOut(part, path), ...bundleSettings.plugins],
+    plugins: [leaveOut(part), ...bundleSettings.plugins],
     metafile: true
   })
   if (!Object.keys(metafile.inputs).includes(`src/${part.file}`)) throw new Error(`bench/parts.ts, ${part.name}: the server does not use src/${part.file}`)
