@@ -1,5 +1,5 @@
 import { type SeededDatabase, seedSqlite, startLatchkey } from './databases.js'
-import { type Figures, medianFigures, measureLoad, withTokens } from './load.js'
+import { type Figures, medianFigures, measureLoad, warmUp, withTokens } from './load.js'
 import type { Part } from './parts.js'
 import { type ServerProcess, startServer } from './processes.js'
 import { progress } from './progress.js'
@@ -56,7 +56,7 @@ export async function measureParts (parts: Part[], { partRounds, partSeconds, wa
     progress(`round ${round + 1} of ${partRounds}: ${name}`)
     const server = await start()
     const load = { server, connections, requests: token }
-    for (const warmUpPath of warmUpSeconds > 0 ? ['/', path] : []) await measureLoad({ ...load, path: warmUpPath }, warmUpSeconds)
+    for (const each of ['/', path]) await warmUp({ ...load, path: each }, warmUpSeconds)
     const open = await measureLoad({ ...load, path: '/' }, partSeconds)
     const guarded = await measureLoad({ ...load, path }, partSeconds)
     await server.stop()

@@ -37,16 +37,29 @@ export function withTokens (tokens: string[]): Request[] {
   return tokens.map((token) => ({ headers: { authorization: `Bearer ${token}` } }))
 }
 
+/** Puts a load on a server with wrk if it is installed, otherwise with autocannon. wrk has no fixed rate, and measures whole seconds only. */
+function run (load: Load, seconds: number): Promise<Measured> {
+  return hasWrk && load.perSecond === undefined && Number.isInteger(seconds) ? runWrk(load, seconds) : runAutocannon(load, seconds)
+}
+
 /**
- * Puts a load on a server for some seconds, and measures it: with wrk if it is installed,
- * otherwise with autocannon. wrk has no fixed rate, and measures whole seconds only.
+ * Puts a load on a server before it is measured. There may be no answer in the time.
+ *
+ * @throws {Error} a response was an error
+ */
+export async function warmUp (load: Load, seconds: number): Promise<void> {
+  if (seconds > 0) await run(load, seconds)
+}
+
+/**
+ * Puts a load on a server for some seconds, and measures it.
  *
  * @throws {Error} a response was an error, or there was none
  */
 export async function measureLoad (load: Load, seconds: number): Promise<Figures> {
-  const run = hasWrk && load.perSecond === undefined && Number.isInteger(seconds) ? runWrk : runAutocannon
   const before = cpuMicroseconds(load.server.pid)
   const { answers, requestsPerSecond, p99Ms } = await run(load, seconds)
+  if (answers === 0) throw new Error(`${load.path}: no answer in ${seconds} s`)
   const after = cpuMicroseconds(load.server.pid)
   return { requestsPerSecond, p99Ms, cpuMicroseconds: over(difference(after, before), answers) }
 }

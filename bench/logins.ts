@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os'
 import { betterAuthLogin, signInPath, signIns, startBetterAuth } from './better-auth.js'
 import { type SeededDatabase, startLatchkey, unlimitedLogins } from './databases.js'
-import { type Figures, type Load, medianFigures, measureLoad } from './load.js'
+import { type Figures, type Load, medianFigures, measureLoad, warmUp } from './load.js'
 import { logins, password, passwordHash } from './fixtures.js'
 import { progress } from './progress.js'
 import { runProgram, startServer } from './processes.js'
@@ -16,6 +16,9 @@ export const loginConnections = Math.max(8, 4 * hashConcurrency)
 
 /** How many users log in, in turn. */
 export const loginUsers = 50
+
+/** How many users of better-auth log in: it hashes the password of each when it starts. */
+const betterAuthUsers = 10
 
 /** Logins of one server, or the hash alone. */
 export interface LoginFigures extends Figures {
@@ -59,14 +62,14 @@ export async function measureLogins (databases: SeededDatabase[], hasBetterAuth:
   const cells: Cell[] = [{ name: hashAlone }, { name: hashServed, load: { ...common, server: await startServer('bench/servers/fastify-login.js', hashSettings) } }]
   for (const database of databases) cells.push({ name: latchkeyLogin(database.name), database: database.name, load: { ...common, server: await startLatchkey(database, unlimitedLogins) } })
   if (hasBetterAuth) {
-    const server = await startBetterAuth(loginUsers)
-    cells.push({ name: betterAuthLogin, load: { ...common, server, path: signInPath, requests: signIns(server, loginUsers) } })
+    const server = await startBetterAuth(betterAuthUsers)
+    cells.push({ name: betterAuthLogin, load: { ...common, server, path: signInPath, requests: signIns(server, betterAuthUsers) } })
   }
 
   const results = await inRounds(cells, rounds, async ({ name, load }, round) => {
     progress(`round ${round + 1} of ${rounds}: logins, ${name}`)
     if (load === undefined) return await runHashLoop(loginSeconds)
-    if (round === 0 && warmUpSeconds > 0) await measureLoad(load, warmUpSeconds)
+    if (round === 0) await warmUp(load, warmUpSeconds)
     return await measureLoad(load, loginSeconds)
   })
   for (const { load } of cells) await load?.server.stop()

@@ -1,7 +1,7 @@
 import { dirname } from 'node:path'
 import { databaseFileOf, type SeededDatabase, seedSqlite, startLatchkey, unlimitedLogins } from './databases.js'
 import { removeFolder } from './cleanup.js'
-import { type Figures, type Load, medianFigures, measureLoad, withTokens } from './load.js'
+import { type Figures, type Load, medianFigures, measureLoad, warmUp, withTokens } from './load.js'
 import { loginConnections } from './logins.js'
 import { logins } from './fixtures.js'
 import type { ServerProcess } from './processes.js'
@@ -43,7 +43,7 @@ export async function measureScaling ({ scaling, rounds, windowSeconds, loginSec
   const measure = async (loads: Load[], seconds: number, what: string): Promise<Figures[]> => {
     const results = await inRounds(loads, rounds, async (load, round) => {
       progress(`round ${round + 1} of ${rounds}: scaling, ${what}, ${scaling[loads.indexOf(load)]} users`)
-      if (round === 0 && warmUpSeconds > 0) await measureLoad(load, warmUpSeconds)
+      if (round === 0) await warmUp(load, warmUpSeconds)
       return await measureLoad(load, seconds)
     })
     return results.map(({ measurements }) => medianFigures(measurements))

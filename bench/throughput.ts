@@ -1,6 +1,6 @@
 import { betterAuth, startBetterAuth, withSession } from './better-auth.js'
 import { copySqlite, type SeededDatabase, startLatchkey } from './databases.js'
-import { type Figures, type Load, medianFigures, measureLoad, withTokens } from './load.js'
+import { type Figures, type Load, medianFigures, measureLoad, warmUp, withTokens } from './load.js'
 import { secretKey } from './fixtures.js'
 import { startServer, type ServerProcess } from './processes.js'
 import { progress } from './progress.js'
@@ -101,7 +101,7 @@ export async function measureThroughput (databases: SeededDatabase[], hasBetterA
     const { cells, stop } = await startAll(databases, hasBetterAuth)
     for (const [i, cell] of cells.entries()) {
       progress(`round ${round} of ${rounds}: ${cell.name}: ${cell.path}, connections: ${cell.connections}, tokens: ${cell.tokens}`)
-      if (warmUpSeconds > 0) await measureLoad(cell, warmUpSeconds)
+      await warmUp(cell, warmUpSeconds)
       const { measurements } = results[i] ??= { cell, measurements: [] }
       measurements.push(await measureLoad(cell, cell.connections === 1 ? singleSeconds : windowSeconds))
     }
