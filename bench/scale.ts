@@ -28,7 +28,7 @@ export const fullScale: Scale = {
   rounds: 3,
   windowSeconds: 2,
   singleSeconds: 1,
-  loginSeconds: 2,
+  loginSeconds: 4,
   warmUpSeconds: 1,
   calmSeconds: 5,
   overloadSeconds: 7,
