@@ -19,7 +19,7 @@ export interface SeededDatabase {
 const batchSize = 20_000
 const expiresAtMs = createdAtMs + tokenTtlSeconds * 1_000
 
-const migrate = (url: string) => runProgram('dist/cli.js', ['migrate'], { DATABASE_URL: url, SECRET_KEY: secretKey })
+const migrate = (url: string) => runProgram('dist/cli.cjs', ['migrate'], { DATABASE_URL: url, SECRET_KEY: secretKey })
 
 /** A SQL expression for a random UUID (RFC 9562, section 5.4). */
 const uuid = "lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-4' || substr(hex(randomblob(2)), 2) || '-8' || substr(hex(randomblob(2)), 2) || '-' || hex(randomblob(6)))"
@@ -108,6 +108,6 @@ export const unlimitedLogins = { LOGINS_PER_ADDRESS_MINUTE: '0', LOGINS_PER_ACCO
  *
  * @param script the bundled server, or a variant of it
  */
-export function startLatchkey ({ url }: SeededDatabase, env: Record<string, string> = {}, script = 'dist/server.js'): Promise<ServerProcess> {
+export function startLatchkey ({ url }: SeededDatabase, env: Record<string, string> = {}, script = 'dist/server.cjs'): Promise<ServerProcess> {
   return startServer(script, { DATABASE_URL: url, SECRET_KEY: secretKey, LOG_LEVEL: 'warn', ...env })
 }
