@@ -375,6 +375,21 @@ t.test('POST /api/v1/tokens · PostgreSQL, all tokens are being revoked → 401 
   }
 })
 
+t.test('POST /api/v1/login · PostgreSQL, the password is being changed → 401 PASSWORD_INCORRECT, no token', async (t) => {
+  const [, postgres] = databases
+  const url = await postgres.create(t)
+  const [here, there] = [await buildOn(postgres)(t, { DATABASE_URL: url }), await buildOn(postgres)(t, { DATABASE_URL: url })]
+  const { user } = await asUser(here, 'bob')
+  const hash = await servicesOf(here).passwords.hash('another password')
+  // Long enough for a login to check the old password, and to try to insert its token.
+  await postgres.addTrigger(servicesOf(here).store, 'before delete on tokens', 'perform pg_sleep(1)')
+  const changing = servicesOf(there).users.replacePassword(user.id, hash)
+  await until(async () => (await withClient(url, (client) => client.query("select from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()"))).rowCount === 1)
+  t.match((await logIn(here)).json(), { statusCode: 401, code: 'PASSWORD_INCORRECT' })
+  t.ok(await changing)
+  t.equal(await servicesOf(here).store.db.$count(servicesOf(here).store.tables.tokens), 0)
+})
+
 t.test('tokens.revokeAll · PostgreSQL, transaction rolled back by a deadlock → it is retried; another error → it is thrown', async (t) => {
   const [, postgres] = databases
   const app = await buildOn(postgres)(t)
