@@ -809,7 +809,7 @@ export interface components {
             user_agent: string | null;
             /**
              * @description The `reqId` of the request in the server log.
-             * @example 0b0e4a4c-9f0b-4b0e-8a57-3f6c1a2d9d11
+             * @example wtZmQ_ziJoRT-2f
              */
             request_id: string | null;
         };

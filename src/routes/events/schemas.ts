@@ -16,7 +16,7 @@ export const EventBody = Type.Object({
   detail: Type.Unsafe<string | null>(nullable('string', { description: 'Details, such as the role or the id of the token.', examples: [null] })),
   address: Type.Unsafe<string | null>(nullable('string', { description: 'The IP address of the client.', examples: ['203.0.113.7'] })),
   user_agent: Type.Unsafe<string | null>(nullable('string', { description: 'The start of the User-Agent header.', examples: ['curl/8.14.1'] })),
-  request_id: Type.Unsafe<string | null>(nullable('string', { description: 'The `reqId` of the request in the server log.', examples: ['0b0e4a4c-9f0b-4b0e-8a57-3f6c1a2d9d11'] }))
+  request_id: Type.Unsafe<string | null>(nullable('string', { description: 'The `reqId` of the request in the server log.', examples: ['wtZmQ_ziJoRT-2f'] }))
 }, { $id: 'latchkey.Event', description: 'An event of the audit log.' })
 
 export const EventList = Type.Object({
