@@ -6,19 +6,14 @@ import { replyWithError } from '../plugins/errors/index.js'
 import { errorBody } from '../plugins/errors/responses.js'
 import { corsHeaders, originInPacket } from './cors.js'
 import { isUnambiguous } from './host-header.js'
-
-// Requests that reach no route run no hook that sets headers; these two matter there as well.
-const minimalHeaders = {
-  'content-security-policy': "default-src 'none';frame-ancestors 'none'",
-  'x-content-type-options': 'nosniff'
-}
+import { apiHeaders } from './security-headers.js'
 
 /** Fastify's `frameworkErrors`: answers requests that it cannot route, such as those with a malformed URL. */
 function frameworkErrors (allowed: string[], thrown: unknown, request: FastifyRequest, reply: FastifyReply): void {
-  const headers = { ...minimalHeaders, ...corsHeaders(allowed, request.headers.origin) }
+  const headers = { ...apiHeaders, ...corsHeaders(allowed, request.headers.origin) }
   if (isUnambiguous(request.raw)) replyWithError(thrown, request, reply.headers(headers))
   else replyWithError(new RequestMalformed(), request, reply.headers({ ...headers, connection: 'close' }))
-  // Fastify runs no hooks for them, not even the one that logs requests.
+  // Fastify runs no hooks for them: neither those that set headers nor the one that logs requests.
   request.log.info({ req: request, res: reply }, 'request completed')
 }
 
@@ -27,7 +22,7 @@ function checkExpectation (allowed: string[], request: IncomingMessage, response
   const error = new ExpectationFailed()
   const body = JSON.stringify(errorBody(error))
   response
-    .writeHead(error.statusCode, { ...minimalHeaders, ...corsHeaders(allowed, request.headers.origin), connection: 'close', 'content-type': 'application/json; charset=utf-8', 'content-length': Buffer.byteLength(body) })
+    .writeHead(error.statusCode, { ...apiHeaders, ...corsHeaders(allowed, request.headers.origin), connection: 'close', 'content-type': 'application/json; charset=utf-8', 'content-length': Buffer.byteLength(body) })
     .end(body)
 }
 
@@ -49,7 +44,7 @@ function clientErrors (allowed: string[], thrown: ConnectionError, socket: Socke
   const body = JSON.stringify(errorBody(error))
   // The types have another form of this member: Node gives the bytes, or nothing after a timeout.
   const packet = thrown.rawPacket as unknown as Buffer | undefined
-  const headers = { ...minimalHeaders, ...corsHeaders(allowed, originInPacket(packet)) }
+  const headers = { ...apiHeaders, ...corsHeaders(allowed, originInPacket(packet)) }
   socket.end([
     `HTTP/1.1 ${error.statusCode} ${STATUS_CODES[error.statusCode]}`,
     'connection: close',
