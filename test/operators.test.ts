@@ -691,7 +691,7 @@ t.test('npm start · SIGTERM to npm ends the server too', async (t) => {
   const folder = temporaryFolder(t)
   mkdirSync(join(folder, 'dist'))
   writeFileSync(join(folder, 'package.json'), JSON.stringify({ name: 'started', type: 'module', scripts: { start: scripts.start } }))
-  writeFileSync(join(folder, 'dist/server.js'), "process.on('SIGTERM', () => { console.log('closed'); process.exit(0) }); setInterval(() => {}, 1_000); console.log('pid ' + process.pid)")
+  writeFileSync(join(folder, 'dist/server.cjs'), "process.on('SIGTERM', () => { console.log('closed'); process.exit(0) }); setInterval(() => {}, 1_000); console.log('pid ' + process.pid)")
   const npm = spawn('npm', ['start', '--silent'], { cwd: folder, stdio: ['ignore', 'pipe', 'inherit'] })
   let printed = ''
   npm.stdout.setEncoding('utf8').on('data', (chunk) => { printed += chunk })
