@@ -696,7 +696,7 @@ t.test('npm start · SIGTERM to npm ends the server too', async (t) => {
   let printed = ''
   npm.stdout.setEncoding('utf8').on('data', (chunk) => { printed += chunk })
   const ended = once(npm, 'close')
-  while (!/pid \d+\n/.test(printed)) await delay(20)
+  while (!/pid \d+\n/.test(printed) && npm.exitCode === null) await delay(20)
   const pid = Number(/pid (\d+)/.exec(printed)?.[1])
   t.teardown(() => { if (isAlive(pid)) process.kill(pid, 'SIGKILL') })
   npm.kill('SIGTERM')
