@@ -22,7 +22,7 @@ import securityHeaders from './standalone/security-headers.js'
 import greeting from './standalone/routes/greeting.js'
 import health from './standalone/routes/health.js'
 
-/** What tests and tools change; the server changes nothing. */
+/** What tests, tools and the server change. */
 export interface BuildOptions {
   /** Where log lines go. Defaults to standard output. */
   logStream?: { write: (line: string) => void }
@@ -30,6 +30,8 @@ export interface BuildOptions {
   now?: () => number
   /** What a password hash costs. */
   hashParameters?: HashParameters
+  /** How long idle connections stay open once the server is closing, in milliseconds; 0 by default. */
+  idleGraceMs?: number
 }
 
 /** The longest parameter in a path, in characters as they are sent: a username whose every character is escaped fits. */
@@ -51,7 +53,7 @@ const pluginTimeoutMs = 90_000
 
 /** A Fastify server as Latchkey runs it, not yet listening: limits, contract, routes. */
 export async function buildApp (config: Config, options: BuildOptions = {}): Promise<FastifyInstance> {
-  const { logStream, now = Date.now, hashParameters = recommendedParameters } = options
+  const { logStream, now = Date.now, hashParameters = recommendedParameters, idleGraceMs = 0 } = options
   const log = pino({ ...loggerOptions, level: config.logLevel }, logStream)
   const { frameworkErrors, clientErrorHandler, checkExpectation } = unroutedErrors(config.corsOrigin)
   const connections = connectionCloser()
@@ -79,7 +81,7 @@ export async function buildApp (config: Config, options: BuildOptions = {}): Pro
   app.log = log
   app.setErrorHandler(replyWithError)
   app.server.on('checkExpectation', checkExpectation)
-  connections.watch(app)
+  connections.watch(app, idleGraceMs)
   if (log.isLevelEnabled('info')) await app.register(requestLog)
   if (config.trustProxy.length === 0) await app.register(forwarded)
   await app.register(securityHeaders)

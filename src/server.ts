@@ -9,6 +9,9 @@ const closeConnectionsAfterMs = 6_000
 /** The process then ends, even if closing hangs. */
 const exitAfterMs = 7_000
 
+/** A proxy that is about to use an idle connection, when the signal comes, still gets its answer. */
+const idleGraceMs = 500
+
 const destination = logDestination(process.stdout.fd)
 process.on('exit', destination.flushSync)
 
@@ -19,7 +22,7 @@ async function serve (): Promise<void> {
   const { config, isSecretKeyNew, warnings } = checked.hasSecretKey ? checked : loadEnvironment(process.env)
   // A terminal gets colours, a program gets JSON.
   const logStream = process.stdout.isTTY ? (await import('pino-pretty')).default({ sync: true }) : destination
-  const app = await buildApp(config, { logStream })
+  const app = await buildApp(config, { logStream, idleGraceMs })
   for (const warning of warnings) app.log.warn(warning)
   if (isSecretKeyNew) {
     const others = config.databaseUrl.startsWith('sqlite:') ? '' : ': every other server on this database needs the same'

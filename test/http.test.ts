@@ -8,6 +8,7 @@ import t, { type Test } from 'tap'
 import { clientSite } from '../src/lib/client-network.js'
 import errors from '../src/plugins/errors/index.js'
 import validation from '../src/plugins/validation/index.js'
+import { publicRoute } from '../src/plugins/authenticate/public-route.js'
 import { servicesOf } from '../src/services.js'
 import { asUser } from '../src/testing.js'
 import { databases } from './databases.js'
@@ -387,6 +388,17 @@ t.test('TRUST_PROXY · forwarded address → used only when it comes from a trus
   t.equal(await addresses({}), '127.0.0.1')
   t.equal(await addresses({ TRUST_PROXY: '10.0.0.0/8' }), '127.0.0.1')
   t.equal(await addresses({ TRUST_PROXY: '127.0.0.0/8' }), '203.0.113.7')
+})
+
+t.test('TRUST_PROXY · not set → only routes that are open to anyone look at forwarded headers, also without hooks of their own', async (t) => {
+  const lines: string[] = []
+  const app = await build(t, { LOG_LEVEL: 'warn' }, { logStream: { write: (line) => { lines.push(line) } } })
+  app.get('/open', { schema: { hide: true }, config: { [publicRoute]: true } }, async () => 'open')
+  for (const url of ['/', '/open']) {
+    t.equal(lines.length, 0)
+    await app.inject({ url, headers: { forwarded: 'for=203.0.113.7' } })
+  }
+  t.equal(lines.length, 1)
 })
 
 t.test('TRUST_PROXY · not set, forwarded headers arrive → one warning in the log', async (t) => {

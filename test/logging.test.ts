@@ -4,9 +4,11 @@ import { closeSync, openSync, readFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import Fastify from 'fastify'
+import { pino } from 'pino'
 import t from 'tap'
 import { logDestination } from '../src/standalone/log-destination.js'
 import { loggerOptions } from '../src/standalone/log-serializers.js'
+import { RequestLogger } from '../src/standalone/request-logger.js'
 import { databases } from './databases.js'
 import { bob, buildOn, logIn, needLogin, secretKey, signUp, temporaryFolder, until } from './helper.js'
 
@@ -82,6 +84,21 @@ for (const database of databases) {
     })
   })
 }
+
+t.test('RequestLogger · creates its child when it logs, and is one for the rest', async (t) => {
+  const lines: string[] = []
+  const parent = pino({ level: 'trace' }, { write: (line: string) => { lines.push(line) } })
+  const log = new RequestLogger(parent, { reqId: 'one' }, { msgPrefix: 'a: ' })
+  for (const level of ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const) log[level](level)
+  log.child({ more: true }).info('more')
+  t.equal(log.level, 'trace')
+  t.equal(log.msgPrefix, 'a: ')
+  log.level = 'error'
+  log.warn('nothing')
+  t.equal(parent.level, 'trace')
+  t.match(lines.map((line) => JSON.parse(line)), [...['trace', 'debug', 'info', 'warn', 'error', 'fatal'].map((level) => ({ reqId: 'one', msg: `a: ${level}` })), { reqId: 'one', more: true, msg: 'a: more' }])
+  t.equal(lines.length, 7)
+})
 
 t.test('log serializers · the path without the query, also of an absolute URL', async (t) => {
   const { req } = loggerOptions.serializers

@@ -1,5 +1,6 @@
 import { type IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 
 /**
@@ -12,8 +13,13 @@ export const keptConnectionsMax = 1_000
 export interface ConnectionCloser {
   /** Node's option `ServerResponse`. */
   ServerResponse: typeof ServerResponse
-  /** Watches the connections of the server that has this option. */
-  watch: (app: FastifyInstance) => void
+  /**
+   * Watches the connections of the server that has this option.
+   *
+   * @param idleGraceMs how long idle connections stay open once the server is closing, in
+   * milliseconds: a proxy that is about to use one gets an answer that closes it, not a reset
+   */
+  watch: (app: FastifyInstance, idleGraceMs: number) => void
 }
 
 /**
@@ -40,8 +46,11 @@ export function connectionCloser (): ConnectionCloser {
   return {
     ServerResponse: ClosingResponse,
 
-    watch (app) {
-      app.addHook('preClose', async () => { isClosing = true })
+    watch (app, idleGraceMs) {
+      app.addHook('preClose', async () => {
+        isClosing = true
+        if (open > 0) await delay(idleGraceMs)
+      })
       app.server.on('connection', (socket) => {
         if (++open > keptConnectionsMax) surplus.add(socket)
         socket.once('close', () => { open-- })
