@@ -34,7 +34,7 @@ async function withProgram (args, env, use) {
 try {
   const [{ filename, files }] = JSON.parse(run('npm', ['pack', '--json', '--silent', '--pack-destination', folder]))
   const names = files.map(({ path }) => path)
-  const allowed = /^(?:dist\/.+\.(?:js|d\.ts)|dist\/database\/\w+\/migrations\/(?:\d+_\w+\.sql|meta\/_journal\.json)|dist\/data\/[\w-]+\.(?:txt|svg)|dist\/THIRD-PARTY-NOTICES\.txt|openapi\.yaml|package\.json|README\.md|CHANGELOG\.md|LICENSE|docs\/[\w-]+\.md)$/
+  const allowed = /^(?:dist\/.+\.(?:js|d\.ts)|dist\/(?:cli|server)\.cjs|dist\/database\/\w+\/migrations\/(?:\d+_\w+\.sql|meta\/_journal\.json)|dist\/data\/[\w-]+\.(?:txt|svg)|dist\/THIRD-PARTY-NOTICES\.txt|openapi\.yaml|package\.json|README\.md|CHANGELOG\.md|LICENSE|docs\/[\w-]+\.md)$/
   const unexpected = names.filter((name) => !allowed.test(name))
   check(unexpected.length === 0, `unexpected files: ${unexpected.join(', ')}`)
   const built = names.filter((name) => /^dist\/(?!bundle-).*\.js$/.test(name)).map((name) => name.replace(/^dist/, 'src').replace(/js$/, 'ts'))
@@ -61,7 +61,7 @@ try {
     app.register(latchkey, { databaseUrl: 'sqlite:///data/app.sqlite', secretKey: '${randomBytes(32).toString('hex')}' })
     await app.ready().catch((error) => console.error(error instanceof StoreError ? 'latchkey: ' + error.message : error))
     process.exit(1)`
-  for (const args of [['node_modules/latchkey/dist/server.js'], ['node_modules/latchkey/dist/cli.js', 'migrate'], ['--input-type=module', '--eval', embed]]) {
+  for (const args of [['node_modules/latchkey/dist/server.cjs'], ['node_modules/latchkey/dist/cli.cjs', 'migrate'], ['--input-type=module', '--eval', embed]]) {
     const { stdout, stderr } = spawnSync(process.execPath, args, { cwd: folder, env: { PATH: process.env.PATH, PORT: '0' }, encoding: 'utf8' })
     check(stdout === '' && /^latchkey: better-sqlite3 was not built, .*`npm pkg set allowScripts\.better-sqlite3=true --json && npm rebuild better-sqlite3`.*\n$/.test(stderr), `unexpected output of ${args[0]}: ${stdout}${stderr}`)
     check(readdirSync(folder).join() === before.join(), `${args[0]} created files: ${readdirSync(folder)}`)
