@@ -213,5 +213,6 @@ t.test('thread pool · one thread for each processor and one more, or UV_THREADP
   }
   const four = await count({ UV_THREADPOOL_SIZE: '4' })
   t.equal(await count({}) - four, 5)
+  t.equal(await count({ UV_THREADPOOL_SIZE: '' }) - four, 5)
   t.equal(await count({ UV_THREADPOOL_SIZE: '6' }) - four, 2)
 })
