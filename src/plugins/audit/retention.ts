@@ -1,5 +1,6 @@
 import { and, desc, eq, inArray, isNull, lte } from 'drizzle-orm'
 import { LRUCache } from 'lru-cache'
+import { lazy } from '../../lib/lazy.js'
 import type { Store } from '../../database/store.js'
 import { rowsPerCleanup } from '../../lib/background.js'
 
@@ -24,7 +25,7 @@ type Pair = Pick<Store['tables']['events']['$inferSelect'], 'userId' | 'kind'>
  * @param options.now the clock, in milliseconds since 1970
  */
 export function auditRetention ({ db, relaxed, tables: { events } }: Store, { retentionDays, now }: { retentionDays: number, now: () => number }) {
-  const writes = new LRUCache<string, number>({ max: countedPairsMax })
+  const writes = lazy(() => new LRUCache<string, number>({ max: countedPairsMax }))
 
   /** Removes all but the newest events of a user and kind, in batches. */
   async function trim ({ userId, kind }: Pair): Promise<void> {
@@ -44,8 +45,8 @@ export function auditRetention ({ db, relaxed, tables: { events } }: Store, { re
       for (const row of rows) {
         const pair = `${row.userId} ${row.kind}`
         const interval = row.userId === null ? trimAfterWritesWithoutUser : trimAfterWrites
-        const count = (writes.get(pair) ?? 0) + 1
-        writes.set(pair, count % interval)
+        const count = (writes().get(pair) ?? 0) + 1
+        writes().set(pair, count % interval)
         if (count === interval) due.set(pair, row)
       }
       for (const row of due.values()) await trim(row)

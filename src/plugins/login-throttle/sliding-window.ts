@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache'
+import { lazy } from '../../lib/lazy.js'
 
 /** So many attempts in such a time, in milliseconds. 0 attempts: no limit. */
 export interface WindowLimit {
@@ -21,12 +22,13 @@ const keysMax = 10_000
 export function slidingWindowLog (limits: WindowLimit[]) {
   const inForce = limits.filter(({ attempts }) => attempts > 0)
   const attemptsMax = Math.max(0, ...inForce.map(({ attempts }) => attempts))
-  const log = new LRUCache<string, number[]>({ max: keysMax })
+  // The cache allocates its memory when it is created.
+  const log = lazy(() => new LRUCache<string, number[]>({ max: keysMax }))
 
   return {
     /** How long a key has to wait for its next attempt, in milliseconds; 0: it need not. */
     retryAfterMs (key: string, nowMs: number): number {
-      const times = log.get(key) ?? []
+      const times = log().get(key) ?? []
       return inForce.reduce((longest, { attempts, windowMs }) => {
         const first = times.at(-attempts)
         return first === undefined || times.length < attempts ? longest : Math.max(longest, first + windowMs - nowMs)
@@ -35,28 +37,28 @@ export function slidingWindowLog (limits: WindowLimit[]) {
 
     /** How many attempts a key has left. */
     remaining (key: string, nowMs: number): number {
-      const times = log.get(key) ?? []
+      const times = log().get(key) ?? []
       return Math.min(...inForce.map(({ attempts, windowMs }) => attempts - times.filter((time) => time + windowMs > nowMs).length))
     },
 
     /** Counts an attempt. */
     add (key: string, nowMs: number): void {
       if (attemptsMax === 0) return
-      const times = log.get(key) ?? []
+      const times = log().get(key) ?? []
       times.push(nowMs)
       if (times.length > attemptsMax) times.shift()
-      log.set(key, times)
+      log().set(key, times)
     },
 
     /** Forgets the attempts of a key up to a time. */
     forget (key: string, untilMs: number): void {
-      const times = log.get(key) ?? []
+      const times = log().get(key) ?? []
       const later = times.filter((time) => time > untilMs)
-      if (later.length === 0) log.delete(key)
-      else log.set(key, later)
+      if (later.length === 0) log().delete(key)
+      else log().set(key, later)
     },
 
     /** How many keys are remembered. */
-    size: () => log.size
+    size: () => log().size
   }
 }
