@@ -68,10 +68,15 @@ export function errorResponses (classes: ErrorClass[], { firstField = 'field', i
   return Object.fromEntries([...byStatus].map(([status, errors]) => [status, errorResponse(errors, isSelfContained)]))
 }
 
+/** One error of each class: every route has most of them, and each new one would capture a stack. */
+const examples = new WeakMap<ErrorClass, ExpectedError>()
+
 function example (ErrorOfClass: ErrorClass, firstField: string): ExpectedError {
+  if (ErrorOfClass === ValidationFailed) return new ValidationFailed([{ field: firstField, message: `${firstField} ${emptyProblem}` }])
   // Every other class has defaults for its arguments.
-  if (ErrorOfClass !== ValidationFailed) return new (ErrorOfClass as new () => ExpectedError)()
-  return new ValidationFailed([{ field: firstField, message: `${firstField} ${emptyProblem}` }])
+  const error = examples.get(ErrorOfClass) ?? new (ErrorOfClass as new () => ExpectedError)()
+  examples.set(ErrorOfClass, error)
+  return error
 }
 
 function errorResponse (errors: ExpectedError[], isSelfContained: boolean) {
