@@ -1,8 +1,9 @@
 /**
  * How many edits turn one text into another: insert, delete or replace a character, or swap two
  * neighbours (optimal string alignment, https://en.wikipedia.org/wiki/Damerau–Levenshtein_distance).
+ * Stops where it is certain that there are more than `max`, and returns Infinity.
  */
-export function editDistance (from: string, to: string): number {
+export function editDistance (from: string, to: string, max: number): number {
   let beforeLast: number[] = []
   let last = Array.from({ length: to.length + 1 }, (_, column) => column)
   for (let row = 1; row <= from.length; row++) {
@@ -18,6 +19,8 @@ export function editDistance (from: string, to: string): number {
       ))
     }
     [beforeLast, last] = [last, current]
+    // A swap reaches over one row: from two rows above the limit on, no way leads back below it.
+    if (Math.min(...beforeLast, ...last) > max) return Infinity
   }
   return Number(last.at(-1))
 }

@@ -18,8 +18,11 @@ function closestSetting (name: string, candidates: string[]): string | undefined
   const upperCase = name.toUpperCase()
   const [closest] = candidates
     .filter((setting) => Math.abs(setting.length - name.length) <= 2)
-    .map((setting) => ({ setting, edits: editDistance(upperCase, setting), edited: Math.min(name.length, setting.length) >= twoEditsMinLength && setting !== 'LOG_LEVEL' ? 2 : 1 }))
-    .filter(({ edits, edited }) => edits <= edited)
+    .map((setting) => {
+      const max = Math.min(name.length, setting.length) >= twoEditsMinLength && setting !== 'LOG_LEVEL' ? 2 : 1
+      return { setting, edits: editDistance(upperCase, setting, max), max }
+    })
+    .filter(({ edits, max }) => edits <= max)
     .sort((a, b) => a.edits - b.edits)
   return closest?.setting
 }
