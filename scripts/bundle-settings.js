@@ -23,6 +23,30 @@ const keepUrl = {
   }
 }
 
+/**
+ * Packages outside of the bundle that are loaded at startup: `require()` is faster than `import`,
+ * which first looks for the names that a CommonJS package exports.
+ */
+const requireExternal = {
+  name: 'require-external',
+  setup (context) {
+    const namespace = 'require-external'
+    context.onResolve({ filter: /^[^./]/ }, ({ path, kind, namespace: importer }) =>
+      kind === 'import-statement' && importer !== namespace && external.includes(path) ? { path, namespace } : undefined)
+    context.onLoad({ filter: /.*/, namespace }, ({ path }) => ({ contents: `module.exports = require('${path}')`, resolveDir: source }))
+  }
+}
+
+/** @fastify/swagger loads the package `yaml`, which is large, at startup: it is loaded with the first `/openapi.yaml` instead. */
+const lazyYaml = {
+  name: 'lazy-yaml',
+  setup (context) {
+    const namespace = 'lazy-yaml'
+    context.onResolve({ filter: /^yaml$/ }, ({ path, namespace: importer }) => importer === namespace ? { path, external: true } : { path, namespace })
+    context.onLoad({ filter: /.*/, namespace }, () => ({ contents: "exports.stringify = (...args) => require('yaml').stringify(...args)" }))
+  }
+}
+
 /** Options of esbuild's `build`, without entry points and output. */
 export const bundleSettings = {
   chunkNames: 'bundle-[hash]',
@@ -35,7 +59,7 @@ export const bundleSettings = {
   minifySyntax: true,
   minifyWhitespace: true,
   external,
-  plugins: [keepUrl],
+  plugins: [keepUrl, requireExternal, lazyYaml],
   // CommonJS packages call require() for Node's own modules.
   banner: { js: "import { createRequire as requireFrom } from 'node:module'; const require = requireFrom(import.meta.url);" }
 }
