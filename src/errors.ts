@@ -94,6 +94,8 @@ export const RoleRequired = createError('ROLE_REQUIRED', 'you do not have the ro
 
 /** No user has the username or the id that a path or a call names. A login answers `UsernameUnknown` instead (routes/sessions/errors.ts). */
 export const UserUnknown = createError('USER_UNKNOWN', 'there is no such user', 404)
+/** The password is right, but an admin has disabled the account. */
+export const AccountDisabled = createError('ACCOUNT_DISABLED', 'this account is disabled', 403)
 export const UsernameTaken = createError('USERNAME_TAKEN', 'username already taken', 409)
 export const EmailTaken = createError('EMAIL_TAKEN', 'email already signed-up', 409)
 export const RoleNotFound = createError('ROLE_NOT_FOUND', 'there is no such role', 404)

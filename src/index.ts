@@ -1,7 +1,8 @@
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import latchkeyOnApp from './latchkey.js'
-import { type LatchkeyOptions, resolveOptions } from './options.js'
+import type { LatchkeyOptions } from './options.js'
+import { resolveOptions } from './resolve-options.js'
 
 export type { LatchkeyApi } from './host.js'
 export type { LatchkeyOptions } from './options.js'

@@ -1,13 +1,13 @@
 import { isIP } from 'node:net'
-import { FormatRegistry, type Static, type TObject, type TSchema, Type } from '@sinclair/typebox'
-import { Value } from '@sinclair/typebox/value'
+import { FormatRegistry, type Static, Type } from '@sinclair/typebox'
 import type { FastifyRequest } from 'fastify'
 import { databaseUrlProblem, databaseUrlRule } from './database/urls.js'
-import { isOrigin, originProblem } from './lib/origin.js'
-import { hasSpaceAround, printable } from './lib/printable.js'
+import { isOrigin } from './lib/origin.js'
+import { publicUrlProblem } from './lib/public-url.js'
 import { isSecretKey, secretKeyRule } from './lib/secret-key.js'
 import { defaultHashConcurrency } from './lib/thread-pool.js'
 import { recommendedParameters } from './plugins/passwords/stored-hash.js'
+import type { SendMail } from './plugins/mail/mail.js'
 import { tokenMaxLifetimeSeconds } from './plugins/tokens/claims.js'
 
 // Every option once: its schema, its default, its meaning. A `description` is the end of a
@@ -24,6 +24,7 @@ FormatRegistry.Set('address-range', (range) => {
   return family !== 0 && (bits === '' || (/^\/[1-9]\d{0,2}$/.test(bits) && Number(bits.slice(1)) <= (family === 4 ? 32 : 128)))
 })
 FormatRegistry.Set('origin', isOrigin)
+FormatRegistry.Set('public-url', (url) => publicUrlProblem(url) === undefined)
 
 const SecretKey = () => Type.String({ format: 'secret-key', description: secretKeyRule })
 
@@ -79,10 +80,14 @@ const shared = {
   tokensPerAccountHour: Attempts(200),
   /** Accounts created from one address in an hour. */
   signupsPerAddressHour: Attempts(100),
+  /** Requests for a new password by mail from one address in an hour. */
+  resetsPerAddressHour: Attempts(20),
+  /** Where people reach the app: the beginning of links in mails. */
+  publicUrl: Type.Optional(Type.String({ format: 'public-url', description: 'must be a URL like https://login.example.com' })),
   /** For how many days audit events are kept. */
   auditRetentionDays: Type.Integer({ default: 30, minimum: 0, maximum: 3_650, description: 'must be an integer from 0 (nothing is kept) to 3650 (days)' }),
-  /** `closed`: nobody can sign up over HTTP. */
-  signup: Type.Union([Type.Literal('open'), Type.Literal('closed')], { default: 'open', description: 'must be open or closed' }),
+  /** `invite`: only with an invitation; `closed`: nobody can sign up over HTTP. */
+  signup: Type.Union([Type.Literal('open'), Type.Literal('invite'), Type.Literal('closed')], { default: 'open', description: 'must be open, invite or closed' }),
   /** `uniform`: a login does not tell an unknown username from a wrong password. */
   loginErrors: Type.Union([Type.Literal('detailed'), Type.Literal('uniform')], { default: 'detailed', description: 'must be detailed or uniform' })
 }
@@ -115,74 +120,19 @@ export const EmbeddingOptions = Type.Object({
    * default. For clients that cannot set headers, such as WebSockets in browsers.
    */
   tokenFrom: Type.Optional(Type.Unsafe<(request: FastifyRequest) => string | undefined>(Type.Function([], Type.Unknown(), { description: 'must be a function that returns the token of a request' }))),
+  /** Sends a mail. Without it the app sends none. */
+  sendMail: Type.Optional(Type.Unsafe<SendMail>(Type.Function([], Type.Unknown(), { description: 'must be a function that sends a mail' }))),
   /** What a password hash costs: for tests. */
   hashParameters: Type.Optional(Type.Object({ memoryCost: Type.Integer({ minimum: 8 }), timeCost: Type.Integer({ minimum: 1 }), parallelism: Type.Integer({ minimum: 1 }) }, { default: recommendedParameters, description: 'must have memoryCost, timeCost and parallelism' })),
   /** The time in milliseconds since 1970: for tests. The system's clock by default. */
   now: Type.Optional(Type.Function([], Type.Number(), { description: 'must be a function that returns the time' }))
 }, { additionalProperties: false })
 
-/** What Fastify itself takes at every registration. */
-const registerOptions = ['logLevel', 'logSerializers']
-
 /** The options of `app.register(latchkey, options)`. */
 export interface LatchkeyOptions extends Static<typeof EmbeddingOptions> {}
 
+/** The options without a default. */
+type OptionalName = 'secretKeyPrevious' | 'publicUrl' | 'securityScheme' | 'tokenFrom' | 'sendMail'
+
 /** The same with every default filled in. */
-export type ResolvedOptions = Required<Omit<LatchkeyOptions, 'secretKeyPrevious' | 'securityScheme' | 'tokenFrom'>> & Pick<LatchkeyOptions, 'secretKeyPrevious' | 'securityScheme' | 'tokenFrom'>
-
-/** Settings with these formats can contain a key or a password. */
-const secretFormats = ['secret-key', 'database-url']
-
-/** The end of a message that repeats the invalid value; nothing for an object, or for a URL with a password in it. */
-function shownValue (value: unknown): string {
-  if (typeof value === 'string') return value.includes('://') && value.includes('@') ? '' : `, not ${printable(value)}`
-  return ['number', 'bigint', 'boolean'].includes(typeof value) || value === null ? `, not ${String(value)}` : ''
-}
-
-/**
- * What is wrong with a setting, as the end of a sentence that starts with its name.
- *
- * @param value the part that is invalid: of a list, the item
- */
-function problemOf ({ items, format = items?.format, description }: TSchema, value: unknown): string {
-  if (format === 'database-url' && typeof value === 'string') return String(databaseUrlProblem(value))
-  const problem = format === 'origin' ? originProblem(String(value)) : undefined
-  return `${problem ?? description}${secretFormats.includes(String(format)) ? '' : shownValue(value)}`
-}
-
-/**
- * What is wrong with settings, one sentence each, in the order of the documentation. Sentences
- * repeat invalid values, but neither secret keys nor URLs of databases.
- *
- * @param options.nameOf what the reader calls a setting
- * @param options.given the settings as they were given, where they are texts of another type
- */
-export function problemsOf (schema: TObject, settings: object, { nameOf = (name: string) => name, given = settings }: { nameOf?: (name: string) => string, given?: object } = {}): string[] {
-  const wrong = new Map([...Value.Errors(schema, settings)].reverse().map(({ path, value }) => [path.split('/')[1], value]))
-  const spaced = new Set(Object.entries(given).filter(([, value]) => typeof value === 'string' && hasSpaceAround(value)).map(([name]) => name))
-  return Object.entries(schema.properties).flatMap(([name, property]) => {
-    if (spaced.has(name)) return [`${nameOf(name)} must not begin or end with white space`]
-    if (!wrong.has(name)) return []
-    return [`${nameOf(name)} ${name in settings ? problemOf(property, wrong.get(name)) : 'is not set'}`]
-  })
-}
-
-/** What `String()` and templates make of a variable that is not set, and its like. */
-const missingKeys: unknown[] = [undefined, null, '', 'undefined', 'null']
-const missingKeyAdvice = 'is missing: `npx latchkey secret` prints one, and `node --env-file=.env` loads it from a line SECRET_KEY=… in .env'
-
-/**
- * Checks the options of an embedding app, and fills in the defaults.
- *
- * @throws {TypeError} with everything that is wrong
- */
-export function resolveOptions (options: LatchkeyOptions): ResolvedOptions {
-  const given = Object.fromEntries(Object.entries(options).filter(([name, value]) => value !== undefined && !registerOptions.includes(name)))
-  const unknown = Object.keys(given).filter((name) => !(name in EmbeddingOptions.properties)).map((name) => `${name} is no option`)
-  if (missingKeys.includes(given.secretKey)) delete given.secretKey
-  const problems = [...problemsOf(EmbeddingOptions, given), ...unknown].map((problem) => problem === 'secretKey is not set' ? `secretKey ${missingKeyAdvice}` : problem)
-  if (problems.length > 0) throw new TypeError(`latchkey: ${problems.join('; ')}`)
-  const { now = Date.now } = options
-  // Checked just now, and complete: each option that is left out has a default.
-  return { ...Value.Default(EmbeddingOptions, given) as Omit<ResolvedOptions, 'now'>, now }
-}
+export type ResolvedOptions = Required<Omit<LatchkeyOptions, OptionalName>> & Pick<LatchkeyOptions, OptionalName>

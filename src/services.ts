@@ -4,8 +4,10 @@ import type { ResolvedOptions } from './options.js'
 import audit from './plugins/audit/index.js'
 import authenticate from './plugins/authenticate/index.js'
 import cleanup from './plugins/cleanup/index.js'
+import codes from './plugins/codes/index.js'
 import database from './plugins/database.js'
 import loginThrottle from './plugins/login-throttle/index.js'
+import mail from './plugins/mail/index.js'
 import passwords from './plugins/passwords/index.js'
 import roles from './plugins/roles/index.js'
 import jwt from './plugins/tokens/jwt.js'
@@ -34,6 +36,8 @@ const services: FastifyPluginAsync<ServicesOptions> = async (app, options) => {
   await app.register(cleanup, { now })
   await app.register(users, { now })
   await app.register(tokens, { now })
+  await app.register(codes, options)
+  await app.register(mail, options)
   await app.register(audit, { auditRetentionDays, source: auditSource, now })
   await app.register(loginThrottle, options)
   await app.register(passwords, options)

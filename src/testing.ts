@@ -78,7 +78,8 @@ export async function asUser (app: LatchkeyApp, username: string, { roles = [], 
     await roleService.grant(user.id, name)
   }
   const issued = await accessTokens.issue({ userId: user.id, kind: 'login', passwordHash: String(await users.findHash(user.id)), description: 'a test' })
-  const token = String(issued?.token)
+  if (issued === undefined) throw new TypeError(`${username} cannot log in: the account is disabled`)
+  const { token } = issued
   return {
     user,
     token,

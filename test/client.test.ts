@@ -72,7 +72,7 @@ t.test('latchkey/client', async (t) => {
     const code: 'VALIDATION_FAILED' | 'USERNAME_TAKEN' | 'EMAIL_TAKEN' | 'SIGNUP_CLOSED' | 'TOO_MANY_ATTEMPTS' | 'OVERLOADED' | 'SERVICE_UNAVAILABLE' | 'BODY_MALFORMED' | 'BODY_TOO_LARGE' | 'MEDIA_TYPE_UNSUPPORTED' | 'INTERNAL_SERVER_ERROR' | undefined = error?.code
     const any: LatchkeyError | undefined = error
     const codes: ErrorCode[] = ['LAST_ADMIN', 'TOKEN_REVOKED']
-    const user: Schemas['User'] = { id: 1, username: 'bob', email: null, created_at: '' }
+    const user: Schemas['User'] = { id: 1, username: 'bob', email: null, email_verified: false, created_at: '' }
     // @ts-expect-error -- no code of the contract
     codes.push('NONSENSE')
     // @ts-expect-error -- no route of the contract

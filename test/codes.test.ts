@@ -143,6 +143,11 @@ const triggers: Record<string, Trigger> = {
       return await call(withPassword(operation))
     }
   },
+  ACCOUNT_DISABLED: plain(async ({ app, call }) => {
+    const { db, tables: { users } } = servicesOf(app).store
+    await db.update(users).set({ disabledAt: new Date() })
+    return await call()
+  }),
   SIGNUP_CLOSED: { env: { SIGNUP: 'closed' }, send: ({ call }) => call() },
   USERNAME_TAKEN: harmless(({ call }) => call({ payload: bob })),
   EMAIL_TAKEN: plain(async ({ app, call }) => {

@@ -130,7 +130,7 @@ t.test('openapi.yaml', async (t) => {
       return operation
     }
     const login = find('POST /api/v1/login')
-    t.same(Object.keys(login.responses), ['200', '400', '401', '404', '413', '415', '422', '429', '500', '503'])
+    t.same(Object.keys(login.responses), ['200', '400', '401', '403', '404', '413', '415', '422', '429', '500', '503'])
     t.same(codes(login, 401), ['PASSWORD_INCORRECT', 'CREDENTIALS_INCORRECT'])
     t.same(codes(login, 404), ['USERNAME_UNKNOWN'])
     const signup = find('POST /api/v1/signup')

@@ -44,7 +44,7 @@ t.test('options that cannot be stop the boot', async (t) => {
     [Object({ tokenTTLSeconds: 5, corsOrigin: [] }), 'latchkey: tokenTTLSeconds is no option; corsOrigin is no option'],
     [{ tokenTtlSeconds: 0 }, 'latchkey: tokenTtlSeconds must be an integer from 1 to 31536000'],
     [{ tokenTtlSeconds: 1.5 }, 'latchkey: tokenTtlSeconds'],
-    [{ hashQueue: -1, loginFailuresPerAccount: 1e9, signup: Object('maybe'), passwordMinLength: 4 }, /^latchkey: passwordMinLength must be .*; hashQueue must be .*; loginFailuresPerAccount must be .*; signup must be open or closed$/]
+    [{ hashQueue: -1, loginFailuresPerAccount: 1e9, signup: Object('maybe'), passwordMinLength: 4 }, /^latchkey: passwordMinLength must be .*; hashQueue must be .*; loginFailuresPerAccount must be .*; signup must be open, invite or closed$/]
   ] as const) {
     const app = host(t)
     app.register(latchkey, Object({ ...options, ...wrong }))
@@ -349,7 +349,7 @@ for (const database of databases) {
 
     const user = await users.create({ ...bob, email: 'bob@example.com' })
     t.match(user, { id: 1, username: 'bob', email: 'bob@example.com', createdAt: Date })
-    t.same(Object.keys(user), ['id', 'username', 'email', 'createdAt'], 'no hash')
+    t.same(Object.keys(user), ['id', 'username', 'email', 'emailVerified', 'createdAt'], 'no hash')
     t.match(await users.find('BOB'), user)
     t.equal(await users.find('nobody'), undefined)
     await t.rejects(users.create(bob), UsernameTaken)

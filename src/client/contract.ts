@@ -95,7 +95,7 @@ export interface paths {
         put?: never;
         /**
          * Log in
-         * @description Issues a token for a username and its password. With `LOGIN_ERRORS=uniform`, the server answers an unknown username and a wrong password alike: `CREDENTIALS_INCORRECT`. After several failures from one address or for one username, the next attempts have to wait: `TOO_MANY_ATTEMPTS`.
+         * @description Issues a token for a username, or the email of an account, and its password. With `LOGIN_ERRORS=uniform`, the server answers an unknown username and a wrong password alike: `CREDENTIALS_INCORRECT`. After several failures from one address or for one username, the next attempts have to wait: `TOO_MANY_ATTEMPTS`.
          */
         post: operations["logIn"];
         delete?: never;
@@ -501,6 +501,11 @@ export interface components {
              */
             email: string | null;
             /**
+             * @description Whether the owner has proven that the email is theirs.
+             * @example false
+             */
+            email_verified: boolean;
+            /**
              * Format: date-time
              * @description When the account was created (RFC 3339, UTC).
              * @example 2026-11-23T20:44:00.000Z
@@ -524,6 +529,11 @@ export interface components {
              * @example ada@example.com
              */
             email: string | null;
+            /**
+             * @description Whether the owner has proven that the email is theirs.
+             * @example false
+             */
+            email_verified: boolean;
             /**
              * Format: date-time
              * @description When the account was created (RFC 3339, UTC).
@@ -764,13 +774,13 @@ export interface components {
              * @example login
              * @enum {string}
              */
-            kind: "signup" | "login" | "login_failure" | "backoff" | "unlock" | "logout" | "token_creation" | "revocation" | "password_change" | "role_change" | "deletion" | "export" | "import" | "reset";
+            kind: "signup" | "login" | "login_failure" | "backoff" | "unlock" | "logout" | "token_creation" | "revocation" | "password_change" | "role_change" | "deletion" | "user_creation" | "disabling" | "enabling" | "reset_request" | "password_reset" | "email_change" | "email_verification" | "username_change" | "invitation" | "export" | "import" | "reset";
             /**
              * @description `success`, or why it failed.
              * @example success
              * @enum {string}
              */
-            outcome: "success" | "username_unknown" | "password_incorrect" | "password_changed_concurrently" | "user_deleted_concurrently";
+            outcome: "success" | "username_unknown" | "password_incorrect" | "password_changed_concurrently" | "user_deleted_concurrently" | "account_disabled";
             /**
              * @description What caused it: `http` (a request), `cli` (the command line) or `app` (the app that embeds Latchkey).
              * @example http
@@ -1495,6 +1505,18 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorResponse"] & {
                         /** @enum {string} */
                         code: "PASSWORD_INCORRECT" | "CREDENTIALS_INCORRECT";
+                    };
+                };
+            };
+            /** @description `ACCOUNT_DISABLED`: this account is disabled */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "ACCOUNT_DISABLED";
                     };
                 };
             };
@@ -2743,7 +2765,7 @@ export interface operations {
                 /** @description Only events of the user with this id, also if the user was deleted. */
                 user_id?: number;
                 /** @description Only events of this kind. */
-                kind?: "signup" | "login" | "login_failure" | "backoff" | "unlock" | "logout" | "token_creation" | "revocation" | "password_change" | "role_change" | "deletion" | "export" | "import" | "reset";
+                kind?: "signup" | "login" | "login_failure" | "backoff" | "unlock" | "logout" | "token_creation" | "revocation" | "password_change" | "role_change" | "deletion" | "user_creation" | "disabling" | "enabling" | "reset_request" | "password_reset" | "email_change" | "email_verification" | "username_change" | "invitation" | "export" | "import" | "reset";
                 /** @description The maximum number of events. */
                 limit?: number;
                 /** @description The `next_cursor` of the previous page. */
@@ -2848,7 +2870,7 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description Only events of this kind. */
-                kind?: "signup" | "login" | "login_failure" | "backoff" | "unlock" | "logout" | "token_creation" | "revocation" | "password_change" | "role_change" | "deletion" | "export" | "import" | "reset";
+                kind?: "signup" | "login" | "login_failure" | "backoff" | "unlock" | "logout" | "token_creation" | "revocation" | "password_change" | "role_change" | "deletion" | "user_creation" | "disabling" | "enabling" | "reset_request" | "password_reset" | "email_change" | "email_verification" | "username_change" | "invitation" | "export" | "import" | "reset";
                 /** @description The maximum number of events. */
                 limit?: number;
                 /** @description The `next_cursor` of the previous page. */

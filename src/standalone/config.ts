@@ -1,6 +1,7 @@
 import type { Static, TSchema } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
-import { problemsOf, Settings } from '../options.js'
+import { Settings } from '../options.js'
+import { problemsOf } from '../resolve-options.js'
 
 /** Invalid or missing settings: `problems` has one sentence for each, `message` has all of them. */
 export class ConfigError extends Error {

@@ -1,3 +1,4 @@
+import { sql } from 'drizzle-orm'
 import { bigint, customType, index, integer, pgSchema, primaryKey, text, timestamp } from 'drizzle-orm/pg-core'
 
 // The same tables as in ../sqlite/schema.ts, where they are described.
@@ -23,8 +24,12 @@ export const users = latchkey.table('users', {
   emailKey: bytewise('email_key').unique('users_email_key_unique'),
   passwordHash: text('password_hash').notNull(),
   createdAt: time('created_at').notNull(),
-  updatedAt: time('updated_at').notNull()
-})
+  updatedAt: time('updated_at').notNull(),
+  disabledAt: time('disabled_at'),
+  emailVerifiedAt: time('email_verified_at')
+}, (table) => [
+  index('users_disabled_index').on(table.usernameKey).where(sql`disabled_at is not null`)
+])
 
 export const tokens = latchkey.table('tokens', {
   id: bytewise('id').primaryKey(),
@@ -76,6 +81,19 @@ export const addressUnlocks = latchkey.table('address_unlocks', {
   network: bytewise('network').primaryKey(),
   unlockedAt: time('unlocked_at').notNull()
 })
+
+export const codes = latchkey.table('codes', {
+  hash: bytewise('hash').primaryKey(),
+  kind: text('kind', { enum: ['password_reset', 'email_verification', 'invite'] }).notNull(),
+  userId: id('user_id').references(() => users.id, { onDelete: 'cascade' }),
+  data: text('data'),
+  createdAt: time('created_at').notNull(),
+  expiresAt: time('expires_at').notNull()
+}, (table) => [
+  index('codes_user_id_index').on(table.userId, table.kind),
+  index('codes_kind_index').on(table.kind, table.createdAt),
+  index('codes_expires_at_index').on(table.expiresAt)
+])
 
 export const events = latchkey.table('events', {
   id: id('id').primaryKey().generatedByDefaultAsIdentity({ name: 'events_id_seq' }),

@@ -1,3 +1,4 @@
+import { sql } from 'drizzle-orm'
 import { index, integer, primaryKey, sqliteTable, text } from 'drizzle-orm/sqlite-core'
 
 /**
@@ -14,8 +15,15 @@ export const users = sqliteTable('users', {
   emailKey: text('email_key').unique('users_email_key_unique'),
   passwordHash: text('password_hash').notNull(),
   createdAt: integer('created_at', { mode: 'timestamp_ms' }).notNull(),
-  updatedAt: integer('updated_at', { mode: 'timestamp_ms' }).notNull()
-})
+  updatedAt: integer('updated_at', { mode: 'timestamp_ms' }).notNull(),
+  /** When an admin disabled the account; null while it is enabled. */
+  disabledAt: integer('disabled_at', { mode: 'timestamp_ms' }),
+  /** When its owner proved that the email is theirs; null while that is not proven. */
+  emailVerifiedAt: integer('email_verified_at', { mode: 'timestamp_ms' })
+}, (table) => [
+  // Few accounts are disabled: this finds them among a million others.
+  index('users_disabled_index').on(table.usernameKey).where(sql`disabled_at is not null`)
+])
 
 /**
  * The tokens that were not revoked. `id` is the `jti` claim (RFC 7519, section 4.1.7); the token
@@ -86,6 +94,24 @@ export const addressUnlocks = sqliteTable('address_unlocks', {
   network: text('network').primaryKey(),
   unlockedAt: integer('unlocked_at', { mode: 'timestamp_ms' }).notNull()
 })
+
+/**
+ * The one-time codes: whatever is proven by a code that was mailed or handed over. `hash` is the
+ * SHA-256 of the code, which is never stored; `data` is JSON, of a form that depends on `kind`. An
+ * invitation has no user yet.
+ */
+export const codes = sqliteTable('codes', {
+  hash: text('hash').primaryKey(),
+  kind: text('kind', { enum: ['password_reset', 'email_verification', 'invite'] }).notNull(),
+  userId: integer('user_id').references(() => users.id, { onDelete: 'cascade' }),
+  data: text('data'),
+  createdAt: integer('created_at', { mode: 'timestamp_ms' }).notNull(),
+  expiresAt: integer('expires_at', { mode: 'timestamp_ms' }).notNull()
+}, (table) => [
+  index('codes_user_id_index').on(table.userId, table.kind),
+  index('codes_kind_index').on(table.kind, table.createdAt),
+  index('codes_expires_at_index').on(table.expiresAt)
+])
 
 /**
  * The audit log. Events outlive their users, whose ids are never given again. `user_id` is the

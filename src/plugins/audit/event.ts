@@ -14,6 +14,15 @@ export const eventMessages = {
   password_change: 'password change',
   role_change: 'role change',
   deletion: 'account deletion',
+  user_creation: 'account created',
+  disabling: 'account disabled',
+  enabling: 'account enabled',
+  reset_request: 'password reset requested',
+  password_reset: 'password reset',
+  email_change: 'email change',
+  email_verification: 'email verified',
+  username_change: 'username change',
+  invitation: 'invitation',
   export: 'all data exported',
   import: 'accounts imported',
   reset: 'all data deleted'
@@ -26,7 +35,7 @@ export type EventKind = keyof typeof eventMessages
 export const eventKinds = Object.keys(eventMessages)
 
 /** The outcomes of an event: `success`, or why it failed. */
-export const eventOutcomes = ['success', 'username_unknown', 'password_incorrect', 'password_changed_concurrently', 'user_deleted_concurrently'] as const
+export const eventOutcomes = ['success', 'username_unknown', 'password_incorrect', 'password_changed_concurrently', 'user_deleted_concurrently', 'account_disabled'] as const
 
 /** The outcome of an event. */
 export type EventOutcome = typeof eventOutcomes[number]

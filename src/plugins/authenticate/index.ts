@@ -61,9 +61,9 @@ const plugin: FastifyPluginAsync<Pick<ResolvedOptions, 'tokenFrom'>> = async (ap
     }
     if (owner === undefined) throw new UserNotFound()
     if (owner.tokenUserId === null) throw new TokenRevoked()
-    const { username, email, createdAt, lastUsedAt } = owner
+    const { username, email, emailVerified, createdAt, lastUsedAt } = owner
     app.tokens.touch(token.tokenId, lastUsedAt)
-    request[identityKey] = { user: { id: token.userId, username, email, createdAt }, tokenId: token.tokenId }
+    request[identityKey] = { user: { id: token.userId, username, email, emailVerified: Boolean(emailVerified), createdAt }, tokenId: token.tokenId }
     return owner
   }
 

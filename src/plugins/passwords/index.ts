@@ -6,7 +6,7 @@ import { type HashJob, hashLimiter, type HashLimiterCounts } from './hash-limite
 import { clientSite } from '../../lib/client-network.js'
 import { createListeners } from '../../lib/listeners.js'
 import type { ResolvedOptions } from '../../options.js'
-import { bcryptPasswordBytes, type HashParameters, parseHash } from './stored-hash.js'
+import { bcryptPasswordBytes, type HashParameters, isNoPassword, parseHash } from './stored-hash.js'
 import { canonicalPassword, passwordMaxUnits } from './policy.js'
 
 /** Hashes and verifies passwords. Every hash of the process runs here, under the hash limiter. */
@@ -19,8 +19,8 @@ export interface Passwords {
    */
   hash: (password: string, job?: HashJob) => Promise<string>
   /**
-   * Whether a password matches a stored hash. Without a hash (there is no such user) it does
-   * the same work and returns false, so that the time reveals nothing. A text that is longer
+   * Whether a password matches a stored hash. Without a hash (there is no such user, or the account
+   * has no password) it does the same work and returns false, so that the time reveals nothing. A text that is longer
    * than any password is rejected without a hash.
    *
    * @throws {Error} the stored hash cannot be verified, or its parameters exceed the bounds
@@ -71,7 +71,8 @@ const plugin: FastifyPluginAsync<PasswordsOptions> = async (app, { hashParameter
       return await limiter.run(() => hash(canonical, options), job)
     },
 
-    async verify (storedHash, password, job) {
+    async verify (hash, password, job) {
+      const storedHash = hash === undefined || isNoPassword(hash) ? undefined : hash
       // Too long for a password, or with a NUL, which ends a copy of the password in bcrypt.
       if (password.length > passwordMaxUnits || password.includes('\0')) return false
       const canonical = canonicalPassword(password)

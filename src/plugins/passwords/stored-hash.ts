@@ -1,3 +1,5 @@
+import { randomUUID } from 'node:crypto'
+
 /** What an argon2 hash costs. */
 export interface HashParameters {
   /** Memory in KiB. */
@@ -12,6 +14,19 @@ export interface HashParameters {
 export type StoredHash =
   | { algorithm: 'argon2id' | 'argon2i' | 'argon2d', parameters: HashParameters }
   | { algorithm: 'bcrypt' }
+
+/** What the hash of an account without a password begins with: no hash does. */
+const noPasswordMark = '!'
+
+/** The stored value of an account without a password: another one for each account. */
+export function createNoPassword (): string {
+  return `${noPasswordMark}${randomUUID()}`
+}
+
+/** Whether a stored value is that of an account without a password. */
+export function isNoPassword (hash: string): boolean {
+  return hash.startsWith(noPasswordMark)
+}
 
 /**
  * argon2id with 19 MiB, 2 passes, 1 lane.

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { and, count, desc, eq, exists, gt, inArray, lt, notInArray, type Placeholder, sql } from 'drizzle-orm'
+import { and, count, desc, eq, exists, gt, inArray, isNull, lt, notInArray, type Placeholder, sql } from 'drizzle-orm'
 import type { Store } from '../../database/store.js'
 import { personalTokensPerUser, tokensPerUser } from './limits.js'
 
@@ -28,7 +28,7 @@ export function tokenCreation ({ batch, db, lockUser, prepare, relaxed, shareLoc
   })
 
   const loginRow = rowOf({ id: sql.placeholder('id'), kind: 'login', description: sql.placeholder('description'), createdAt: sql.placeholder('createdAt'), expiresAt: sql.placeholder('expiresAt') })
-  const userWithPassword = db.select(loginRow).from(users).where(and(eq(users.id, sql.placeholder('userId')), eq(users.passwordHash, sql.placeholder('passwordHash'))))
+  const userWithPassword = db.select(loginRow).from(users).where(and(eq(users.id, sql.placeholder('userId')), eq(users.passwordHash, sql.placeholder('passwordHash')), isNull(users.disabledAt)))
   const tokenCount = sql<number>`(${db.select({ count: count() }).from(tokens).where(eq(tokens.userId, sql.placeholder('userId')))})`
   // After a power cut a user whose last login is lost logs in again.
   const insertLogin = prepare('login_token', relaxed.insert(tokens).select(sql`${userWithPassword.getSQL()}${shareLock}`).returning({ tokenCount }))
@@ -54,7 +54,7 @@ export function tokenCreation ({ batch, db, lockUser, prepare, relaxed, shareLoc
   async function insertPersonal (id: string, { userId, requestingTokenId = id, kind, description, createdAt, expiresAt }: NewToken & { kind: 'personal' }): Promise<boolean> {
     const requestingLogin = db.select({ id: tokens.id }).from(tokens).where(and(eq(tokens.userId, userId), eq(tokens.id, requestingTokenId), eq(tokens.kind, 'login')))
     const row = rowOf({ id, kind, description, createdAt, expiresAt })
-    const isAllowed = and(eq(users.id, userId), lt(personalTokenCount(userId), personalTokensPerUser), requestingTokenId === id ? undefined : exists(requestingLogin))
+    const isAllowed = and(eq(users.id, userId), isNull(users.disabledAt), lt(personalTokenCount(userId), personalTokensPerUser), requestingTokenId === id ? undefined : exists(requestingLogin))
     const written = await batch([
       ...lockUser(userId),
       db.insert(tokens).select(db.select(row).from(users).where(isAllowed)),
@@ -65,7 +65,7 @@ export function tokenCreation ({ batch, db, lockUser, prepare, relaxed, shareLoc
 
   return {
     /**
-     * Inserts a row and returns its id, a random UUID. `undefined` when the user does not exist;
+     * Inserts a row and returns its id, a random UUID. `undefined` when the user does not exist or is disabled;
      * for a login also when the password was changed since it was checked; for a personal access
      * token also when the login token of the request was revoked, or the user has
      * `personalTokensPerUser` already. If there are too many tokens, the oldest logins are deleted.

@@ -2,7 +2,7 @@ import { and, desc, eq, gt, inArray, lte, ne, sql } from 'drizzle-orm'
 import type { Store } from '../../database/store.js'
 import { rowsPerCleanup } from '../../lib/background.js'
 import { revocationRetryMs } from '../roles/lock-admins.js'
-import type { User } from '../users/user.js'
+import { isEmailVerified, type User } from '../users/user.js'
 import { tokenCreation } from './creation.js'
 import type { Token, TokenIds } from './token.js'
 
@@ -10,7 +10,9 @@ import type { Token, TokenIds } from './token.js'
 const separator = '\x1f'
 
 /** The user that a token names, and the state of its row: `tokenUserId` is null when the token was revoked. */
-export interface TokenOwner extends Omit<User, 'id'> {
+export interface TokenOwner extends Omit<User, 'id' | 'emailVerified'> {
+  /** As the database writes a truth value. */
+  emailVerified: boolean | number
   tokenUserId: number | null
   lastUsedAt: Date | null
 }
@@ -30,7 +32,7 @@ export type TokensRepository = ReturnType<typeof tokensRepository>
 export function tokensRepository (store: Store, { now, pendingLastUsed }: { now: () => number, pendingLastUsed: () => ReadonlyMap<string, Date> }) {
   const { batch, db, lockUser, prepareGet, tables: { tokens, userRoles, users } } = store
   // The queries of guarded requests: one statement each, by primary key.
-  const owner = { username: users.username, email: users.email, createdAt: users.createdAt, tokenUserId: tokens.userId, lastUsedAt: tokens.lastUsedAt }
+  const owner = { username: users.username, email: users.email, emailVerified: isEmailVerified(users), createdAt: users.createdAt, tokenUserId: tokens.userId, lastUsedAt: tokens.lastUsedAt }
   const ids = { userId: users.id, tokenId: tokens.id }
   const userIdMatches = eq(users.id, sql.placeholder('userId'))
   const ownedByUser = and(eq(tokens.id, sql.placeholder('tokenId')), eq(tokens.userId, users.id))

@@ -3,14 +3,14 @@ import type { Store } from '../../database/store.js'
 import { lockAdmins, revocationRetryMs } from '../roles/lock-admins.js'
 import { adminRole } from '../roles/role-name.js'
 import { isUserId } from '../tokens/claims.js'
-import { canonicalEmail } from './email.js'
-import type { User } from './user.js'
+import { canonicalEmail, emailProblem } from './email.js'
+import { isEmailVerified, type User } from './user.js'
 import { canonicalUsername, usernameProblem } from './username.js'
 
 type UserRow = Store['tables']['users']['$inferSelect']
 
 /** What a login is checked against; `lastLoginAt` is null when the user has not logged in from this network before. */
-export type Credentials = Pick<UserRow, 'id' | 'passwordHash'> & { lastLoginAt: Date | null }
+export type Credentials = Pick<UserRow, 'id' | 'username' | 'passwordHash' | 'disabledAt'> & { lastLoginAt: Date | null }
 
 /** A new account; `email` has been validated, the password hashed. */
 export type NewUser = Pick<UserRow, 'username' | 'email' | 'passwordHash'>
@@ -25,15 +25,17 @@ export type Users = ReturnType<typeof usersRepository>
  */
 export function usersRepository (store: Store, now: () => number) {
   const { db, tables: { knownNetworks, tokens, users, userRoles } } = store
-  const account = { id: users.id, username: users.username, email: users.email, createdAt: users.createdAt }
-  const credentials = { id: users.id, passwordHash: users.passwordHash, lastLoginAt: knownNetworks.lastLoginAt }
-  const byUsername = store.prepareGet('credentials', credentials, db
+  const account = { id: users.id, username: users.username, email: users.email, emailVerified: isEmailVerified(users), createdAt: users.createdAt }
+  const credentials = { id: users.id, username: users.username, passwordHash: users.passwordHash, disabledAt: users.disabledAt, lastLoginAt: knownNetworks.lastLoginAt }
+  const selectCredentials = (condition: SQL) => db
     .select(credentials)
     .from(users)
     .leftJoin(knownNetworks, and(eq(knownNetworks.userId, users.id), eq(knownNetworks.network, sql.placeholder('network'))))
-    .where(eq(users.usernameKey, sql.placeholder('usernameKey'))))
-  const hash = { passwordHash: users.passwordHash }
-  const hashOf = store.prepareGet('password_hash', hash, db.select(hash).from(users).where(eq(users.id, sql.placeholder('id'))))
+    .where(condition)
+  const byUsername = store.prepareGet<Credentials>('credentials', credentials, selectCredentials(eq(users.usernameKey, sql.placeholder('usernameKey'))))
+  const byEmail = store.prepareGet<Credentials>('credentials_by_email', credentials, selectCredentials(eq(users.emailKey, sql.placeholder('emailKey'))))
+  const hash = { passwordHash: users.passwordHash, disabledAt: users.disabledAt }
+  const hashOf = store.prepareGet<Pick<UserRow, 'passwordHash' | 'disabledAt'>>('password_hash', hash, db.select(hash).from(users).where(eq(users.id, sql.placeholder('id'))))
 
   /** Whether the token of the request is not revoked. Without a token the operator acts. */
   const isActive = (userId: number, tokenId: string | undefined) => tokenId === undefined
@@ -66,17 +68,21 @@ export function usersRepository (store: Store, now: () => number) {
       return user
     },
 
-    /** What a login from a network is checked against; `undefined` when no account has the username. */
-    async findCredentials (username: string, network = ''): Promise<Credentials | undefined> {
-      const usernameKey = canonicalUsername(username)
-      if (usernameKey === undefined) return undefined
-      return await byUsername({ usernameKey, network })
+    /** What a login from a network is checked against; `undefined` when no account has the name as its username or, otherwise, as its email. */
+    async findCredentials (name: string, network = ''): Promise<Credentials | undefined> {
+      const usernameKey = canonicalUsername(name)
+      const found = usernameKey === undefined ? undefined : await byUsername({ usernameKey, network })
+      if (found !== undefined || emailProblem(name) !== undefined) return found
+      return await byEmail({ emailKey: canonicalEmail(name), network })
     },
 
     /** The hash of a user's password; `undefined` when the user does not exist. */
     async findHash (id: number): Promise<string | undefined> {
       return (await hashOf({ id }))?.passwordHash
     },
+
+    /** The hash of a user's password, and when the account was disabled; `undefined` when the user does not exist. */
+    findCredentialsById: (id: number): Promise<Pick<UserRow, 'passwordHash' | 'disabledAt'> | undefined> => hashOf({ id }),
 
     /** Replaces a hash that was just verified; false when it was changed concurrently. */
     async replaceHash (id: number, oldHash: string, newHash: string): Promise<boolean> {

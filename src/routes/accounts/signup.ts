@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { EmailTaken, Overloaded, ServiceUnavailable, TooManyAttempts, UsernameTaken } from '../../errors.js'
+import type { ResolvedOptions } from '../../options.js'
 import { publicRoute } from '../../plugins/authenticate/public-route.js'
 import { hashJobOf } from '../../plugins/passwords/hash-job.js'
 import { ref } from '../../schema-ref.js'
@@ -8,7 +9,7 @@ import { rejectPersonalPassword } from './personal-password.js'
 import { SignupRequest, SignupResponse } from './schemas.js'
 import { userBody } from './user-body.js'
 
-const signup: FastifyPluginAsyncTypebox<{ signup: 'open' | 'closed' }> = async (app, options) => {
+const signup: FastifyPluginAsyncTypebox<Pick<ResolvedOptions, 'signup'>> = async (app, options) => {
   app.post('/signup', {
     config: { [publicRoute]: true, errors: [SignupClosed, UsernameTaken, EmailTaken, TooManyAttempts, ServiceUnavailable, Overloaded] },
     schema: {
