@@ -66,9 +66,9 @@ t.test('settings · white space around a value → rejected by name', async (t) 
 
 t.test('settings · a message names the value, but no secret', async (t) => {
   t.same(problemsOf({ PORT: 'abc' }), ['PORT must be an integer from 0 to 65535, not "abc"'])
-  t.same(problemsOf({ SIGNUP: 'maybe', TRUST_PROXY: '127.0.0.1, loopback' }), ['SIGNUP must be open or closed, not "maybe"', 'TRUST_PROXY must be a comma-separated list of addresses or CIDR ranges, not "loopback"'])
+  t.same(problemsOf({ SIGNUP: 'maybe', TRUST_PROXY: '127.0.0.1, loopback' }), ['SIGNUP must be open, invite or closed, not "maybe"', 'TRUST_PROXY must be a comma-separated list of addresses or CIDR ranges, not "loopback"'])
   t.same(problemsOf({ PORT: 'x'.repeat(100_000) }), [`PORT must be an integer from 0 to 65535, not "${'x'.repeat(40)}…"`])
-  t.same(problemsOf({ SIGNUP: 'a\u001b[31m\u202eb\nc' }), ['SIGNUP must be open or closed, not "a\\u{1b}[31m\\u{202e}b\\u{a}c"'])
+  t.same(problemsOf({ SIGNUP: 'a\u001b[31m\u202eb\nc' }), ['SIGNUP must be open, invite or closed, not "a\\u{1b}[31m\\u{202e}b\\u{a}c"'])
   t.same(problemsOf({ CORS_ORIGIN: 'https://bob:hunter2@app.example.com' }), ['CORS_ORIGIN must be a comma-separated list of origins like https://app.example.com'])
   for (const [value, problem] of [
     ['https://*.preview.example.com', 'must be a list of origins without wildcards: name each one, not "https://*.preview.example.com"'],
@@ -92,7 +92,7 @@ t.test('settings · a message names the value, but no secret', async (t) => {
     t.match(problemsOf({ [name]: 'hunter2hunter2' }), [new RegExp(`^${name} must be `)])
     t.notMatch(problemsOf({ [name]: 'hunter2hunter2' }).join(), /hunter2/)
   }
-  t.equal(await bootError({ hashQueue: -1, signup: true, tokenTtlSeconds: null, prefix: 'auth', now: 5 }), 'TypeError: latchkey: tokenTtlSeconds must be an integer from 1 to 31536000, not null; hashQueue must be an integer from 0 to 10000, not -1; signup must be open or closed, not true; prefix must begin with a slash and end without one, not "auth"; now must be a function that returns the time, not 5')
+  t.equal(await bootError({ hashQueue: -1, signup: true, tokenTtlSeconds: null, prefix: 'auth', now: 5 }), 'TypeError: latchkey: tokenTtlSeconds must be an integer from 1 to 31536000, not null; hashQueue must be an integer from 0 to 10000, not -1; signup must be open, invite or closed, not true; prefix must begin with a slash and end without one, not "auth"; now must be a function that returns the time, not 5')
   t.match(await bootError({ hashParameters: {} }), /hashParameters must have memoryCost, timeCost and parallelism$/)
 })
 
@@ -218,7 +218,7 @@ t.test('the start of a server · creates nothing on disk unless the settings are
   for (const [env, lines] of [
     [{ PORT: port }, [`latchkey: cannot listen: port ${port} on 127.0.0.1 is in use`]],
     [{ METRICS_PORT: port }, [`latchkey: cannot listen: port ${port} on 127.0.0.1 is in use`]],
-    [{ SIGNUP: 'maybe', SIGNUPP: 'closed', DATABASE_URL: 'sqlite://x.sqlite' }, ['latchkey: DATABASE_URL must have three slashes for a file: sqlite:///x.sqlite', 'latchkey: SIGNUP must be open or closed, not "maybe"']]
+    [{ SIGNUP: 'maybe', SIGNUPP: 'closed', DATABASE_URL: 'sqlite://x.sqlite' }, ['latchkey: DATABASE_URL must have three slashes for a file: sqlite:///x.sqlite', 'latchkey: SIGNUP must be open, invite or closed, not "maybe"']]
   ] as const) {
     const folder = temporaryFolder(t)
     const server = startServer(t, folder, { SECRET_KEY: undefined, ...env })

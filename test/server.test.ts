@@ -150,7 +150,7 @@ t.test('startup fails · one line, exit code 1, nothing is changed', { buffered:
   writeFileSync(file, 'garbage '.repeat(100))
 
   await Promise.all([
-    refused({ PORT: 'http', SIGNUP: 'maybe', SECRET_KEY: 'short' }, /^latchkey: PORT must be an integer from 0 to 65535, not "http"$/, temporaryFolder(t), /^latchkey: SECRET_KEY must be .*$/, /^latchkey: SIGNUP must be open or closed, not "maybe"$/),
+    refused({ PORT: 'http', SIGNUP: 'maybe', SECRET_KEY: 'short' }, /^latchkey: PORT must be an integer from 0 to 65535, not "http"$/, temporaryFolder(t), /^latchkey: SECRET_KEY must be .*$/, /^latchkey: SIGNUP must be open, invite or closed, not "maybe"$/),
     refused({ PORT: port }, new RegExp(`^latchkey: cannot listen: port ${port} on 127\\.0\\.0\\.1 is in use$`)),
     refused({ HOST: '192.0.2.1' }, /^latchkey: cannot listen: this machine does not have the address: 192\.0\.2\.1 port 0$/),
     refused({ HOST: 'no host' }, /^latchkey: cannot listen: (?:the host name|invalid|unknown node).*: no host$/),
