@@ -58,7 +58,7 @@ for (const from of databases) {
       const exported = await source.latchkey(['export'])
       t.match(exported, { code: 0, err: '' })
       t.equal(exported.out.split('\n').length, 1 + 3 + 2 + 1 + 1, 'a line for the whole, for each role, for each user, for the end')
-      t.same(JSON.parse(String(exported.out.split('\n')[0])), { type: 'export', version: 1, last_user_id: 3 })
+      t.same(JSON.parse(String(exported.out.split('\n')[0])), { type: 'export', version: 2, last_user_id: 3 })
       t.notOk(exported.out.includes(tokenId), 'an expired token stays behind')
       for (const secret of [bobs, personal, bob.password, secretKey]) t.notOk(exported.out.includes(secret))
 
@@ -144,7 +144,9 @@ for (const database of databases) {
         [{ type: 'admin' }, 'its type must be'],
         [{ type: 'end' }, 'users is missing or'],
         [{ type: 'end', users: 1, roles: '1' }, 'roles is missing or'],
-        [{ type: 'export', version: 2 }, 'its version must be 1'],
+        [{ type: 'export', version: 3 }, 'its version must be 1 or 2'],
+        [{ type: 'export', version: '2' }, 'its version must be'],
+        [{ type: 'export' }, 'its version must be'],
         [{ type: 'export', version: 1, last_user_id: -1 }, 'last_user_id is missing or invalid'],
         [{ type: 'export', version: 1, last_user_id: 2 ** 53 - 1 }, 'last_user_id is missing or'],
         [{ type: 'role', name: 'Editor', description: 'x' }, 'the role name may only contain'],

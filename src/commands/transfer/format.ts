@@ -13,8 +13,10 @@ import { existingUsernameProblem } from '../../plugins/users/username.js'
 // The format that `latchkey export` writes and `latchkey import` reads: newline-delimited JSON,
 // one object per line (https://github.com/ndjson/ndjson-spec).
 
-/** The version of this format. An import rejects every other version. */
-export const formatVersion = 1
+/** The version that an export writes. Version 1 has no `disabled_at`, `email_verified_at`, nor accounts without a password. */
+export const formatVersion = 2
+/** The versions that an import reads. It rejects every other one. */
+const readVersions = [1, formatVersion]
 
 /** The highest user id that an import may have. Ids are safe integers: this leaves most of them for later signups. */
 const userIdMax = 1_000_000_000_000_000
@@ -61,9 +63,12 @@ const userSchema = Type.Object({
   id: Type.Optional(Type.Integer({ minimum: 1, maximum: userIdMax })),
   username: Type.String(),
   email: Type.Optional(Type.Union([Type.String(), Type.Null()])),
-  password_hash: Type.String(),
+  /** Null for an account without a password: only in an export. */
+  password_hash: Type.Union([Type.String(), Type.Null()]),
   created_at: Type.Optional(time),
   updated_at: Type.Optional(time),
+  disabled_at: Type.Optional(Type.Union([time, Type.Null()])),
+  email_verified_at: Type.Optional(Type.Union([time, Type.Null()])),
   roles: Type.Optional(Type.Array(Type.String())),
   tokens: Type.Optional(Type.Array(tokenSchema, { maxItems: tokensMax }))
 }, strict)
@@ -121,11 +126,12 @@ function checkUser (user: UserRecord): UserRecord {
   const { id, username, email = null, password_hash: hash, roles = [], tokens = [] } = user
   rejectInvalid('the username', username === '' ? 'is empty' : existingUsernameProblem(username))
   if (email !== null) rejectInvalid('the email', emailProblem(email))
-  if (parseHash(hash) === undefined) throw new RecordError('the password_hash must be an argon2 or bcrypt hash whose cost is within the limits of a login')
+  else if (typeof user.email_verified_at === 'string') throw new RecordError('email_verified_at needs an email')
+  if (hash !== null && parseHash(hash) === undefined) throw new RecordError('the password_hash must be an argon2 or bcrypt hash whose cost is within the limits of a login')
   const repeated = roles.find((name, i) => roles.indexOf(name) < i)
   if (repeated !== undefined) throw new RecordError(`the role ${printable(repeated)} is listed twice`)
   if (tokens.length > 0 && id === undefined) throw new RecordError('tokens need the id of their user')
-  checkTimes([user.created_at, user.updated_at])
+  checkTimes([user.created_at, user.updated_at, user.disabled_at, user.email_verified_at])
   tokens.forEach(checkToken)
   return user
 }
@@ -152,6 +158,6 @@ export function parseRecord (line: string): ExportRecord {
   }
   if (type === 'end') return check(endSchema, value)
   if (type !== 'export') throw new RecordError('its type must be export, role, user or end')
-  if (version !== formatVersion) throw new RecordError(`its version must be ${formatVersion}`)
+  if (!readVersions.some((known) => known === version)) throw new RecordError(`its version must be ${readVersions.join(' or ')}`)
   return check(headerSchema, value)
 }

@@ -24,6 +24,13 @@ export interface ImportRecords {
 
 const lineError = (line: number, problem: string) => new CommandError(`line ${line}: ${problem}; nothing was imported`)
 
+/** What is wrong with a valid record that is not part of an export; `undefined` when nothing is. */
+function newUserProblem ({ username, password_hash: hash }: UserRecord): string | undefined {
+  const problem = usernameProblem(username)
+  if (problem !== undefined) return `the username ${problem}`
+  if (hash === null) return 'the password_hash is null: only an account of an export can be without a password'
+}
+
 /**
  * Reads and checks every line, before anything is written.
  *
@@ -41,8 +48,8 @@ export async function readImport (stream: Readable): Promise<ImportRecords> {
     try {
       const record = parseRecord(line.text)
       if (record.type === 'user') {
-        const problem = isExport ? undefined : usernameProblem(record.username)
-        if (problem !== undefined) throw new RecordError(`the username ${problem}`)
+        const problem = isExport ? undefined : newUserProblem(record)
+        if (problem !== undefined) throw new RecordError(problem)
         records.users.push({ line: number, record })
       } else if (record.type === 'role') records.roles.push({ line: number, record })
       else if (record.type === 'end') isIncomplete = record.users !== records.users.length || record.roles !== records.roles.length

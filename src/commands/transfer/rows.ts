@@ -1,4 +1,5 @@
 import type { Store } from '../../database/store.js'
+import { createNoPassword, isNoPassword } from '../../plugins/passwords/stored-hash.js'
 import { canonicalEmail } from '../../plugins/users/email.js'
 import { canonicalUsername } from '../../plugins/users/username.js'
 import type { TokenRecord, UserRecord } from './format.js'
@@ -12,6 +13,9 @@ export const usernameKeyOf = (user: UserRecord): string => String(canonicalUsern
 /** The canonical form of an email, as the column `email_key` has it; null without one. */
 export const emailKeyOf = ({ email = null }: UserRecord): string | null => email === null ? null : canonicalEmail(email)
 
+const timeOf = (time: string | null | undefined): Date | null => typeof time === 'string' ? new Date(time) : null
+const textOf = (time: Date | null): string | null => time === null ? null : time.toISOString()
+
 function toTokenRecord (token: TokenRow): TokenRecord {
   return {
     id: token.id,
@@ -19,7 +23,7 @@ function toTokenRecord (token: TokenRow): TokenRecord {
     description: token.description,
     created_at: token.createdAt.toISOString(),
     expires_at: token.expiresAt.toISOString(),
-    last_used_at: token.lastUsedAt === null ? null : token.lastUsedAt.toISOString()
+    last_used_at: textOf(token.lastUsedAt)
   }
 }
 
@@ -30,9 +34,11 @@ export function toUserRecord (user: UserRow, roles: string[], tokens: TokenRow[]
     id: user.id,
     username: user.username,
     email: user.email,
-    password_hash: user.passwordHash,
+    password_hash: isNoPassword(user.passwordHash) ? null : user.passwordHash,
     created_at: user.createdAt.toISOString(),
     updated_at: user.updatedAt.toISOString(),
+    disabled_at: textOf(user.disabledAt),
+    email_verified_at: textOf(user.emailVerifiedAt),
     roles,
     tokens: tokens.map(toTokenRecord)
   }
@@ -50,9 +56,11 @@ export function toUserRow (user: UserRecord, now: Date) {
     usernameKey: usernameKeyOf(user),
     email: user.email ?? null,
     emailKey: emailKeyOf(user),
-    passwordHash: user.password_hash,
+    passwordHash: user.password_hash ?? createNoPassword(),
     createdAt: new Date(user.created_at ?? now),
-    updatedAt: new Date(user.updated_at ?? user.created_at ?? now)
+    updatedAt: new Date(user.updated_at ?? user.created_at ?? now),
+    disabledAt: timeOf(user.disabled_at),
+    emailVerifiedAt: timeOf(user.email_verified_at)
   }
 }
 
@@ -65,6 +73,6 @@ export function toTokenRow (userId: number, token: TokenRecord) {
     description: token.description,
     createdAt: new Date(token.created_at),
     expiresAt: new Date(token.expires_at),
-    lastUsedAt: typeof token.last_used_at === 'string' ? new Date(token.last_used_at) : null
+    lastUsedAt: timeOf(token.last_used_at)
   }
 }
