@@ -24,7 +24,7 @@ for (const database of databases) {
         const plain = await latchkey(['user', 'create', 'bob', '--password-stdin'], `${password}\n`)
         t.same(plain, { code: 0, out: 'user bob was created with the id 1\n', err: '' })
         const admin = await latchkey(['user', 'create', 'Alice', '--email', 'alice@example.com', '--admin', '--password-stdin', '--json'], password)
-        t.match(JSON.parse(admin.out), { id: 2, username: 'Alice', email: 'alice@example.com', created_at: String, roles: ['admin'] })
+        t.match(JSON.parse(admin.out), { id: 2, username: 'Alice', email: 'alice@example.com', disabled_at: null, created_at: String, roles: ['admin'] })
         t.equal((await logIn(await app())).statusCode, 200)
         const token = (await logIn(await app(), { username: 'alice', password })).json().token
         t.equal((await (await app()).inject({ url: '/admin', headers: { authorization: token } })).statusCode, 200)
@@ -64,11 +64,11 @@ for (const database of databases) {
 
       t.test('latchkey user list, show · as text and as JSON, without hashes', async (t) => {
         const list = await latchkey(['user', 'list'])
-        t.match(list.out, /^id +username +roles +email +created_at\n1 +bob +20\d\d-.*Z\n2 +Alice +admin +alice@example\.com +20.*Z\n/)
+        t.match(list.out, /^id +username +roles +email +disabled_at +created_at\n1 +bob +20\d\d-.*Z\n2 +Alice +admin +alice@example\.com +20.*Z\n/)
         t.notMatch(list.out, /argon2|hash/)
         t.match(JSON.parse((await latchkey(['user', 'list', '--json'])).out), [{ id: 1, username: 'bob', email: null, roles: [] }, { username: 'Alice', roles: ['admin'] }])
         t.match(JSON.parse((await latchkey(['user', 'list', '--search', 'AL', '--limit', '5', '--json'])).out), [{ id: 2, username: 'Alice', roles: ['admin'] }])
-        t.match((await latchkey(['user', 'show', 'BOB'])).out, /^id: 1\nusername: bob\nemail: \ncreated_at: .*\nroles: \ntokens: 1\n$/)
+        t.match((await latchkey(['user', 'show', 'BOB'])).out, /^id: 1\nusername: bob\nemail: \nemail_verified: false\ndisabled_at: \ncreated_at: .*\nroles: \ntokens: 1\n$/)
         t.match(JSON.parse((await latchkey(['user', 'show', 'alice', '--json'])).out), { id: 2, roles: ['admin'], tokens: 1 })
       })
 
@@ -241,7 +241,7 @@ t.test('no database, no key, invalid settings, locked database → one line, exi
 
 t.test('--help → usage, exit code 0; misuse → exit code 2', async (t) => {
   const { latchkey } = commandLine(t)
-  const commands = ['serve', 'migrate', 'reset-db', 'secret', 'user create', 'user list', 'user show', 'user delete', 'user set-password', 'user logout', 'user unlock', 'unlock', 'events', 'role grant', 'role revoke', 'role list', 'role create', 'role delete', 'token create']
+  const commands = ['serve', 'migrate', 'reset-db', 'secret', 'user create', 'user list', 'user show', 'user delete', 'user set-password', 'user reset', 'user logout', 'user unlock', 'user disable', 'user enable', 'user rename', 'user set-email', 'unlock', 'events', 'role grant', 'role revoke', 'role list', 'role create', 'role delete', 'token create']
   for (const command of ['', 'user', 'role', 'token', ...commands]) {
     const { code, out, err } = await latchkey([...command.split(' ').filter(Boolean), '--help'])
     t.match({ code, out, err }, { code: 0, out: new RegExp(`^Usage: latchkey ?${command}`), err: '' }, command)

@@ -19,13 +19,14 @@ export function serverCommands (program: Command, terminal: Terminal): void {
       await withServices(terminal, {}, () => printLine(terminal, 'the database is up to date'))
     })
 
-  program.command('reset-db').description('delete all accounts, tokens and roles; the audit log is kept')
+  program.command('reset-db').description('delete all accounts, tokens, roles and codes; the audit log is kept')
     .option('--yes', 'skip the confirmation')
     .action(async ({ yes = false }: { yes?: boolean }) => {
       await withServices(terminal, { database: true }, async (services, { databaseUrl }) => {
         const accounts = await services.users.count()
-        if (!yes) await confirm(terminal, `Delete ${countOf(accounts, 'account')} in ${printableUrl(databaseUrl)} with all tokens, and all roles?`, 'nothing was deleted')
+        if (!yes) await confirm(terminal, `Delete ${countOf(accounts, 'account')} in ${printableUrl(databaseUrl)} with all tokens, and all roles and codes?`, 'nothing was deleted')
         await services.users.deleteAll()
+        await services.codes.deleteAll()
         await services.roles.deleteAll()
         await services.loginFailures.resetAll()
         services.audit.record({ kind: 'reset' })

@@ -1,61 +1,25 @@
 import type { Command } from 'commander'
-import type { FastifyInstance } from 'fastify'
-import { printable } from '../lib/printable.js'
-import { emailProblem } from '../plugins/users/email.js'
-import type { Config } from '../standalone/config.js'
-import { newPasswordProblem, passwordPolicyOf, personalPasswordProblem } from '../plugins/passwords/policy.js'
 import { resetPassword } from '../plugins/passwords/reset-password.js'
-import { adminRole } from '../plugins/roles/role-name.js'
-import { usernameProblem } from '../plugins/users/username.js'
-import type { User } from '../plugins/users/user.js'
-import { findUser, withServices } from './with-services.js'
+import { hashNewPassword } from './new-password.js'
 import { countOf, printLine, printResult } from './output.js'
-import { CommandError, confirm, readNewPassword, rejectInvalid, type Terminal } from './terminal.js'
+import { CommandError, confirm, type Terminal } from './terminal.js'
+import { userCreateCommand } from './user-create.js'
+import { userEmailCommand } from './user-email.js'
 import { userListCommand } from './user-list.js'
-import { userRecord } from './user-record.js'
+import { findDisabledAt, userRecord } from './user-record.js'
+import { userRenameCommand } from './user-rename.js'
+import { userResetCommand } from './user-reset.js'
+import { userStateCommands } from './user-state.js'
+import { findUser, withServices } from './with-services.js'
 
 interface PasswordOptions { passwordStdin?: boolean }
 interface JsonOptions { json?: boolean }
-
-/**
- * Reads a new password, checks it against the policy and hashes it.
- *
- * @throws {CommandError} the policy rejects the password
- */
-async function hashNewPassword (terminal: Terminal, options: PasswordOptions, services: FastifyInstance, config: Config, owner: Pick<User, 'username' | 'email'>): Promise<string> {
-  const policy = passwordPolicyOf(config)
-  const password = await readNewPassword(terminal, options, (password) => newPasswordProblem(password, policy) ?? personalPasswordProblem(password, owner))
-  return services.passwords.hash(password)
-}
 
 /** `latchkey user …` */
 export function userCommands (program: Command, terminal: Terminal): void {
   const user = program.command('user').description('manage accounts')
 
-  user.command('create').argument('<name>', 'the username').description('create an account')
-    .option('--email <address>', 'the email address')
-    .option('--admin', 'grant the role admin')
-    .option('--password-stdin', 'read the password from standard input')
-    .option('--json', 'print a JSON object')
-    .action(async (username: string, options: PasswordOptions & JsonOptions & { email?: string, admin?: boolean }) => {
-      const { email = null, admin = false } = options
-      rejectInvalid('username', username === '' ? 'is empty' : usernameProblem(username))
-      if (email !== null) rejectInvalid('email', emailProblem(email))
-      await withServices(terminal, {}, async (services, config) => {
-        const usernameTaken = `the username ${printable(username)} is already taken`
-        if (await services.users.find(username) !== undefined) throw new CommandError(usernameTaken)
-        const passwordHash = await hashNewPassword(terminal, options, services, config, { username, email })
-        const created = await services.users.create({ username, email, passwordHash })
-        if (created === undefined) throw new CommandError(await services.users.find(username) === undefined ? `the email ${printable(String(email))} is already signed up` : usernameTaken)
-        services.audit.record({ kind: 'signup', userId: created.id })
-        if (admin) {
-          await services.roles.grant(created.id, adminRole)
-          services.audit.record({ kind: 'role_change', userId: created.id, detail: `granted ${adminRole}` })
-        }
-        await printResult(terminal, options, userRecord(created, admin ? [adminRole] : []), `user ${created.username} was created with the id ${created.id}${admin ? ' and the role admin' : ''}`)
-      })
-    })
-
+  userCreateCommand(user, terminal)
   userListCommand(user, terminal)
 
   user.command('show').argument('<name>', 'the username').description('show an account')
@@ -63,7 +27,7 @@ export function userCommands (program: Command, terminal: Terminal): void {
     .action(async (username: string, options: JsonOptions) => {
       await withServices(terminal, { database: true }, async (services) => {
         const found = await findUser(services, username)
-        const shown = { ...userRecord(found, await services.roles.ofUser(found.id)), tokens: (await services.tokens.list(found.id)).length }
+        const shown = { ...userRecord({ ...found, disabledAt: await findDisabledAt(services, found) }, await services.roles.ofUser(found.id)), tokens: (await services.tokens.list(found.id)).length }
         await printResult(terminal, options, shown, Object.entries(shown).map(([name, value]) => `${name}: ${[value].flat().join(', ')}`).join('\n'))
       })
     })
@@ -94,6 +58,8 @@ export function userCommands (program: Command, terminal: Terminal): void {
       })
     })
 
+  userResetCommand(user, terminal)
+
   user.command('logout').argument('<name>', 'the username').description('revoke all tokens of an account')
     .action(async (username: string) => {
       await withServices(terminal, { database: true }, async (services) => {
@@ -113,4 +79,8 @@ export function userCommands (program: Command, terminal: Terminal): void {
         await printLine(terminal, hasFailures ? `the failed logins of user ${found.username} are forgotten` : `user ${found.username} has no failed logins`)
       })
     })
+
+  userStateCommands(user, terminal)
+  userRenameCommand(user, terminal)
+  userEmailCommand(user, terminal)
 }

@@ -37,6 +37,9 @@ export async function withServices (terminal: Terminal, { database = false, secr
   }
 }
 
+/** The message when a user does not exist. */
+export const noUser = (username: string) => `there is no user ${printableName(username)}`
+
 /**
  * Finds a user by username.
  *
@@ -44,7 +47,7 @@ export async function withServices (terminal: Terminal, { database = false, secr
  */
 export async function findUser (services: FastifyInstance, username: string): Promise<User> {
   const user = await services.users.find(username)
-  if (user === undefined) throw new CommandError(`there is no user ${printableName(username)}`)
+  if (user === undefined) throw new CommandError(noUser(username))
   return user
 }
 

@@ -1,4 +1,4 @@
-import { and, asc, eq, exists, gt, gte, inArray, lt, ne, not, or, sql, type SQL } from 'drizzle-orm'
+import { and, asc, eq, exists, gt, gte, inArray, isNotNull, lt, ne, not, or, sql, type SQL } from 'drizzle-orm'
 import type { Store } from '../../database/store.js'
 import { lockAdmins, revocationRetryMs } from '../roles/lock-admins.js'
 import { adminRole } from '../roles/role-name.js'
@@ -153,12 +153,13 @@ export function usersRepository (store: Store, now: () => number) {
       return await db.select(account).from(users).orderBy(asc(users.id))
     },
 
-    /** The next accounts by id, with the names of their roles, sorted; with `search` only those whose username begins with it, in any case. */
-    async page ({ afterId, limit, search = '' }: { afterId: number, limit: number, search?: string }): Promise<Array<User & { roles: string[] }>> {
+    /** The next accounts by id, with the names of their roles, sorted; with `search` only those whose username begins with it, in any case, with `isDisabled` only disabled ones. */
+    async page ({ afterId, limit, search = '', isDisabled = false }: { afterId: number, limit: number, search?: string, isDisabled?: boolean }): Promise<Array<User & Pick<UserRow, 'disabledAt'> & { roles: string[] }>> {
       const prefix = search === '' ? '' : canonicalUsername(search)
       if (prefix === undefined) return []
-      const page = await db.select(account).from(users)
-        .where(and(gt(users.id, afterId), prefix === '' ? undefined : sql`substr(${users.usernameKey}, 1, ${prefix.length}) = ${prefix}`))
+      const hasPrefix = prefix === '' ? undefined : sql`substr(${users.usernameKey}, 1, ${prefix.length}) = ${prefix}`
+      const page = await db.select({ ...account, disabledAt: users.disabledAt }).from(users)
+        .where(and(gt(users.id, afterId), hasPrefix, isDisabled ? isNotNull(users.disabledAt) : undefined))
         .orderBy(asc(users.id)).limit(limit)
       const accounts = new Map(page.map((user) => [user.id, { ...user, roles: new Array<string>() }]))
       const granted = await db.select().from(userRoles).where(inArray(userRoles.userId, [...accounts.keys()])).orderBy(asc(userRoles.roleName))

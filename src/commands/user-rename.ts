@@ -1,0 +1,24 @@
+import type { Command } from 'commander'
+import { printable } from '../lib/printable.js'
+import { usernameProblem } from '../plugins/users/username.js'
+import { printLine } from './output.js'
+import { CommandError, rejectInvalid, type Terminal } from './terminal.js'
+import { findUser, withServices } from './with-services.js'
+
+/** `latchkey user rename` */
+export function userRenameCommand (user: Command, terminal: Terminal): void {
+  user.command('rename').argument('<name>', 'the username').argument('<new-name>', 'the new username').description('change a username')
+    .action(async (username: string, newUsername: string) => {
+      rejectInvalid('username', newUsername === '' ? 'is empty' : usernameProblem(newUsername))
+      await withServices(terminal, { database: true }, async (services) => {
+        const found = await findUser(services, username)
+        if (!(await services.users.rename(found.id, newUsername))) {
+          // Another message where it was deleted concurrently.
+          await findUser(services, username)
+          throw new CommandError(`the username ${printable(newUsername)} is already taken`)
+        }
+        services.audit.record({ kind: 'username_change', userId: found.id })
+        await printLine(terminal, `user ${found.username} is now ${newUsername}`)
+      })
+    })
+}
