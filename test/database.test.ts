@@ -367,7 +367,7 @@ t.test('openStore', async (t) => {
     other.exec("insert into tokens (id, user_id, description, created_at, expires_at) values ('x', 42, '', 0, 0)")
     // The last migrations are applied again: the first of them rebuilds a table.
     other.exec('drop index events_user_id_kind_index; drop table cleanup_clock; drop table address_unlocks; drop table signing_keys')
-    other.exec('delete from __drizzle_migrations where created_at in (select created_at from __drizzle_migrations order by created_at desc limit 6)')
+    other.exec('delete from __drizzle_migrations where created_at in (select created_at from __drizzle_migrations order by created_at desc limit 7)')
     for (let start = 1; start <= 2; start++) await t.rejects(openStore(`sqlite:///${file}`), { name: 'StoreError', message: /rows refer to rows that do not exist/ })
     other.exec('delete from tokens where user_id = 42')
     await (await openStore(`sqlite:///${file}`)).close()

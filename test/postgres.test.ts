@@ -78,7 +78,7 @@ t.test('openStore', async (t) => {
     const url = await createPostgres(t, { isEmpty: true })
     const stores = await Promise.all(Array.from({ length: 8 }, () => open(t, url)))
     for (const store of stores) await store.ping()
-    t.same(await rowsOf(stores[0] as Store, 'select count(*)::int as migrations, count(distinct hash)::int as different from drizzle.latchkey_migrations'), [{ migrations: 8, different: 8 }])
+    t.same(await rowsOf(stores[0] as Store, 'select count(*)::int as migrations, count(distinct hash)::int as different from drizzle.latchkey_migrations'), [{ migrations: 9, different: 9 }])
   })
 
   t.test('a server that does not answer the first query ends the start, in bounded time', { timeout: 30_000 }, async (t) => {

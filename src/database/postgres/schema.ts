@@ -26,7 +26,8 @@ export const users = latchkey.table('users', {
   createdAt: time('created_at').notNull(),
   updatedAt: time('updated_at').notNull(),
   disabledAt: time('disabled_at'),
-  emailVerifiedAt: time('email_verified_at')
+  emailVerifiedAt: time('email_verified_at'),
+  secondFactorAt: time('second_factor_at')
 }, (table) => [
   index('users_disabled_index').on(table.usernameKey).where(sql`disabled_at is not null`)
 ])
@@ -38,7 +39,9 @@ export const tokens = latchkey.table('tokens', {
   description: text('description').notNull(),
   createdAt: time('created_at').notNull(),
   expiresAt: time('expires_at').notNull(),
-  lastUsedAt: time('last_used_at')
+  lastUsedAt: time('last_used_at'),
+  loggedInAt: time('logged_in_at'),
+  renewedAt: time('renewed_at')
 }, (table) => [
   index('tokens_user_id_index').on(table.userId),
   index('tokens_expires_at_index').on(table.expiresAt)
@@ -84,7 +87,7 @@ export const addressUnlocks = latchkey.table('address_unlocks', {
 
 export const codes = latchkey.table('codes', {
   hash: bytewise('hash').primaryKey(),
-  kind: text('kind', { enum: ['password_reset', 'email_verification', 'invite'] }).notNull(),
+  kind: text('kind', { enum: ['password_reset', 'email_verification', 'invite', 'second_factor', 'recovery'] }).notNull(),
   userId: id('user_id').references(() => users.id, { onDelete: 'cascade' }),
   data: text('data'),
   createdAt: time('created_at').notNull(),
@@ -94,6 +97,12 @@ export const codes = latchkey.table('codes', {
   index('codes_kind_index').on(table.kind, table.createdAt),
   index('codes_expires_at_index').on(table.expiresAt)
 ])
+
+export const secondFactors = latchkey.table('second_factors', {
+  userId: id('user_id').primaryKey().references(() => users.id, { onDelete: 'cascade' }),
+  sealedSecret: text('sealed_secret').notNull(),
+  lastStep: bigint('last_step', { mode: 'number' }).notNull()
+})
 
 export const events = latchkey.table('events', {
   id: id('id').primaryKey().generatedByDefaultAsIdentity({ name: 'events_id_seq' }),

@@ -19,7 +19,9 @@ export const users = sqliteTable('users', {
   /** When an admin disabled the account; null while it is enabled. */
   disabledAt: integer('disabled_at', { mode: 'timestamp_ms' }),
   /** When its owner proved that the email is theirs; null while that is not proven. */
-  emailVerifiedAt: integer('email_verified_at', { mode: 'timestamp_ms' })
+  emailVerifiedAt: integer('email_verified_at', { mode: 'timestamp_ms' }),
+  /** When the second factor was switched on; null while it is off. Its secret is in `second_factors`. */
+  secondFactorAt: integer('second_factor_at', { mode: 'timestamp_ms' })
 }, (table) => [
   // Few accounts are disabled: this finds them among a million others.
   index('users_disabled_index').on(table.usernameKey).where(sql`disabled_at is not null`)
@@ -37,7 +39,11 @@ export const tokens = sqliteTable('tokens', {
   description: text('description').notNull(),
   createdAt: integer('created_at', { mode: 'timestamp_ms' }).notNull(),
   expiresAt: integer('expires_at', { mode: 'timestamp_ms' }).notNull(),
-  lastUsedAt: integer('last_used_at', { mode: 'timestamp_ms' })
+  lastUsedAt: integer('last_used_at', { mode: 'timestamp_ms' }),
+  /** When the login with a password was that this token goes back to; null where that is `created_at`. */
+  loggedInAt: integer('logged_in_at', { mode: 'timestamp_ms' }),
+  /** When the token was renewed: it is valid for a moment longer. Null for almost all. */
+  renewedAt: integer('renewed_at', { mode: 'timestamp_ms' })
 }, (table) => [
   index('tokens_user_id_index').on(table.userId),
   index('tokens_expires_at_index').on(table.expiresAt)
@@ -102,7 +108,7 @@ export const addressUnlocks = sqliteTable('address_unlocks', {
  */
 export const codes = sqliteTable('codes', {
   hash: text('hash').primaryKey(),
-  kind: text('kind', { enum: ['password_reset', 'email_verification', 'invite'] }).notNull(),
+  kind: text('kind', { enum: ['password_reset', 'email_verification', 'invite', 'second_factor', 'recovery'] }).notNull(),
   userId: integer('user_id').references(() => users.id, { onDelete: 'cascade' }),
   data: text('data'),
   createdAt: integer('created_at', { mode: 'timestamp_ms' }).notNull(),
@@ -112,6 +118,16 @@ export const codes = sqliteTable('codes', {
   index('codes_kind_index').on(table.kind, table.createdAt),
   index('codes_expires_at_index').on(table.expiresAt)
 ])
+
+/**
+ * The secrets of second factors, each sealed with a key that is derived from SECRET_KEY. A code of
+ * a time step that is not after `last_step` is not accepted any longer.
+ */
+export const secondFactors = sqliteTable('second_factors', {
+  userId: integer('user_id').primaryKey().references(() => users.id, { onDelete: 'cascade' }),
+  sealedSecret: text('sealed_secret').notNull(),
+  lastStep: integer('last_step').notNull()
+})
 
 /**
  * The audit log. Events outlive their users, whose ids are never given again. `user_id` is the

@@ -24,7 +24,9 @@ export function tokenCreation ({ batch, db, lockUser, prepare, relaxed, shareLoc
     description: sql`${sql.param(values.description, tokens.description)}`.as('description'),
     createdAt: sql`${sql.param(values.createdAt, tokens.createdAt)}`.as('created_at'),
     expiresAt: sql`${sql.param(values.expiresAt, tokens.expiresAt)}`.as('expires_at'),
-    lastUsedAt: sql`null`.as('last_used_at')
+    lastUsedAt: sql`null`.as('last_used_at'),
+    loggedInAt: sql`null`.as('logged_in_at'),
+    renewedAt: sql`null`.as('renewed_at')
   })
 
   const loginRow = rowOf({ id: sql.placeholder('id'), kind: 'login', description: sql.placeholder('description'), createdAt: sql.placeholder('createdAt'), expiresAt: sql.placeholder('expiresAt') })
