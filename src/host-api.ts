@@ -2,6 +2,8 @@ import type { FastifyInstance } from 'fastify'
 import { EmailTaken, type FieldProblem, LastAdmin, RoleExists, RoleNotFound, RoleProtected, TooManyTokens, UsernameTaken, UserUnknown, ValidationFailed } from './errors.js'
 import type { LatchkeyApi } from './host.js'
 import { descriptionProblem, emptyProblem } from './lib/single-line.js'
+import { emailChangedMail } from './plugins/mail/messages.js'
+import { notifyOwner } from './plugins/mail/notes.js'
 import { newPasswordProblem, type PasswordPolicy, personalPasswordProblem } from './plugins/passwords/policy.js'
 import { resetPassword } from './plugins/passwords/reset-password.js'
 import { adminRole, roleNameProblem } from './plugins/roles/role-name.js'
@@ -9,6 +11,7 @@ import { isTokenId, tokenMaxLifetimeSeconds } from './plugins/tokens/claims.js'
 import { personalTokenLifetimeSeconds } from './plugins/tokens/limits.js'
 import { emailProblem } from './plugins/users/email.js'
 import { usernameProblem } from './plugins/users/username.js'
+import { emailChangeProblem, requireOwnAddress } from './plugins/users/username-address.js'
 
 /** @throws {ValidationFailed} with every problem */
 function validate (problems: Record<string, string | undefined>): void {
@@ -17,18 +20,19 @@ function validate (problems: Record<string, string | undefined>): void {
 }
 
 /** Creates `app.latchkey` from the services. */
-export function createHostApi ({ accessTokens, audit, loginFailures, passwords, roles, store, tokens, users }: FastifyInstance, policy: PasswordPolicy): LatchkeyApi {
+export function createHostApi ({ accessTokens, audit, loginFailures, mail, passwords, roles, store, tokens, users }: FastifyInstance, policy: PasswordPolicy): LatchkeyApi {
   return {
     users: {
       find: (username) => users.find(username),
       list: () => users.list(),
 
-      async create ({ username, email = null, password }) {
+      async create ({ username, email: givenEmail = null, password }) {
         validate({
           username: username === '' ? emptyProblem : usernameProblem(username),
-          email: email === null ? undefined : emailProblem(email),
+          email: givenEmail === null ? undefined : emailProblem(givenEmail),
           password: newPasswordProblem(password, policy)
         })
+        const email = requireOwnAddress(username, givenEmail)
         // Only now: username and email have a bounded length.
         validate({ password: personalPasswordProblem(password, { username, email }) })
         const created = await users.create({ username, email, passwordHash: await passwords.hash(password) })
@@ -48,7 +52,28 @@ export function createHostApi ({ accessTokens, audit, loginFailures, passwords, 
         const user = await users.findById(userId)
         if (user === undefined) throw new UserUnknown()
         validate({ password: newPasswordProblem(password, policy) ?? personalPasswordProblem(password, user) })
-        await resetPassword({ audit, loginFailures, users }, user, await passwords.hash(password))
+        await resetPassword({ audit, loginFailures, mail, users }, user, await passwords.hash(password))
+      },
+
+      async rename (userId, username) {
+        const user = await users.findById(userId)
+        if (user === undefined) throw new UserUnknown()
+        validate({ username: username === '' ? emptyProblem : usernameProblem(username) })
+        const email = requireOwnAddress(username, user.email)
+        if (!(await users.rename(userId, username))) throw email !== null && await users.isEmailTaken(email, userId) ? new EmailTaken() : new UsernameTaken()
+        audit.record({ kind: 'username_change', userId })
+      },
+
+      async setEmail (userId, email, { verified = false } = {}) {
+        const user = await users.findById(userId)
+        if (user === undefined) throw new UserUnknown()
+        validate({ email: (email === null ? undefined : emailProblem(email)) ?? emailChangeProblem(user, email) })
+        // Of the same email only more can become known.
+        if (email === user.email && !verified) return
+        if (!(await users.setEmail(userId, email, { isVerified: verified && email !== null }))) throw new EmailTaken()
+        if (email === user.email) return audit.record({ kind: 'email_verification', userId })
+        audit.record({ kind: 'email_change', userId })
+        notifyOwner({ mail }, user, emailChangedMail)
       }
     },
 

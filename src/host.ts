@@ -78,6 +78,26 @@ export interface LatchkeyApi {
      * @throws {UserUnknown} 404
      */
     setPassword: (userId: number, password: string) => Promise<void>
+    /**
+     * Gives an account another username. One that contains @ must be its email, and becomes its
+     * email where it has none.
+     *
+     * @throws {ValidationFailed} 422: the username is not allowed
+     * @throws {UserUnknown} 404
+     * @throws {UsernameTaken} 409
+     * @throws {EmailTaken} 409
+     */
+    rename: (userId: number, username: string) => Promise<void>
+    /**
+     * Gives an account another email, or none, at once. Codes that were mailed to the one before
+     * are not valid any longer; if it was verified, it is told.
+     *
+     * @param options.verified whether you know that the email is its owner's; false by default
+     * @throws {ValidationFailed} 422: the email is not allowed, or the username is the present one
+     * @throws {UserUnknown} 404
+     * @throws {EmailTaken} 409
+     */
+    setEmail: (userId: number, email: string | null, options?: { verified?: boolean }) => Promise<void>
   }
   roles: {
     /** All roles, by name. */

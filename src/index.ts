@@ -13,6 +13,7 @@ export type { IssuedToken, Token } from './plugins/tokens/token.js'
 export type { User } from './plugins/users/user.js'
 export { StoreError } from './database/store-error.js'
 export * from './errors.js'
+export * from './plugins/codes/errors.js'
 export * from './routes/accounts/errors.js'
 export * from './routes/sessions/errors.js'
 
@@ -24,6 +25,7 @@ type CodesOf<Module> = { [Name in keyof Module]: CodeOf<Module[Name]> }[keyof Mo
 /** Every code that an error of Latchkey can have. A code has one meaning and one status. */
 export type ErrorCode =
   | CodesOf<typeof import('./errors.js')>
+  | CodesOf<typeof import('./plugins/codes/errors.js')>
   | CodesOf<typeof import('./routes/accounts/errors.js')>
   | CodesOf<typeof import('./routes/sessions/errors.js')>
 

@@ -1,16 +1,16 @@
 import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { BodyMalformed, BodyTooLarge, EmailTaken, TooManyAttempts, UsernameTaken, ValidationFailed } from '../../errors.js'
+import { EmailTaken, TooManyAttempts, UsernameTaken } from '../../errors.js'
 import { bestEffort } from '../../lib/background.js'
 import { clientNetwork, printableAddress } from '../../lib/client-network.js'
 import type { Wait } from '../../lib/waiter.js'
 import { keyedMutex } from '../../lib/keyed-mutex.js'
 import type { ResolvedOptions } from '../../options.js'
-import { toExpectedError } from '../errors/expected-error.js'
 import { canonicalUsername } from '../users/username.js'
 import { accountThrottle } from './account.js'
 import { addressUnlocks } from './address-unlocks.js'
 import { type AttemptLimits, createLimiters, type Limiters } from './limits.js'
+import { isMalformed } from './malformed.js'
 import { addressKey, networkIn, networkOf } from './network.js'
 import { type LoginFailures, loginFailuresRepository } from './repository.js'
 import type { Throttle, ThrottleCounts } from './throttle.js'
@@ -29,17 +29,6 @@ const addressLimits = { login: ['address', 'address_logins'], password: ['addres
 /** The limits whose keys are networks. */
 const networkLimits: ReadonlyArray<keyof Limiters> = ['address', 'address_logins', 'signup', 'signup_rejections']
 
-/**
- * Whether a request was rejected for its body. Only JSON counts: a page of another origin can
- * send anything else from its visitors' addresses without a preflight
- * (https://fetch.spec.whatwg.org/#cors-safelisted-request-header), to lock them out.
- */
-function isMalformed (request: FastifyRequest, thrown: unknown): boolean {
-  if (!/^application\/json\b/i.test(request.headers['content-type'] ?? '')) return false
-  const error = toExpectedError(thrown, request)
-  return [BodyMalformed, BodyTooLarge, ValidationFailed].some((Malformed) => error instanceof Malformed)
-}
-
 /** Login throttling: how often passwords can be guessed, and accounts created. */
 const plugin: FastifyPluginAsync<ThrottleOptions> = async (app, { now, hashDeadlineMs: deadlineMs, ...limits }) => {
   const loginFailures = loginFailuresRepository(app.store, now)
@@ -47,7 +36,7 @@ const plugin: FastifyPluginAsync<ThrottleOptions> = async (app, { now, hashDeadl
   app.cleanup.schedule({ deleteBatch: loginFailures.deleteOldFailures, failure: 'old login failures could not be deleted' })
   app.cleanup.schedule({ deleteBatch: loginFailures.deleteOldNetworks, failure: 'old known networks could not be deleted' })
 
-  const counts: ThrottleCounts = { address: 0, account: 0, signup: 0, address_logins: 0, account_logins: 0, account_tokens: 0 }
+  const counts: ThrottleCounts = { address: 0, account: 0, signup: 0, address_logins: 0, account_logins: 0, account_tokens: 0, account_mails: 0 }
   const limiters = createLimiters(limits, { now, deadlineMs })
   const unlocks = addressUnlocks(app, now)
   app.cleanup.schedule({ deleteBatch: unlocks.deleteOld, failure: 'old unlocks of addresses could not be deleted' })
@@ -162,17 +151,27 @@ const plugin: FastifyPluginAsync<ThrottleOptions> = async (app, { now, hashDeadl
       return issued
     }),
 
+    mailCode: (request, userId, mail) => attempt(request, { limit: 'account_mails', key: String(userId), userId }, async () => {
+      const isMailed = await mail()
+      if (isMailed) limiters.account_mails.count(String(userId))
+      return isMailed
+    }),
+
+    claimName: (request, wait, claim) => attempt(request, { limit: 'signup_rejections', key: networkOf(request), wait }, async () => {
+      try {
+        return await claim()
+      } catch (error) {
+        if (error instanceof UsernameTaken || error instanceof EmailTaken) limiters.signup_rejections.count(networkOf(request))
+        throw error
+      }
+    }),
+
     signUp (request, { username, wait }, create) {
       const network = networkOf(request)
-      return attempt(request, { limit: 'signup', key: network, wait }, () => attempt(request, { limit: 'signup_rejections', key: network, wait }, async () => {
-        try {
-          const created = await withSignupLock(String(canonicalUsername(username)), wait, create)
-          limiters.signup.count(network)
-          return created
-        } catch (error) {
-          if (error instanceof UsernameTaken || error instanceof EmailTaken) limiters.signup_rejections.count(network)
-          throw error
-        }
+      return attempt(request, { limit: 'signup', key: network, wait }, () => throttle.claimName(request, wait, async () => {
+        const created = await withSignupLock(String(canonicalUsername(username)), wait, create)
+        limiters.signup.count(network)
+        return created
       }))
     },
 

@@ -19,6 +19,9 @@ export const doublingsUntilLongestWait = Math.ceil(Math.log2(longestWaitMs / fir
 const minuteMs = 60_000
 const hourMs = 3_600_000
 
+/** How many codes are mailed for one account in an hour: nobody floods a stranger with them. */
+const mailsPerAccountHour = 10
+
 /** What is limited in memory, in a sliding window, by the network of the client or by the id of the user. */
 export interface Limiter {
   /** How long a key has to wait for its next attempt, in milliseconds; 0: it need not. */
@@ -63,6 +66,8 @@ export function createLimiters (limits: AttemptLimits, { now, deadlineMs }: { no
     /** Successful logins of an account. */
     account_logins: limiter({ attempts: limits.loginsPerAccountMinute, windowMs: minuteMs }),
     /** Personal access tokens of an account. */
-    account_tokens: limiter({ attempts: limits.tokensPerAccountHour, windowMs: hourMs })
+    account_tokens: limiter({ attempts: limits.tokensPerAccountHour, windowMs: hourMs }),
+    /** Codes that are mailed to the addresses that an account names. */
+    account_mails: limiter({ attempts: mailsPerAccountHour, windowMs: hourMs })
   }
 }

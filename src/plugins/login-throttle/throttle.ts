@@ -35,6 +35,8 @@ export interface ThrottleCounts {
   account_logins: number
   /** Personal access tokens of an account. */
   account_tokens: number
+  /** Codes mailed for an account. */
+  account_mails: number
 }
 
 /**
@@ -90,6 +92,23 @@ export interface Throttle {
    * @throws {TooManyAttempts} this account has to wait
    */
   createToken: <Issued>(request: FastifyRequest, userId: number, issue: () => Promise<Issued>) => Promise<Issued>
+  /**
+   * Mails a code for an account, and counts it, unless none was mailed.
+   *
+   * @param mail whether it has mailed one
+   * @returns what `mail` returns
+   * @throws {TooManyAttempts} this account has to wait
+   */
+  mailCode: (request: FastifyRequest, userId: number, mail: () => Promise<boolean>) => Promise<boolean>
+  /**
+   * Gives a name or an email to somebody. Where it is taken, the rejection is counted for the
+   * address: it reveals as much as a failed login.
+   *
+   * @returns what `claim` returns
+   * @throws {TooManyAttempts} this address has to wait
+   * @throws {Overloaded} it waited too long for others
+   */
+  claimName: <Claimed>(request: FastifyRequest, wait: Wait, claim: () => Promise<Claimed>) => Promise<Claimed>
   /**
    * Creates an account, and counts it; where its name or email is taken, the rejection is counted.
    * Signups for one name run one at a time, so that only one of them needs a hash.

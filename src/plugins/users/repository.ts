@@ -4,6 +4,8 @@ import { lockAdmins, revocationRetryMs } from '../roles/lock-admins.js'
 import { adminRole } from '../roles/role-name.js'
 import { isUserId } from '../tokens/claims.js'
 import { canonicalEmail, emailProblem } from './email.js'
+import { userNames } from './names.js'
+import { ownerConditions } from './owner.js'
 import { isEmailVerified, type User } from './user.js'
 import { canonicalUsername, usernameProblem } from './username.js'
 
@@ -37,12 +39,11 @@ export function usersRepository (store: Store, now: () => number) {
   const hash = { passwordHash: users.passwordHash, disabledAt: users.disabledAt }
   const hashOf = store.prepareGet<Pick<UserRow, 'passwordHash' | 'disabledAt'>>('password_hash', hash, db.select(hash).from(users).where(eq(users.id, sql.placeholder('id'))))
 
-  /** Whether the token of the request is not revoked. Without a token the operator acts. */
-  const isActive = (userId: number, tokenId: string | undefined) => tokenId === undefined
-    ? undefined
-    : exists(db.select({ id: tokens.id }).from(tokens).where(and(eq(tokens.id, tokenId), eq(tokens.userId, userId))))
+  const { isActive } = ownerConditions(store)
 
   return {
+    ...userNames(store, now),
+
     /**
      * Creates an account; `undefined` when the username or the email is taken.
      *
@@ -142,9 +143,9 @@ export function usersRepository (store: Store, now: () => number) {
       return rows.map(({ username }) => username)
     },
 
-    /** Whether an account has an email, in any case. */
-    async isEmailTaken (email: string): Promise<boolean> {
-      const rows = await db.select({ id: users.id }).from(users).where(eq(users.emailKey, canonicalEmail(email)))
+    /** Whether an account, other than that of an id, has an email, in any case. */
+    async isEmailTaken (email: string, exceptId = 0): Promise<boolean> {
+      const rows = await db.select({ id: users.id }).from(users).where(and(eq(users.emailKey, canonicalEmail(email)), ne(users.id, exceptId)))
       return rows.length > 0
     },
 

@@ -12,3 +12,13 @@ export function rejectPersonalPassword (field: string, password: string, owner: 
   const problem = personalPasswordProblem(password, owner)
   if (problem !== undefined) throw new ValidationFailed([{ field, message: `${field} ${problem}` }])
 }
+
+/**
+ * Rejects a new username or email that is the password of its owner.
+ *
+ * @throws {ValidationFailed}
+ */
+export function rejectNameAsPassword (field: 'username' | 'email', name: string, password: string): void {
+  const problem = personalPasswordProblem(password, field === 'username' ? { username: name, email: null } : { username: '', email: name })
+  if (problem !== undefined) throw new ValidationFailed([{ field, message: `${field} must not be the password` }])
+}

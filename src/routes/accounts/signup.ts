@@ -3,6 +3,7 @@ import { EmailTaken, Overloaded, ServiceUnavailable, TooManyAttempts, UsernameTa
 import type { ResolvedOptions } from '../../options.js'
 import { publicRoute } from '../../plugins/authenticate/public-route.js'
 import { hashJobOf } from '../../plugins/passwords/hash-job.js'
+import { requireOwnAddress } from '../../plugins/users/username-address.js'
 import { ref } from '../../schema-ref.js'
 import { SignupClosed } from './errors.js'
 import { rejectPersonalPassword } from './personal-password.js'
@@ -29,7 +30,8 @@ const signup: FastifyPluginAsyncTypebox<Pick<ResolvedOptions, 'signup'>> = async
     preValidation: app.throttle.rejectAddress('signup'),
     onError: app.throttle.countMalformed('signup')
   }, async (request, reply) => {
-    const { username, email = null, password } = request.body
+    const { username, password } = request.body
+    const email = requireOwnAddress(username, request.body.email ?? null)
     if (app.store.isNearlyFull()) throw new ServiceUnavailable({ cause: new Error('the disk is nearly full: the remaining space is reserved for existing accounts') })
     rejectPersonalPassword('password', password, { username, email })
     const job = hashJobOf(request, reply)
