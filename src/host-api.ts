@@ -1,9 +1,11 @@
 import type { FastifyInstance } from 'fastify'
-import { EmailTaken, type FieldProblem, LastAdmin, RoleExists, RoleNotFound, RoleProtected, TooManyTokens, UsernameTaken, UserUnknown, ValidationFailed } from './errors.js'
+import { EmailTaken, LastAdmin, RoleExists, RoleNotFound, RoleProtected, TooManyTokens, UsernameTaken, UserUnknown } from './errors.js'
 import type { LatchkeyApi } from './host.js'
 import { descriptionProblem, emptyProblem } from './lib/single-line.js'
 import { emailChangedMail } from './plugins/mail/messages.js'
 import { notifyOwner } from './plugins/mail/notes.js'
+import { validate } from './lib/validate.js'
+import { createInvitesApi } from './plugins/invites/api.js'
 import { newPasswordProblem, type PasswordPolicy, personalPasswordProblem } from './plugins/passwords/policy.js'
 import { resetPassword } from './plugins/passwords/reset-password.js'
 import { adminRole, roleNameProblem } from './plugins/roles/role-name.js'
@@ -13,14 +15,9 @@ import { emailProblem } from './plugins/users/email.js'
 import { usernameProblem } from './plugins/users/username.js'
 import { emailChangeProblem, requireOwnAddress } from './plugins/users/username-address.js'
 
-/** @throws {ValidationFailed} with every problem */
-function validate (problems: Record<string, string | undefined>): void {
-  const found = Object.entries(problems).flatMap(([field, problem]): FieldProblem[] => problem === undefined ? [] : [{ field, message: `${field} ${problem}` }])
-  if (found.length > 0) throw new ValidationFailed(found)
-}
-
 /** Creates `app.latchkey` from the services. */
-export function createHostApi ({ accessTokens, audit, loginFailures, mail, passwords, roles, store, tokens, users }: FastifyInstance, policy: PasswordPolicy): LatchkeyApi {
+export function createHostApi (services: FastifyInstance, policy: PasswordPolicy): LatchkeyApi {
+  const { accessTokens, audit, loginFailures, mail, passwords, roles, store, tokens, users } = services
   return {
     users: {
       find: (username) => users.find(username),
@@ -135,6 +132,7 @@ export function createHostApi ({ accessTokens, audit, loginFailures, mail, passw
       }
     },
 
+    invites: createInvitesApi(services),
     audit: { subscribe: audit.subscribe, list: audit.list },
     ping: () => store.ping()
   }

@@ -1,5 +1,6 @@
 import type { AuditEvent, EventFilter, NewEvent } from './plugins/audit/event.js'
 import type { Guard } from './plugins/authenticate/guard.js'
+import type { InvitesApi } from './plugins/invites/api.js'
 import type { Role } from './plugins/roles/role.js'
 import type { IssuedToken, Token } from './plugins/tokens/token.js'
 import type { User } from './plugins/users/user.js'
@@ -47,7 +48,7 @@ declare module 'fastify' {
 }
 
 /**
- * `app.latchkey`: accounts, roles, tokens and the audit log, without HTTP. It takes passwords,
+ * `app.latchkey`: accounts, roles, tokens, invitations and the audit log, without HTTP. It takes passwords,
  * never hashes, and gives neither a hash nor the database away. Its errors are those of the
  * routes: a handler can let them pass.
  */
@@ -148,6 +149,7 @@ export interface LatchkeyApi {
     /** Revokes every token of a user; false when there was none. */
     revokeAll: (userId: number) => Promise<boolean>
   }
+  invites: InvitesApi
   audit: {
     /** Calls a function with each event from now on, such as `logout` or `revocation`. What it throws is logged. */
     subscribe: (listener: (event: NewEvent) => void) => void

@@ -8,6 +8,8 @@ export type { LatchkeyApi } from './host.js'
 export type { LatchkeyOptions } from './options.js'
 export type { AuditEvent, EventFilter, EventKind, EventOutcome, NewEvent } from './plugins/audit/event.js'
 export type { Guard } from './plugins/authenticate/guard.js'
+export type { InvitesApi } from './plugins/invites/api.js'
+export type { Invite, IssuedInvite } from './plugins/invites/invite.js'
 export type { Role } from './plugins/roles/role.js'
 export type { IssuedToken, Token } from './plugins/tokens/token.js'
 export type { User } from './plugins/users/user.js'
@@ -15,6 +17,7 @@ export { StoreError } from './database/store-error.js'
 export * from './errors.js'
 export * from './plugins/codes/errors.js'
 export * from './routes/accounts/errors.js'
+export * from './routes/invites/errors.js'
 export * from './routes/sessions/errors.js'
 
 /** The code of an error class. */
@@ -27,6 +30,7 @@ export type ErrorCode =
   | CodesOf<typeof import('./errors.js')>
   | CodesOf<typeof import('./plugins/codes/errors.js')>
   | CodesOf<typeof import('./routes/accounts/errors.js')>
+  | CodesOf<typeof import('./routes/invites/errors.js')>
   | CodesOf<typeof import('./routes/sessions/errors.js')>
 
 /**

@@ -10,6 +10,7 @@ import validation from './plugins/validation/index.js'
 import accounts from './routes/accounts/index.js'
 import addresses from './routes/addresses/index.js'
 import events from './routes/events/index.js'
+import invites from './routes/invites/index.js'
 import roles from './routes/roles/index.js'
 import sessions from './routes/sessions/index.js'
 import services, { exposeServices, type ServicesOptions } from './services.js'
@@ -31,6 +32,7 @@ const routes: FastifyPluginAsync<Pick<ResolvedOptions, 'signup' | 'loginErrors'>
   await app.register(accounts, { signup })
   await app.register(sessions, { loginErrors })
   await app.register(roles)
+  await app.register(invites)
   await app.register(addresses)
   await app.register(events)
 }

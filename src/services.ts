@@ -6,6 +6,7 @@ import authenticate from './plugins/authenticate/index.js'
 import cleanup from './plugins/cleanup/index.js'
 import codes from './plugins/codes/index.js'
 import database from './plugins/database.js'
+import invites from './plugins/invites/index.js'
 import loginThrottle from './plugins/login-throttle/index.js'
 import mail from './plugins/mail/index.js'
 import passwords from './plugins/passwords/index.js'
@@ -44,6 +45,7 @@ const services: FastifyPluginAsync<ServicesOptions> = async (app, options) => {
   await app.register(jwt, options)
   await app.register(authenticate, options)
   await app.register(roles)
+  await app.register(invites, { now })
 }
 
 export default fp(services, { name: 'latchkey-services', fastify: '5.x' })

@@ -53,6 +53,9 @@ const requests: Record<string, (fixture: Fixture) => Promise<InjectOptions> | In
   deleteRole: () => ({ url: '/api/v1/roles/editor' }),
   grantRole: () => ({ url: '/api/v1/users/bob/roles/editor' }),
   revokeRole: () => ({ url: '/api/v1/users/bob/roles/editor' }),
+  createInvite: () => ({ payload: { email: 'carol@example.com', roles: ['editor'] } }),
+  listInvites: () => ({}),
+  deleteInvite: async ({ app }) => ({ url: `/api/v1/invites/${(await app.latchkey.invites.create()).id}` }),
   unlockAddress: () => ({ url: '/api/v1/addresses/203.0.113.7/failures' }),
   listEvents: () => ({}),
   listMyEvents: () => ({}),
@@ -66,7 +69,7 @@ const requests: Record<string, (fixture: Fixture) => Promise<InjectOptions> | In
 
 /** A body that is not what the operation asks for; a query or a parameter of the path, where it has no body. */
 const wrongInput = ({ requestBody, name }: Operation): InjectOptions =>
-  name.includes('addresses') ? { url: '/api/v1/addresses/nowhere/failures' } : requestBody === undefined ? { query: name.includes('events') ? { kind: 'nonsense' } : { scope: 'nonsense' } } : { payload: { password: 5 } }
+  name.includes('addresses') ? { url: '/api/v1/addresses/nowhere/failures' } : requestBody === undefined ? { query: name.includes('events') ? { kind: 'nonsense' } : { scope: 'nonsense' } } : { payload: { password: 5, email: 5 } }
 
 const json = { 'content-type': 'application/json' }
 
@@ -157,6 +160,8 @@ const triggers: Record<string, Trigger> = {
     return await call()
   }),
   SIGNUP_CLOSED: { env: { SIGNUP: 'closed' }, send: ({ call }) => call() },
+  INVITE_REQUIRED: { env: { SIGNUP: 'invite' }, send: ({ call }) => call() },
+  CODE_INVALID: harmless(({ call }, { operationId }) => call({ payload: operationId === 'signUp' ? { ...bob, username: 'carol', invite: '0'.repeat(24) } : { code: '0'.repeat(24), new_password: 'incorrect donkey charger clip' } })),
   USERNAME_TAKEN: harmless(({ call }) => call({ payload: bob })),
   EMAIL_TAKEN: plain(async ({ app, admin, call }, { operationId }) => {
     await asUser(app, 'dave', { email: 'carol@example.com' })
@@ -173,7 +178,6 @@ const triggers: Record<string, Trigger> = {
     return await call()
   }),
   MAIL_NOT_CONFIGURED: { options: { sendMail: undefined }, send: ({ call }) => call() },
-  CODE_INVALID: harmless(({ call }) => call({ payload: { code: 'nothing' } })),
   // Without a way to send mails an email changes at once.
   'changeEmail 204': { options: { sendMail: undefined }, send: ({ call }) => call() },
   USERNAME_UNKNOWN: harmless(({ call }) => call({ payload: { ...bob, username: 'nobody' } })),
@@ -188,6 +192,12 @@ const triggers: Record<string, Trigger> = {
     for (let i = 0; i < 99; i++) await servicesOf(app).accessTokens.issue({ userId: admin.user.id, kind: 'personal', description: 'x' })
     return await call()
   }),
+  TOO_MANY_INVITES: plain(async ({ app, call }) => {
+    const { codes, store } = servicesOf(app)
+    await store.batch(Array.from({ length: 1_000 }, () => codes.insertQuery(codes.prepare({ kind: 'invite', data: { email: null, roles: [] }, lifetimeSeconds: 60 }).row)))
+    return await call()
+  }),
+  INVITE_NOT_FOUND: harmless(({ call }) => call({ url: '/api/v1/invites/nothing' })),
   LOGIN_REQUIRED: harmless(async ({ app, admin, call }) => {
     const personal = await servicesOf(app).accessTokens.issue({ userId: admin.user.id, kind: 'personal', description: 'x' })
     return await call({ headers: { authorization: personal?.token } })
@@ -198,7 +208,7 @@ const triggers: Record<string, Trigger> = {
   }),
   TOKEN_NOT_FOUND: harmless(({ call }) => call({ url: `/api/v1/tokens/${anId}` })),
   ROLE_EXISTS: harmless(({ call }) => call({ payload: { name: 'admin', description: 'x' } })),
-  ROLE_NOT_FOUND: harmless(({ call }, { name }) => call({ url: name.includes('users') ? '/api/v1/users/bob/roles/nothing' : '/api/v1/roles/nothing' })),
+  ROLE_NOT_FOUND: harmless(({ call }, { name }) => call(name.includes('invites') ? { payload: { roles: ['nothing'] } } : { url: name.includes('users') ? '/api/v1/users/bob/roles/nothing' : '/api/v1/roles/nothing' })),
   ROLE_PROTECTED: harmless(({ call }) => call({ url: '/api/v1/roles/admin' })),
   '404 USER_UNKNOWN': harmless(({ call }) => call({ url: '/api/v1/users/nobody/roles/editor' }))
 }

@@ -80,7 +80,7 @@ t.test('openapi.yaml', async (t) => {
   })
 
   t.test('names its components', async (t) => {
-    t.match(Object.keys(document.components.schemas), ['ErrorResponse', 'ValidationErrorResponse', 'User', 'Account', 'SignupRequest', 'SignupResponse', 'PasswordChange', 'AccountDeletion', 'UsernameChange', 'EmailChange', 'EmailVerification', 'LoginRequest', 'LoginResponse', 'Message', 'Token', 'TokenList', 'TokenRequest', 'NewToken', 'Role', 'RoleList', 'Event', 'EventList', 'Health'])
+    t.match(Object.keys(document.components.schemas), ['ErrorResponse', 'ValidationErrorResponse', 'User', 'Account', 'SignupRequest', 'SignupResponse', 'PasswordChange', 'AccountDeletion', 'UsernameChange', 'EmailChange', 'EmailVerification', 'LoginRequest', 'LoginResponse', 'Message', 'Token', 'TokenList', 'TokenRequest', 'NewToken', 'Role', 'RoleList', 'InviteRequest', 'NewInvite', 'Invite', 'InviteList', 'Event', 'EventList', 'Health'])
     t.notMatch(yaml, /def-\d/)
     t.same(Object.keys(document.components.securitySchemes), ['bearerAuth'])
   })
@@ -135,6 +135,7 @@ t.test('openapi.yaml', async (t) => {
     t.same(codes(login, 404), ['USERNAME_UNKNOWN'])
     const signup = find('POST /api/v1/signup')
     t.same(Object.keys(signup.responses), ['200', '400', '403', '409', '413', '415', '422', '429', '500', '503'])
+    t.same(codes(signup, 403), ['SIGNUP_CLOSED', 'INVITE_REQUIRED', 'CODE_INVALID'])
     t.same(codes(signup, 409), ['USERNAME_TAKEN', 'EMAIL_TAKEN'])
     for (const [name, { responses }] of operations) {
       for (const [status, { content = {} }] of Object.entries(responses)) {

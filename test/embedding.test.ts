@@ -274,7 +274,7 @@ t.test('what a host sees', async (t) => {
     const before = namesOf(app)
     await app.register(latchkey, options)
     t.same(namesOf(app).filter((name) => !before.includes(name)).sort(), ['authenticate', 'authenticateWithRoles', 'latchkey', 'requireRole'])
-    t.same(Object.keys(app.latchkey), ['users', 'roles', 'tokens', 'audit', 'ping'])
+    t.same(Object.keys(app.latchkey), ['users', 'roles', 'tokens', 'invites', 'audit', 'ping'])
   })
 
   t.test('request · three properties, nothing else', async (t) => {

@@ -36,6 +36,7 @@ const plugin: FastifyPluginAsync = async (app) => {
         { name: 'Accounts', description: 'Sign up, change and delete your account.' },
         { name: 'Sessions', description: 'Create, list and revoke tokens.' },
         { name: 'Roles', description: 'Manage roles and who has them; for admins.' },
+        { name: 'Invitations', description: 'Invite people to sign up; for admins.' },
         { name: 'Addresses', description: 'The limits of client addresses; for admins.' },
         { name: 'Events', description: 'The audit log.' },
         { name: 'Greeting', description: 'Try out a token.' },

@@ -73,8 +73,8 @@ export function codesRepository (store: Store, now: () => number) {
      */
     lockQuery: (hash: string): Query => db.update(codes).set({ hash }).where(eq(codes.hash, hash)),
 
-    /** For a batch: deletes a code. */
-    deleteQuery: (hash: string): Query => db.delete(codes).where(eq(codes.hash, hash)),
+    /** For a batch: deletes a code, if a condition holds. */
+    deleteQuery: (hash: string, condition?: SQL): Query => db.delete(codes).where(and(eq(codes.hash, hash), condition)),
 
     /** For a batch: deletes all codes of some kinds of a user. */
     deleteOfUserQuery: (userId: number, kinds: CodeKind[], condition?: SQL): Query => db.delete(codes).where(and(ofUser(userId, kinds), condition)),

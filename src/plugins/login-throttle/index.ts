@@ -6,6 +6,7 @@ import { clientNetwork, printableAddress } from '../../lib/client-network.js'
 import type { Wait } from '../../lib/waiter.js'
 import { keyedMutex } from '../../lib/keyed-mutex.js'
 import type { ResolvedOptions } from '../../options.js'
+import { CodeInvalid } from '../codes/errors.js'
 import { canonicalUsername } from '../users/username.js'
 import { accountThrottle } from './account.js'
 import { addressUnlocks } from './address-unlocks.js'
@@ -161,7 +162,7 @@ const plugin: FastifyPluginAsync<ThrottleOptions> = async (app, { now, hashDeadl
       try {
         return await claim()
       } catch (error) {
-        if (error instanceof UsernameTaken || error instanceof EmailTaken) limiters.signup_rejections.count(networkOf(request))
+        if ([UsernameTaken, EmailTaken, CodeInvalid].some((Rejected) => error instanceof Rejected)) limiters.signup_rejections.count(networkOf(request))
         throw error
       }
     }),

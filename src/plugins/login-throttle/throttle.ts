@@ -110,7 +110,8 @@ export interface Throttle {
    */
   claimName: <Claimed>(request: FastifyRequest, wait: Wait, claim: () => Promise<Claimed>) => Promise<Claimed>
   /**
-   * Creates an account, and counts it; where its name or email is taken, the rejection is counted.
+   * Creates an account, and counts it; where its name or email is taken, or its invitation is not
+   * valid, the rejection is counted.
    * Signups for one name run one at a time, so that only one of them needs a hash.
    *
    * @returns what `create` returns

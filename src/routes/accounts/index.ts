@@ -11,7 +11,7 @@ import username from './username.js'
 const accounts: FastifyPluginAsync<Pick<ResolvedOptions, 'signup'>> = async (app, options) => {
   for (const schema of [UserBody, AccountBody, SignupRequest, SignupResponse, PasswordChange, AccountDeletion, UsernameChange, EmailChange, EmailVerification]) app.addSchema(schema)
 
-  await app.register(signup, options) // POST /signup: anyone, unless it is closed
+  await app.register(signup, options) // POST /signup: anyone, unless it is closed or only for the invited
   await app.register(me) // GET, DELETE /me, POST /me/deletion, PUT /me/password: authenticated users, their own account
   await app.register(username) // PUT /me/username: authenticated users, their own account
   await app.register(email) // PUT /me/email: authenticated users, their own account

@@ -1,4 +1,5 @@
 import { Type } from '@sinclair/typebox'
+import { codeMaxLength } from '../../plugins/codes/code.js'
 import { emailMaxLength } from '../../plugins/users/email.js'
 import { ref } from '../../schema-ref.js'
 import { usernameMaxLength, usernamePattern } from '../../plugins/users/username.js'
@@ -69,7 +70,14 @@ export const SignupRequest = Type.Object({
     format: 'new-password',
     description: newPasswordDescription,
     examples: ['correct horse battery staple']
-  })
+  }),
+  invite: Type.Optional(Type.Unsafe<string | null>({
+    type: ['string', 'null'],
+    minLength: 1,
+    maxLength: codeMaxLength,
+    description: 'The code of an invitation, in any case, with or without dashes. If the invitation has an email, the account gets it, and `email` can be omitted. For none, omit it or send null.',
+    examples: [null]
+  }))
 }, { $id: 'latchkey.SignupRequest', description: 'A new account.' })
 
 export const SignupResponse = Type.Object({
