@@ -11,7 +11,7 @@ export interface paths {
         put?: never;
         /**
          * Sign up
-         * @description Creates an account. Log in afterwards to get a token. After many signups from one address, the next ones have to wait: `TOO_MANY_ATTEMPTS`.
+         * @description Creates an account. Log in afterwards to get a token. Where signup is only for the invited, it needs an `invite`. After many signups from one address, the next ones have to wait: `TOO_MANY_ATTEMPTS`.
          */
         post: operations["signUp"];
         delete?: never;
@@ -299,6 +299,50 @@ export interface paths {
          * @description Revokes a role of a user. Succeeds if the user does not have the role. The last admin cannot lose `admin`.
          */
         delete: operations["revokeRole"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/invites": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List invitations
+         * @description Lists the open invitations: those that were not used and have not expired.
+         */
+        get: operations["listInvites"];
+        put?: never;
+        /**
+         * Invite somebody
+         * @description Creates an invitation: whoever has its code can sign up once, also if signup is only for the invited. If it has an email and the server sends mails, the code is mailed there as well. At most 1,000 can be open at the same time.
+         */
+        post: operations["createInvite"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/invites/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Delete an invitation
+         * @description Deletes an open invitation: nobody can sign up with its code any longer.
+         */
+        delete: operations["deleteInvite"];
         options?: never;
         head?: never;
         patch?: never;
@@ -627,6 +671,11 @@ export interface components {
              * @example correct horse battery staple
              */
             password: string;
+            /**
+             * @description The code of an invitation, in any case, with or without dashes. If the invitation has an email, the account gets it, and `email` can be omitted. For none, omit it or send null.
+             * @example null
+             */
+            invite?: string | null;
         };
         /** @description The account was created. */
         SignupResponse: {
@@ -858,6 +907,76 @@ export interface components {
             /** @description By name. */
             roles: components["schemas"]["Role"][];
         };
+        /** @description A request for an invitation. */
+        InviteRequest: {
+            /**
+             * Format: email
+             * @description The only email that the account can have; it counts as verified. For any, omit it or send null.
+             * @example grace@example.com
+             */
+            email?: string | null;
+            /** @description The names of the roles that the account gets. */
+            roles?: string[];
+            /**
+             * @description How long the invitation is valid, in seconds: 7 days by default, at most 30 days.
+             * @default 604800
+             * @example 604800
+             */
+            expires_in?: number;
+        };
+        /** @description A new invitation. The server shows its code only once. */
+        NewInvite: {
+            /**
+             * @description The hash under which the code is stored. It says nothing about the code.
+             * @example q1rOFJ3mMB3GhXWDsRAyZbYs1Y0SkQ1b8tB7nqd0qFE
+             */
+            id: string;
+            /**
+             * @description Send it as `invite` to `POST /api/v1/signup`. Case and dashes do not matter, O counts as 0, and I and L as 1.
+             * @example 7K3M9QX2VBN4T8RWHD5CZ0PA
+             */
+            code: string;
+            /**
+             * @description The link that has the code; null if the server has no `PUBLIC_URL`.
+             * @example https://login.example.com/ui/signup#7K3M9QX2VBN4T8RWHD5CZ0PA
+             */
+            url: string | null;
+            /**
+             * Format: date-time
+             * @example 2026-12-01T20:44:00.000Z
+             */
+            expires_at: string;
+        };
+        /** @description An open invitation, without its code. */
+        Invite: {
+            /**
+             * @description The hash under which the code is stored. It says nothing about the code.
+             * @example q1rOFJ3mMB3GhXWDsRAyZbYs1Y0SkQ1b8tB7nqd0qFE
+             */
+            id: string;
+            /**
+             * @description The only email that the account can have; null for any.
+             * @example grace@example.com
+             */
+            email: string | null;
+            /** @description The names of the roles that the account gets, sorted. */
+            roles: string[];
+            /**
+             * Format: date-time
+             * @example 2026-11-24T20:44:00.000Z
+             */
+            created_at: string;
+            /**
+             * Format: date-time
+             * @example 2026-12-01T20:44:00.000Z
+             */
+            expires_at: string;
+        };
+        /** @description All open invitations. */
+        InviteList: {
+            /** @description Newest first. */
+            invites: components["schemas"]["Invite"][];
+        };
         /** @description An event of the audit log. */
         Event: {
             /**
@@ -986,7 +1105,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `SIGNUP_CLOSED`: signup is closed */
+            /** @description `SIGNUP_CLOSED`: signup is closed; `INVITE_REQUIRED`: signup needs an invitation; `CODE_INVALID`: the code is not valid, or not any longer */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -994,7 +1113,7 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["ErrorResponse"] & {
                         /** @enum {string} */
-                        code: "SIGNUP_CLOSED";
+                        code: "SIGNUP_CLOSED" | "INVITE_REQUIRED" | "CODE_INVALID";
                     };
                 };
             };
@@ -3213,6 +3332,344 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorResponse"] & {
                         /** @enum {string} */
                         code: "LAST_ADMIN";
+                    };
+                };
+            };
+            /** @description `INTERNAL_SERVER_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "INTERNAL_SERVER_ERROR";
+                    };
+                };
+            };
+            /** @description `SERVICE_UNAVAILABLE` */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next attempt (RFC 9110, section 10.2.3). */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "SERVICE_UNAVAILABLE";
+                    };
+                };
+            };
+        };
+    };
+    listInvites: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description All open invitations. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["InviteList"];
+                };
+            };
+            /** @description `AUTHORIZATION_MISSING`: no Authorization header found; `TOKEN_CLAIMS_INVALID`: token is not valid; `USER_NOT_FOUND`: 404 User not found */
+            400: {
+                headers: {
+                    /** @description The scheme to authenticate with (RFC 6750, section 3). */
+                    "www-authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "AUTHORIZATION_MISSING" | "TOKEN_CLAIMS_INVALID" | "USER_NOT_FOUND";
+                    };
+                };
+            };
+            /** @description `TOKEN_INVALID`: token is invalid; `TOKEN_EXPIRED`: token has expired; `TOKEN_REVOKED`: token has been revoked */
+            401: {
+                headers: {
+                    /** @description The scheme to authenticate with (RFC 6750, section 3). */
+                    "www-authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "TOKEN_INVALID" | "TOKEN_EXPIRED" | "TOKEN_REVOKED";
+                    };
+                };
+            };
+            /** @description `ROLE_REQUIRED`: you do not have the role that this needs */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "ROLE_REQUIRED";
+                    };
+                };
+            };
+            /** @description `INTERNAL_SERVER_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "INTERNAL_SERVER_ERROR";
+                    };
+                };
+            };
+            /** @description `SERVICE_UNAVAILABLE` */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next attempt (RFC 9110, section 10.2.3). */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "SERVICE_UNAVAILABLE";
+                    };
+                };
+            };
+        };
+    };
+    createInvite: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["InviteRequest"];
+            };
+        };
+        responses: {
+            /** @description A new invitation. The server shows its code only once. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NewInvite"];
+                };
+            };
+            /** @description `AUTHORIZATION_MISSING`: no Authorization header found; `TOKEN_CLAIMS_INVALID`: token is not valid; `USER_NOT_FOUND`: 404 User not found; `BODY_MALFORMED`: the body is not valid JSON */
+            400: {
+                headers: {
+                    /** @description The scheme to authenticate with (RFC 6750, section 3). */
+                    "www-authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "AUTHORIZATION_MISSING" | "TOKEN_CLAIMS_INVALID" | "USER_NOT_FOUND" | "BODY_MALFORMED";
+                    };
+                };
+            };
+            /** @description `TOKEN_INVALID`: token is invalid; `TOKEN_EXPIRED`: token has expired; `TOKEN_REVOKED`: token has been revoked */
+            401: {
+                headers: {
+                    /** @description The scheme to authenticate with (RFC 6750, section 3). */
+                    "www-authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "TOKEN_INVALID" | "TOKEN_EXPIRED" | "TOKEN_REVOKED";
+                    };
+                };
+            };
+            /** @description `ROLE_REQUIRED`: you do not have the role that this needs */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "ROLE_REQUIRED";
+                    };
+                };
+            };
+            /** @description `ROLE_NOT_FOUND`: there is no such role */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "ROLE_NOT_FOUND";
+                    };
+                };
+            };
+            /** @description `EMAIL_TAKEN`: email already signed-up; `TOO_MANY_INVITES`: there are too many open invitations: delete one first */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "EMAIL_TAKEN" | "TOO_MANY_INVITES";
+                    };
+                };
+            };
+            /** @description `BODY_TOO_LARGE`: the body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "BODY_TOO_LARGE";
+                    };
+                };
+            };
+            /** @description `MEDIA_TYPE_UNSUPPORTED`: the body must be application/json */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "MEDIA_TYPE_UNSUPPORTED";
+                    };
+                };
+            };
+            /** @description `VALIDATION_FAILED`: the request does not match its schema */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ValidationErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "VALIDATION_FAILED";
+                    };
+                };
+            };
+            /** @description `INTERNAL_SERVER_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "INTERNAL_SERVER_ERROR";
+                    };
+                };
+            };
+            /** @description `SERVICE_UNAVAILABLE` */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next attempt (RFC 9110, section 10.2.3). */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "SERVICE_UNAVAILABLE";
+                    };
+                };
+            };
+        };
+    };
+    deleteInvite: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The `id` of the invitation.
+                 * @example q1rOFJ3mMB3GhXWDsRAyZbYs1Y0SkQ1b8tB7nqd0qFE
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The invitation was deleted. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `AUTHORIZATION_MISSING`: no Authorization header found; `TOKEN_CLAIMS_INVALID`: token is not valid; `USER_NOT_FOUND`: 404 User not found; `BODY_UNEXPECTED`: this request must not have a body */
+            400: {
+                headers: {
+                    /** @description The scheme to authenticate with (RFC 6750, section 3). */
+                    "www-authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "AUTHORIZATION_MISSING" | "TOKEN_CLAIMS_INVALID" | "USER_NOT_FOUND" | "BODY_UNEXPECTED";
+                    };
+                };
+            };
+            /** @description `TOKEN_INVALID`: token is invalid; `TOKEN_EXPIRED`: token has expired; `TOKEN_REVOKED`: token has been revoked */
+            401: {
+                headers: {
+                    /** @description The scheme to authenticate with (RFC 6750, section 3). */
+                    "www-authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "TOKEN_INVALID" | "TOKEN_EXPIRED" | "TOKEN_REVOKED";
+                    };
+                };
+            };
+            /** @description `ROLE_REQUIRED`: you do not have the role that this needs */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "ROLE_REQUIRED";
+                    };
+                };
+            };
+            /** @description `INVITE_NOT_FOUND`: there is no such invitation */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "INVITE_NOT_FOUND";
                     };
                 };
             };
