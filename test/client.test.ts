@@ -23,6 +23,7 @@ t.test('latchkey/client', async (t) => {
     const signup = await client.POST('/api/v1/signup', { body: bob })
     t.match(signup.data, { msg: 'welcome :-)', user: { id: 1, username: 'bob' } })
     t.equal(client.token, undefined)
+    t.equal((await client.POST('/api/v1/signup', { body: { ...bob, username: 'carol', invite: 'a code' } })).error?.code, 'CODE_INVALID')
 
     const wrong = await client.login({ ...bob, password: 'wrong' })
     t.equal(wrong.error?.code, 'PASSWORD_INCORRECT')
@@ -69,7 +70,7 @@ t.test('latchkey/client', async (t) => {
     const client = await clientOf(t, await build(t))
     const { error } = await client.POST('/api/v1/signup', { body: { username: 'b b', password: '1' } })
     // That this compiles is the test.
-    const code: 'VALIDATION_FAILED' | 'USERNAME_TAKEN' | 'EMAIL_TAKEN' | 'SIGNUP_CLOSED' | 'TOO_MANY_ATTEMPTS' | 'OVERLOADED' | 'SERVICE_UNAVAILABLE' | 'BODY_MALFORMED' | 'BODY_TOO_LARGE' | 'MEDIA_TYPE_UNSUPPORTED' | 'INTERNAL_SERVER_ERROR' | undefined = error?.code
+    const code: 'VALIDATION_FAILED' | 'USERNAME_TAKEN' | 'EMAIL_TAKEN' | 'SIGNUP_CLOSED' | 'INVITE_REQUIRED' | 'CODE_INVALID' | 'TOO_MANY_ATTEMPTS' | 'OVERLOADED' | 'SERVICE_UNAVAILABLE' | 'BODY_MALFORMED' | 'BODY_TOO_LARGE' | 'MEDIA_TYPE_UNSUPPORTED' | 'INTERNAL_SERVER_ERROR' | undefined = error?.code
     const any: LatchkeyError | undefined = error
     const codes: ErrorCode[] = ['LAST_ADMIN', 'TOKEN_REVOKED']
     const user: Schemas['User'] = { id: 1, username: 'bob', email: null, email_verified: false, created_at: '' }
