@@ -104,4 +104,5 @@ export const RoleProtected = createError('ROLE_PROTECTED', 'this role cannot be 
 export const TooManyTokens = createError('TOO_MANY_TOKENS', 'you have too many access tokens: delete one first', 409)
 export const TooManyInvites = createError('TOO_MANY_INVITES', 'there are too many open invitations: delete one first', 409)
 export const PasswordIncorrect = createError('PASSWORD_INCORRECT', 'password incorrect', 401)
+/** Disabled accounts do not count. */
 export const LastAdmin = createError('LAST_ADMIN', 'this would leave nobody with the role admin', 409)

@@ -1,7 +1,7 @@
-import { and, asc, eq, exists, ne, sql } from 'drizzle-orm'
+import { and, asc, eq, isNull, ne, sql } from 'drizzle-orm'
 import { isForeignKeyViolation } from '../../database/errors.js'
 import type { Store } from '../../database/store.js'
-import { type Actor, adminLocks, isStillAdmin } from './admin-conditions.js'
+import { type Actor, adminLocks, isStillAdmin, leavesAnAdmin } from './admin-conditions.js'
 import { revocationRetryMs } from './lock-admins.js'
 import type { Role } from './role.js'
 import { adminRole, roleNameProblem } from './role-name.js'
@@ -73,19 +73,18 @@ export function rolesRepository (store: Store) {
 
     /**
      * Revokes a user's role, which the user need not have; false, and nothing changes, when it is
-     * the last `admin`, or the actor is not an admin any longer.
+     * `admin` of the last enabled one, or the actor is not an admin any longer.
      */
     async revoke (userId: number, roleName: string, actor?: Actor): Promise<boolean> {
-      const others = db.select({ userId: userRoles.userId }).from(userRoles)
-        .where(and(eq(userRoles.roleName, adminRole), ne(userRoles.userId, userId)))
-      const isAllowed = and(roleName === adminRole ? exists(others) : undefined, isStillAdmin(store, actor))
+      const isAllowed = and(roleName === adminRole ? leavesAnAdmin(store, userId) : undefined, isStillAdmin(store, actor))
       const written = await store.batch([...adminLocks(store, actor), db.delete(userRoles).where(and(roleOfUser(userId, roleName), isAllowed))], { retryBusyMs: revocationRetryMs })
       return written.at(-1) !== 0 || !(await isGranted(userId, roleName))
     },
 
-    /** Whether a user is the only admin. */
+    /** Whether a user is the only admin whose account is enabled. */
     async isLastAdmin (userId: number): Promise<boolean> {
-      const admins = await db.select({ userId: userRoles.userId }).from(userRoles).where(eq(userRoles.roleName, adminRole)).limit(2)
+      const admins = await db.select({ userId: userRoles.userId }).from(userRoles).innerJoin(users, eq(users.id, userRoles.userId))
+        .where(and(eq(userRoles.roleName, adminRole), isNull(users.disabledAt))).limit(2)
       return admins.length === 1 && admins[0]?.userId === userId
     }
   }

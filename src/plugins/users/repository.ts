@@ -1,12 +1,12 @@
-import { and, asc, eq, exists, gt, gte, inArray, isNotNull, lt, ne, not, or, sql, type SQL } from 'drizzle-orm'
+import { and, asc, eq, exists, gt, gte, inArray, isNotNull, lt, ne, or, sql, type SQL } from 'drizzle-orm'
 import type { Store } from '../../database/store.js'
-import { lockAdmins, revocationRetryMs } from '../roles/lock-admins.js'
-import { adminRole } from '../roles/role-name.js'
+import { type Actor, adminLocks, isStillAdmin, leavesAnAdmin } from '../roles/admin-conditions.js'
+import { revocationRetryMs } from '../roles/lock-admins.js'
 import { isUserId } from '../tokens/claims.js'
 import { canonicalEmail, emailProblem } from './email.js'
 import { userNames } from './names.js'
 import { ownerConditions } from './owner.js'
-import { isEmailVerified, type User } from './user.js'
+import { accountColumns, type User } from './user.js'
 import { canonicalUsername, usernameProblem } from './username.js'
 
 type UserRow = Store['tables']['users']['$inferSelect']
@@ -27,7 +27,7 @@ export type Users = ReturnType<typeof usersRepository>
  */
 export function usersRepository (store: Store, now: () => number) {
   const { db, tables: { knownNetworks, tokens, users, userRoles } } = store
-  const account = { id: users.id, username: users.username, email: users.email, emailVerified: isEmailVerified(users), createdAt: users.createdAt }
+  const account = accountColumns(users)
   const credentials = { id: users.id, username: users.username, passwordHash: users.passwordHash, disabledAt: users.disabledAt, lastLoginAt: knownNetworks.lastLoginAt }
   const selectCredentials = (condition: SQL) => db
     .select(credentials)
@@ -177,19 +177,19 @@ export function usersRepository (store: Store, now: () => number) {
      * Deletes an account and its data.
      *
      * @param options.verifiedHash the hash that the password was verified with
-     * @param options.tokenId the token of the request; both are undefined where the operator acts
-     * @returns false, and nothing changes, when it is the last admin's, the hash was changed, or the token was revoked
+     * @param options.tokenId the token of the request; both are undefined where somebody else acts
+     * @param options.actor the admin who acts; undefined where the user or the operator does
+     * @returns false, and nothing changes, when it is the last enabled admin's, the hash was changed, the token was revoked, or the actor is not an admin any longer
      */
-    async delete (id: number, { verifiedHash, tokenId }: { verifiedHash?: string, tokenId?: string } = {}): Promise<boolean> {
-      const adminExists = (condition: SQL) => exists(db.select({ id: userRoles.userId }).from(userRoles).where(and(eq(userRoles.roleName, adminRole), condition)))
+    async delete (id: number, { verifiedHash, tokenId, actor }: { verifiedHash?: string, tokenId?: string, actor?: Actor } = {}): Promise<boolean> {
       const written = await store.batch([
-        lockAdmins(store),
-        ...store.lockUser(id),
+        ...adminLocks(store, actor, id),
         db.delete(users).where(and(
           eq(users.id, id),
           isActive(id, tokenId),
           verifiedHash === undefined ? undefined : eq(users.passwordHash, verifiedHash),
-          or(not(adminExists(eq(userRoles.userId, id))), adminExists(ne(userRoles.userId, id)))
+          leavesAnAdmin(store, id),
+          isStillAdmin(store, actor)
         ))
       ], { retryBusyMs: revocationRetryMs })
       return written.at(-1) !== 0 || (await db.select({ id: users.id }).from(users).where(eq(users.id, id))).length === 0

@@ -61,7 +61,7 @@ const assign: FastifyPluginAsyncTypebox = async (app) => {
       operationId: 'revokeRole',
       tags: ['Roles'],
       summary: 'Revoke a role',
-      description: 'Revokes a role of a user. Succeeds if the user does not have the role. The last admin cannot lose `admin`.',
+      description: 'Revokes a role of a user. Succeeds if the user does not have the role. The last enabled admin cannot lose `admin`.',
       params,
       response: { 204: Type.Null({ description: 'The user does not have the role.' }) }
     }
