@@ -1,9 +1,10 @@
 import type { FastifyPluginAsync } from 'fastify'
 import type { ResolvedOptions } from '../../options.js'
+import { UserBody } from '../../plugins/users/user-body.js'
 import email from './email.js'
 import emailVerification from './email-verification.js'
 import me from './me.js'
-import { AccountBody, AccountDeletion, EmailChange, EmailVerification, PasswordChange, SignupRequest, SignupResponse, UserBody, UsernameChange } from './schemas.js'
+import { AccountBody, AccountDeletion, EmailChange, EmailVerification, PasswordChange, SignupRequest, SignupResponse, UsernameChange } from './schemas.js'
 import signup from './signup.js'
 import username from './username.js'
 

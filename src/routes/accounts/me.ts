@@ -6,10 +6,10 @@ import { LastAdmin, Overloaded, PasswordIncorrect, TooManyAttempts } from '../..
 import { networkOf } from '../../plugins/login-throttle/network.js'
 import { passwordChangedMail } from '../../plugins/mail/messages.js'
 import { notifyOwner } from '../../plugins/mail/notes.js'
+import { userBody } from '../../plugins/users/user-body.js'
 import { ownPasswordHooks, verifyOwnPassword } from './own-password.js'
 import { rejectPersonalPassword } from './personal-password.js'
 import { AccountBody, AccountDeletion, PasswordChange } from './schemas.js'
-import { userBody } from './user-body.js'
 
 const me: FastifyPluginAsyncTypebox = async (app) => {
   app.get('/me', {
@@ -72,7 +72,7 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
       schema: {
         ...operation,
         tags: ['Accounts'],
-        description: `Deletes the account and its data, such as its tokens and its roles. The last admin cannot be deleted. ${operation.description}`,
+        description: `Deletes the account and its data, such as its tokens and its roles. The last enabled admin cannot be deleted. ${operation.description}`,
         body: ref(AccountDeletion),
         response: { 204: Type.Null({ description: 'The account was deleted.' }) }
       },

@@ -1,16 +1,9 @@
 import { Type } from '@sinclair/typebox'
 import { codeMaxLength } from '../../plugins/codes/code.js'
 import { emailMaxLength } from '../../plugins/users/email.js'
+import { UserBody } from '../../plugins/users/user-body.js'
 import { ref } from '../../schema-ref.js'
 import { usernameMaxLength, usernamePattern } from '../../plugins/users/username.js'
-
-export const UserBody = Type.Object({
-  id: Type.Integer({ minimum: 1, description: 'Never reused, not even after the account is deleted.', examples: [1] }),
-  username: Type.String({ description: 'As written at signup.', examples: ['ada'] }),
-  email: Type.Unsafe<string | null>({ type: ['string', 'null'], description: 'As written at signup; null if there is none.', examples: ['ada@example.com'] }),
-  email_verified: Type.Boolean({ description: 'Whether the owner has proven that the email is theirs.', examples: [false] }),
-  created_at: Type.String({ format: 'date-time', description: 'When the account was created (RFC 3339, UTC).', examples: ['2026-11-23T20:44:00.000Z'] })
-}, { $id: 'latchkey.User', description: 'An account.' })
 
 export const AccountBody = Type.Object({
   ...UserBody.properties,

@@ -6,13 +6,13 @@ import { publicRoute } from '../../plugins/authenticate/public-route.js'
 import { mailVerification } from '../../plugins/codes/email-verification.js'
 import { CodeInvalid } from '../../plugins/codes/errors.js'
 import { hashJobOf } from '../../plugins/passwords/hash-job.js'
+import { userBody } from '../../plugins/users/user-body.js'
 import { requireOwnAddress } from '../../plugins/users/username-address.js'
 import { ref } from '../../schema-ref.js'
 import { InviteRequired, SignupClosed } from './errors.js'
 import { findInvite, invitedEmail } from './invitation.js'
 import { rejectPersonalPassword } from './personal-password.js'
 import { SignupRequest, SignupResponse } from './schemas.js'
-import { userBody } from './user-body.js'
 
 const signup: FastifyPluginAsyncTypebox<Pick<ResolvedOptions, 'signup'>> = async (app, options) => {
   app.post('/signup', {
