@@ -13,6 +13,7 @@ import events from './routes/events/index.js'
 import invites from './routes/invites/index.js'
 import roles from './routes/roles/index.js'
 import sessions from './routes/sessions/index.js'
+import users from './routes/users/index.js'
 import services, { exposeServices, type ServicesOptions } from './services.js'
 
 /** The largest body that is read, in bytes: every request is a few short strings. */
@@ -31,6 +32,7 @@ const routes: FastifyPluginAsync<Pick<ResolvedOptions, 'signup' | 'loginErrors'>
 
   await app.register(accounts, { signup })
   await app.register(sessions, { loginErrors })
+  await app.register(users)
   await app.register(roles)
   await app.register(invites)
   await app.register(addresses)

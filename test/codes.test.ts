@@ -48,6 +48,16 @@ const requests: Record<string, (fixture: Fixture) => Promise<InjectOptions> | In
   createToken: () => ({ payload: { description: 'backup script' } }),
   revokeTokens: () => ({}),
   revokeToken: async ({ app, admin }) => ({ url: `/api/v1/tokens/${(await servicesOf(app).accessTokens.issue({ userId: admin.user.id, kind: 'personal', description: 'x' }))?.id}` }),
+  listUsers: () => ({}),
+  createUser: () => ({ payload: { username: 'carol', email: 'carol@example.com' } }),
+  getUser: () => ({ url: '/api/v1/users/bob' }),
+  deleteUser: () => ({ url: '/api/v1/users/bob' }),
+  disableUser: () => ({ url: '/api/v1/users/bob/disabled' }),
+  enableUser: () => ({ url: '/api/v1/users/bob/disabled' }),
+  listUserTokens: () => ({ url: '/api/v1/users/bob/tokens' }),
+  revokeUserTokens: () => ({ url: '/api/v1/users/bob/tokens' }),
+  unlockUser: () => ({ url: '/api/v1/users/bob/failures' }),
+  startPasswordReset: () => ({ url: '/api/v1/users/bob/password-reset' }),
   listRoles: () => ({}),
   createRole: () => ({ payload: { name: 'author', description: 'May write articles.' } }),
   deleteRole: () => ({ url: '/api/v1/roles/editor' }),
@@ -69,7 +79,10 @@ const requests: Record<string, (fixture: Fixture) => Promise<InjectOptions> | In
 
 /** A body that is not what the operation asks for; a query or a parameter of the path, where it has no body. */
 const wrongInput = ({ requestBody, name }: Operation): InjectOptions =>
-  name.includes('addresses') ? { url: '/api/v1/addresses/nowhere/failures' } : requestBody === undefined ? { query: name.includes('events') ? { kind: 'nonsense' } : { scope: 'nonsense' } } : { payload: { password: 5, email: 5 } }
+  name.includes('addresses') ? { url: '/api/v1/addresses/nowhere/failures' } : requestBody === undefined ? { query: { kind: 'nonsense', scope: 'nonsense', limit: 'nonsense' } } : { payload: { password: 5, email: 5, expires_in: 5 } }
+
+/** The URL of an operation for a user, and where it has one for a role. */
+const urlFor = ({ name }: Operation, username: string, role = 'editor') => name.replace(/^\w+ /, '').replace('{username}', username).replace('{name}', role)
 
 const json = { 'content-type': 'application/json' }
 
@@ -183,8 +196,8 @@ const triggers: Record<string, Trigger> = {
   USERNAME_UNKNOWN: harmless(({ call }) => call({ payload: { ...bob, username: 'nobody' } })),
   PASSWORD_INCORRECT: harmless(({ call }) => call({ payload: { username: 'bob', email: 'bob@example.com', password: 'wrong', current_password: 'wrong', new_password: 'incorrect donkey charger clip', description: 'x' } })),
   CREDENTIALS_INCORRECT: { env: { LOGIN_ERRORS: 'uniform' }, send: ({ call }) => call({ payload: { ...bob, username: 'nobody' } }) },
-  LAST_ADMIN: plain(async ({ app, call }, { operationId }) => {
-    if (!operationId.startsWith('deleteMe')) return await call({ url: '/api/v1/users/admin/roles/admin' })
+  LAST_ADMIN: plain(async ({ app, call }, operation) => {
+    if (!operation.operationId.startsWith('deleteMe')) return await call({ url: urlFor(operation, 'admin', 'admin') })
     await servicesOf(app).roles.revoke(Number((await servicesOf(app).users.find('another'))?.id), 'admin')
     return await call()
   }),
@@ -208,9 +221,9 @@ const triggers: Record<string, Trigger> = {
   }),
   TOKEN_NOT_FOUND: harmless(({ call }) => call({ url: `/api/v1/tokens/${anId}` })),
   ROLE_EXISTS: harmless(({ call }) => call({ payload: { name: 'admin', description: 'x' } })),
-  ROLE_NOT_FOUND: harmless(({ call }, { name }) => call(name.includes('invites') ? { payload: { roles: ['nothing'] } } : { url: name.includes('users') ? '/api/v1/users/bob/roles/nothing' : '/api/v1/roles/nothing' })),
+  ROLE_NOT_FOUND: harmless(({ call }, operation) => call(operation.requestBody === undefined ? { url: urlFor(operation, 'bob', 'nothing') } : { payload: { username: 'dave', roles: ['nothing'] } })),
   ROLE_PROTECTED: harmless(({ call }) => call({ url: '/api/v1/roles/admin' })),
-  '404 USER_UNKNOWN': harmless(({ call }) => call({ url: '/api/v1/users/nobody/roles/editor' }))
+  '404 USER_UNKNOWN': harmless(({ call }, operation) => call({ url: urlFor(operation, 'nobody') }))
 }
 
 async function createFixture (t: Test, operation: Operation, { env = {}, options = {} }: Partial<Trigger> = {}): Promise<Fixture> {
