@@ -1,10 +1,11 @@
 import type { FastifyInstance } from 'fastify'
-import { EmailTaken, LastAdmin, RoleExists, RoleNotFound, RoleProtected, TooManyTokens, UsernameTaken, UserUnknown } from './errors.js'
+import { AccountDisabled, EmailTaken, LastAdmin, RoleExists, RoleNotFound, RoleProtected, TooManyTokens, UsernameTaken, UserUnknown } from './errors.js'
 import type { LatchkeyApi } from './host.js'
 import { descriptionProblem, emptyProblem } from './lib/single-line.js'
 import { emailChangedMail } from './plugins/mail/messages.js'
 import { notifyOwner } from './plugins/mail/notes.js'
-import { validate } from './lib/validate.js'
+import { secondsProblem, validate } from './lib/validate.js'
+import { issuePasswordReset, resetLifetimeMaxSeconds, resetLifetimeMinSeconds, resetLifetimeSeconds } from './plugins/codes/password-reset.js'
 import { createInvitesApi } from './plugins/invites/api.js'
 import { newPasswordProblem, type PasswordPolicy, personalPasswordProblem } from './plugins/passwords/policy.js'
 import { resetPassword } from './plugins/passwords/reset-password.js'
@@ -17,7 +18,7 @@ import { emailChangeProblem, requireOwnAddress } from './plugins/users/username-
 
 /** Creates `app.latchkey` from the services. */
 export function createHostApi (services: FastifyInstance, policy: PasswordPolicy): LatchkeyApi {
-  const { accessTokens, audit, loginFailures, mail, passwords, roles, store, tokens, users } = services
+  const { accessTokens, audit, codes, loginFailures, mail, passwords, roles, store, tokens, users } = services
   return {
     users: {
       find: (username) => users.find(username),
@@ -71,6 +72,31 @@ export function createHostApi (services: FastifyInstance, policy: PasswordPolicy
         if (email === user.email) return audit.record({ kind: 'email_verification', userId })
         audit.record({ kind: 'email_change', userId })
         notifyOwner({ mail }, user, emailChangedMail)
+      },
+
+      async disable (userId) {
+        if (await users.findById(userId) === undefined) return false
+        const wasEnabled = await users.findDisabledAt(userId) === null
+        if (!(await users.disable(userId))) {
+          if (await users.findById(userId) === undefined) return false
+          throw new LastAdmin()
+        }
+        if (wasEnabled) audit.record({ kind: 'disabling', userId })
+        return true
+      },
+
+      async enable (userId) {
+        if (await users.findById(userId) === undefined) return false
+        if (await users.enable(userId)) audit.record({ kind: 'enabling', userId })
+        return true
+      },
+
+      async startPasswordReset (userId, { expiresInSeconds: lifetimeSeconds = resetLifetimeSeconds } = {}) {
+        validate({ expiresInSeconds: secondsProblem(lifetimeSeconds, resetLifetimeMinSeconds, resetLifetimeMaxSeconds) })
+        const issued = await users.findById(userId) && await issuePasswordReset({ codes }, userId, { lifetimeSeconds })
+        if (issued === undefined) throw new UserUnknown()
+        audit.record({ kind: 'reset_request', userId })
+        return issued
       }
     },
 
@@ -108,11 +134,10 @@ export function createHostApi (services: FastifyInstance, policy: PasswordPolicy
 
     tokens: {
       async issue (userId, { description, expiresInSeconds: lifetimeSeconds = personalTokenLifetimeSeconds }) {
-        const isLifetime = Number.isInteger(lifetimeSeconds) && lifetimeSeconds >= 1 && lifetimeSeconds <= tokenMaxLifetimeSeconds
-        validate({ description: descriptionProblem(description), expiresInSeconds: isLifetime ? undefined : `must be an integer from 1 to ${tokenMaxLifetimeSeconds}` })
+        validate({ description: descriptionProblem(description), expiresInSeconds: secondsProblem(lifetimeSeconds, 1, tokenMaxLifetimeSeconds) })
         if (await users.findById(userId) === undefined) throw new UserUnknown()
         const issued = await accessTokens.issue({ userId, kind: 'personal', description, lifetimeSeconds })
-        if (issued === undefined) throw new TooManyTokens()
+        if (issued === undefined) throw await users.findDisabledAt(userId) instanceof Date ? new AccountDisabled() : new TooManyTokens()
         audit.record({ kind: 'token_creation', userId, detail: issued.id })
         return issued
       },

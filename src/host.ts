@@ -1,6 +1,7 @@
 import type { AuditEvent, EventFilter, NewEvent } from './plugins/audit/event.js'
 import type { Guard } from './plugins/authenticate/guard.js'
 import type { InvitesApi } from './plugins/invites/api.js'
+import type { IssuedLink } from './plugins/codes/password-reset.js'
 import type { Role } from './plugins/roles/role.js'
 import type { IssuedToken, Token } from './plugins/tokens/token.js'
 import type { User } from './plugins/users/user.js'
@@ -69,7 +70,7 @@ export interface LatchkeyApi {
     /**
      * Deletes an account and its data; false when there was none.
      *
-     * @throws {LastAdmin} 409: nobody would have the role admin
+     * @throws {LastAdmin} 409: no enabled account would have the role admin
      */
     delete: (userId: number) => Promise<boolean>
     /**
@@ -99,6 +100,24 @@ export interface LatchkeyApi {
      * @throws {EmailTaken} 409
      */
     setEmail: (userId: number, email: string | null, options?: { verified?: boolean }) => Promise<void>
+    /**
+     * Disables an account, which may be disabled already, and revokes its tokens: nobody can log in
+     * to it. False when there is none.
+     *
+     * @throws {LastAdmin} 409: no enabled account would have the role admin
+     */
+    disable: (userId: number) => Promise<boolean>
+    /** Enables an account, which may be enabled already; false when there is none. */
+    enable: (userId: number) => Promise<boolean>
+    /**
+     * Creates a code with which the user sets another password; it is shown this once. Older ones
+     * are not valid any longer. `url` is null without `publicUrl`.
+     *
+     * @param options.expiresInSeconds how long it is valid: 24 hours by default, a minute to a week
+     * @throws {ValidationFailed} 422: the lifetime is not allowed
+     * @throws {UserUnknown} 404
+     */
+    startPasswordReset: (userId: number, options?: { expiresInSeconds?: number }) => Promise<IssuedLink>
   }
   roles: {
     /** All roles, by name. */
@@ -128,7 +147,7 @@ export interface LatchkeyApi {
     /**
      * Revokes a role from a user, who need not have it.
      *
-     * @throws {LastAdmin} 409: nobody would have the role admin
+     * @throws {LastAdmin} 409: no enabled account would have the role admin
      */
     revoke: (userId: number, name: string) => Promise<void>
   }
@@ -139,6 +158,7 @@ export interface LatchkeyApi {
      * @param token.expiresInSeconds its lifetime: 30 days by default, at most a year
      * @throws {ValidationFailed} 422: the description or the lifetime is not allowed
      * @throws {UserUnknown} 404
+     * @throws {AccountDisabled} 403
      * @throws {TooManyTokens} 409
      */
     issue: (userId: number, token: { description: string, expiresInSeconds?: number }) => Promise<IssuedToken>

@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify'
-import { validate } from '../../lib/validate.js'
+import { secondsProblem, validate } from '../../lib/validate.js'
 import { roleNameProblem } from '../roles/role-name.js'
 import { emailProblem } from '../users/email.js'
 import { type Invite, inviteLifetimeSeconds, inviteMaxLifetimeSeconds, inviteMinLifetimeSeconds, inviteRolesMax, type IssuedInvite } from './invite.js'
@@ -32,11 +32,10 @@ export function createInvitesApi (services: Pick<FastifyInstance, 'audit' | 'inv
   const { audit, invites } = services
   return {
     async create ({ email = null, roles = [], expiresInSeconds: lifetimeSeconds = inviteLifetimeSeconds } = {}) {
-      const isLifetime = Number.isInteger(lifetimeSeconds) && lifetimeSeconds >= inviteMinLifetimeSeconds && lifetimeSeconds <= inviteMaxLifetimeSeconds
       validate({
         email: email === null ? undefined : emailProblem(email),
         roles: roles.length > inviteRolesMax ? `must not be more than ${inviteRolesMax}` : roles.map(roleNameProblem).find((problem) => problem !== undefined),
-        expiresInSeconds: isLifetime ? undefined : `must be an integer from ${inviteMinLifetimeSeconds} to ${inviteMaxLifetimeSeconds}`
+        expiresInSeconds: secondsProblem(lifetimeSeconds, inviteMinLifetimeSeconds, inviteMaxLifetimeSeconds)
       })
       const invite = await invites.create({ email, roles, lifetimeSeconds })
       if (invite === undefined) throw await inviteRejection(services, { email, roles })
