@@ -25,6 +25,7 @@ const disabled: FastifyPluginAsyncTypebox = async (app) => {
     const wasEnabled = await app.users.findDisabledAt(user.id) === null
     if (!(await app.users.disable(user.id, actorOf(request)))) await rejectRemoval(app, request, user, onlyAdmins)
     if (wasEnabled) recordAction(app, request, { kind: 'disabling', userId: user.id })
+    else await runGuardsAgain(request, [onlyAdmins])
     reply.code(204)
     return null
   })
