@@ -19,12 +19,11 @@ const routes = [
 /** Those that write. */
 const writes = routes.filter(([method]) => method !== 'GET')
 
-const services = (app: FastifyInstance) => servicesOf(app)
 const usernames = (response: { json: () => { users: Array<{ username: string }> } }) => response.json().users.map(({ username }) => username)
 
 /** All events, oldest first, as short texts: kind, detail, the user, and the actor if there is one. */
 async function eventsOf (app: FastifyInstance): Promise<string[]> {
-  const events = await services(app).audit.list({}, 200)
+  const events = await servicesOf(app).audit.list({}, 200)
   return events.reverse().map(({ kind, detail, userId, actorId }) => [kind, detail, userId, actorId === null ? null : `by ${actorId}`].filter((part) => part !== null).join(' '))
 }
 
@@ -44,7 +43,7 @@ for (const database of databases) {
 
     /** Adds accounts by one statement each 500, without a hash. */
     const addUsers = async (app: FastifyInstance, names: string[]) => {
-      const { db, tables: { users } } = services(app).store
+      const { db, tables: { users } } = servicesOf(app).store
       for (let i = 0; i < names.length; i += 500) {
         await db.insert(users).values(names.slice(i, i + 500).map((username) => ({ username, usernameKey: username.toLowerCase(), passwordHash: '', createdAt: new Date(), updatedAt: new Date() })))
       }
@@ -63,7 +62,7 @@ for (const database of databases) {
     t.test('every route that writes · the admin is demoted, or the token revoked, in flight → 403 or 401, nothing happens', async (t) => {
       const { app, user } = await setUp(t, { LOGIN_FAILURES_PER_ACCOUNT: '5' })
       await asUser(app, 'root', { roles: ['admin'] })
-      const { store, users, roles, tokens, codes } = services(app)
+      const { store, users, roles, tokens, codes } = servicesOf(app)
       const { find } = users
       const { has } = roles
       await roles.create({ name: 'editor', description: 'x' })
@@ -102,7 +101,7 @@ for (const database of databases) {
 
     t.test('POST /api/v1/users · 201 → an account without a password, its roles, and a code that is shown once', async (t) => {
       const { app, admin } = await setUp(t, { PUBLIC_URL: 'https://login.example.com/auth/' }, { now: () => Date.UTC(2026, 10, 23, 20, 44) })
-      for (const name of ['editor', 'author']) await services(app).roles.create({ name, description: 'x' })
+      for (const name of ['editor', 'author']) await servicesOf(app).roles.create({ name, description: 'x' })
       const response = await admin('POST', '/users', { username: 'Carol', email: 'Carol@example.com', roles: ['editor', 'author', 'editor'], id: 77, password_hash: 'x', is_admin: true, password: 'a password', email_verified: true, created_at: 'x' })
       t.equal(response.statusCode, 201)
       t.equal(response.headers['cache-control'], 'no-store')
@@ -113,10 +112,10 @@ for (const database of databases) {
         url: `https://login.example.com/auth/ui/reset#${code}`,
         expires_at: '2026-11-24T20:44:00.000Z'
       })
-      t.match(await services(app).codes.find('password_reset', code), { userId: 3, kind: 'password_reset' })
+      t.match(await servicesOf(app).codes.find('password_reset', code), { userId: 3, kind: 'password_reset' })
       for (const password of ['a password', '', bob.password]) t.not((await logIn(app, { username: 'carol', password })).statusCode, 200, 'nobody can log in yet')
       t.match((await eventsOf(app)).join('\n'), 'user_creation 3 by 1\nrole_change granted author 3 by 1\nrole_change granted editor 3 by 1')
-      const hash = String((await services(app).codes.find('password_reset', code))?.hash)
+      const hash = String((await servicesOf(app).codes.find('password_reset', code))?.hash)
       for (const url of ['/users', '/users/carol', '/users/carol/tokens', '/events']) {
         const { body: seen } = await admin('GET', url)
         t.notOk(seen.includes(code) || seen.includes(hash), url)
@@ -126,9 +125,9 @@ for (const database of databases) {
 
     t.test('POST /api/v1/users · taken, invalid, unknown role → 409, 422, 404; nothing is given to the account that is there', async (t) => {
       const { app, admin } = await setUp(t)
-      await services(app).roles.create({ name: 'editor', description: 'x' })
+      await servicesOf(app).roles.create({ name: 'editor', description: 'x' })
       await signUp(app, { ...bob, username: 'carol', email: 'carol@example.com' })
-      const { db, tables: { codes, userRoles, users } } = services(app).store
+      const { db, tables: { codes, userRoles, users } } = servicesOf(app).store
       const state = async () => [await db.$count(users), await db.$count(userRoles), await db.$count(codes)]
       const before = await state()
       for (const [payload, expected] of [
@@ -151,7 +150,7 @@ for (const database of databases) {
 
     t.test('POST /api/v1/users · role deleted concurrently → 404; the database fails half-way → 500, nothing is left', async (t) => {
       const { app, admin } = await setUp(t)
-      const { roles, store, users } = services(app)
+      const { roles, store, users } = servicesOf(app)
       await roles.create({ name: 'editor', description: 'x' })
       const { has } = roles
       Object.assign(roles, {
@@ -172,7 +171,7 @@ for (const database of databases) {
       const { token } = await asUser(here, 'root', { roles: ['admin'] })
       const responses = await Promise.all(Array.from({ length: 40 }, (_, i) => as(i % 2 === 0 ? here : there, token)('POST', '/users', { username: i % 3 === 0 ? 'carol' : 'CAROL', roles: ['admin'] })))
       t.same(responses.map(({ statusCode }) => statusCode).sort(), [201, ...Array.from({ length: 39 }, () => 409)])
-      t.equal(await services(here).store.db.$count(services(here).store.tables.codes), 1)
+      t.equal(await servicesOf(here).store.db.$count(servicesOf(here).store.tables.codes), 1)
     })
 
     t.test('POST /api/v1/users · failed logins for the name from before it had an owner are forgotten', async (t) => {
@@ -187,10 +186,10 @@ for (const database of databases) {
       const { app, admin } = await setUp(t)
       await addUsers(app, ['Anna', 'ann.b', 'ann-c', 'Zoe', 'a_b', 'a+b', '.x', '0'])
       await signUp(app, { ...bob, username: 'mail', email: 'Mail@Example.com' })
-      await services(app).roles.create({ name: 'editor', description: 'x' })
-      for (const name of ['Zoe', 'ann.b', 'bob']) await services(app).roles.grant(Number((await services(app).users.find(name))?.id), 'editor')
-      await services(app).users.disable(Number((await services(app).users.find('Anna'))?.id))
-      await services(app).users.disable(Number((await services(app).users.find('zoe'))?.id))
+      await servicesOf(app).roles.create({ name: 'editor', description: 'x' })
+      for (const name of ['Zoe', 'ann.b', 'bob']) await servicesOf(app).roles.grant(Number((await servicesOf(app).users.find(name))?.id), 'editor')
+      await servicesOf(app).users.disable(Number((await servicesOf(app).users.find('Anna'))?.id))
+      await servicesOf(app).users.disable(Number((await servicesOf(app).users.find('zoe'))?.id))
       const list = async (query: Record<string, string>) => {
         const response = await admin('GET', `/users?${new URLSearchParams(query)}`)
         t.equal(response.statusCode, 200, JSON.stringify(query))
@@ -223,9 +222,9 @@ for (const database of databases) {
       const { app, admin } = await setUp(t)
       const names = Array.from({ length: 1_300 }, (_, i) => `u${String(i).padStart(4, '0')}`)
       await addUsers(app, names)
-      await services(app).roles.create({ name: 'member', description: 'x' })
-      await database.execute(services(app).store, "insert into user_roles select id, 'member' from users where username like 'u%' and id % 7 <> 0")
-      const expected = (await services(app).store.db.select().from(services(app).store.tables.users)).filter(({ id, username }) => username.startsWith('u') && id % 7 !== 0).map(({ username }) => username)
+      await servicesOf(app).roles.create({ name: 'member', description: 'x' })
+      await database.execute(servicesOf(app).store, "insert into user_roles select id, 'member' from users where username like 'u%' and id % 7 <> 0")
+      const expected = (await servicesOf(app).store.db.select().from(servicesOf(app).store.tables.users)).filter(({ id, username }) => username.startsWith('u') && id % 7 !== 0).map(({ username }) => username)
       t.ok(expected.length > 1_000)
       const found: string[] = []
       for (let cursor: string | null = ''; cursor !== null;) {
@@ -250,7 +249,7 @@ for (const database of databases) {
         // The last one of the page goes, and others come on both sides of it.
         const last = String(found.at(-1))
         if (cursor !== null) {
-          await services(app).users.delete(Number((await services(app).users.find(last))?.id))
+          await servicesOf(app).users.delete(Number((await servicesOf(app).users.find(last))?.id))
           await addUsers(app, [`+0new${pages}`, `${last}.z`, `zz${pages}`])
         }
       }
@@ -277,9 +276,9 @@ for (const database of databases) {
 
     t.test('GET /api/v1/users · each filter is served by an index; no sort of many, no walk for a rare role', async (t) => {
       const { app } = await setUp(t)
-      const { store, users } = services(app)
+      const { store, users } = servicesOf(app)
       await database.execute(store, `insert into users (username, username_key, email, email_key, password_hash, created_at, updated_at, disabled_at) with recursive n(i) as (select 1 union all select i + 1 from n where i < 20000) select 'u' || i, 'u' || i, 'u' || i || '@example.com', 'u' || i || '@example.com', '', ${database.name === 'SQLite' ? '0, 0, case when i % 5000 = 0 then 0 end' : 'now(), now(), case when i % 5000 = 0 then now() end'} from n`)
-      for (const name of ['rare', 'common']) await services(app).roles.create({ name, description: 'x' })
+      for (const name of ['rare', 'common']) await servicesOf(app).roles.create({ name, description: 'x' })
       await database.execute(store, "insert into user_roles select id, 'common' from users")
       await database.execute(store, "insert into user_roles select id, 'rare' from users where id % 4000 = 0")
       await database.execute(store, `insert into tokens (id, user_id, description, created_at, expires_at) select ${database.name === 'SQLite' ? "'t' || id, id, '', 0, 0" : "'t' || id, id, '', now(), now()"} from users`)
@@ -320,17 +319,17 @@ for (const database of databases) {
       t.same(Object.keys(first), ['id', 'username', 'email', 'email_verified', 'created_at', 'disabled_at', 'roles', 'last_login_at', 'token_count'])
       now += 3_600_000
       await logIn(app, alice)
-      await services(app).accessTokens.issue({ userId: 2, kind: 'personal', description: 'x', lifetimeSeconds: 10 * day / 1_000 })
+      await servicesOf(app).accessTokens.issue({ userId: 2, kind: 'personal', description: 'x', lifetimeSeconds: 10 * day / 1_000 })
       t.match(await details(), { last_login_at: '2026-11-01T01:00:00.000Z', token_count: 3 }, 'the login, not the personal token')
       now += day
       await logIn(app)
       const token = (await logIn(app)).json().token
       now += 1.5 * day
       t.match((await as(app, token)('GET', '/users/alice')).json(), { token_count: 1, last_login_at: '2026-11-01T01:00:00.000Z' }, 'expired tokens do not count, their logins do')
-      await services(app).tokens.revokeAll(2)
+      await servicesOf(app).tokens.revokeAll(2)
       t.match((await as(app, token)('GET', '/users/alice')).json(), { token_count: 0, last_login_at: '2026-11-01T00:00:00.000Z' }, 'from the known network, to a day')
-      await services(app).loginFailures.deleteNetworks(2)
-      await services(app).roles.grant(2, 'admin')
+      await servicesOf(app).loginFailures.deleteNetworks(2)
+      await servicesOf(app).roles.grant(2, 'admin')
       t.match((await as(app, token)('GET', '/users/alice')).json(), { last_login_at: null, roles: ['admin'] })
       await as(app, token)('POST', '/users', { username: 'carol' })
       t.match((await as(app, token)('GET', '/users/carol')).json(), { last_login_at: null, token_count: 0 })
@@ -348,7 +347,7 @@ for (const database of databases) {
       t.match((await admin('GET', '/users/alice')).json(), { disabled_at: /Z$/, token_count: 0 })
       for (const username of ['alice', 'alice@example.com']) t.match((await logIn(there, { ...alice, username })).json(), { statusCode: 403, code: 'ACCOUNT_DISABLED' })
       t.match((await logIn(there, { ...alice, password: 'wrong' })).json(), { statusCode: 401, code: 'PASSWORD_INCORRECT' })
-      t.ok(await services(here).codes.find('password_reset', code), 'its codes stay')
+      t.ok(await servicesOf(here).codes.find('password_reset', code), 'its codes stay')
       t.match((await admin('POST', '/users/alice/password-reset')).json(), { url: null }, 'and it can get others')
       for (const attempt of ['once', 'twice']) t.equal((await admin('DELETE', '/users/alice/disabled')).statusCode, 204, attempt)
       t.match((await needLogin(there, token)).json(), { code: 'TOKEN_REVOKED' }, 'revoked tokens stay revoked')
@@ -360,7 +359,7 @@ for (const database of databases) {
 
     t.test('the last enabled admin · disabling, deleting and demoting it → 409 LAST_ADMIN; a disabled admin is never the last one', async (t) => {
       const { app, admin, user } = await setUp(t)
-      const { roles, users } = services(app)
+      const { roles, users } = servicesOf(app)
       const refused = async () => {
         for (const [method, url] of [['PUT', '/users/bob/disabled'], ['DELETE', '/users/bob'], ['DELETE', '/users/bob/roles/admin']] as const) t.match((await admin(method, url)).json(), { statusCode: 409, code: 'LAST_ADMIN' }, `${method} ${url}`)
         t.match((await admin('DELETE', '/me', { password: bob.password })).json(), { statusCode: 409, code: 'LAST_ADMIN' })
@@ -391,6 +390,20 @@ for (const database of databases) {
       t.equal(await users.findDisabledAt(999), undefined)
     })
 
+    t.test('PUT /api/v1/users/{username}/disabled · last admin, and another admin is made concurrently → 409 LAST_ADMIN all the same', async (t) => {
+      const { app, admin } = await setUp(t)
+      const { disable } = servicesOf(app).users
+      Object.assign(servicesOf(app).users, {
+        async disable (...args: Parameters<typeof disable>) {
+          const isDisabled = await disable(...args)
+          await makeAdmin(app, 'alice')
+          return isDisabled
+        }
+      })
+      t.match((await admin('PUT', '/users/bob/disabled')).json(), { statusCode: 409, code: 'LAST_ADMIN' })
+      t.equal((await admin('PUT', '/users/bob/disabled')).statusCode, 204, 'and then not any longer')
+    })
+
     t.test('PUT /api/v1/users/{username}/disabled · two admins disable each other at once → one is disabled, the other one gets 409', async (t) => {
       const [here, there] = await pair(t)
       for (let i = 0; i < 20; i++) {
@@ -399,23 +412,23 @@ for (const database of databases) {
         const statuses = responses.map(({ statusCode }) => statusCode).sort()
         // Or the other one is logged out already when it is asked.
         t.ok(statuses[0] === 204 && (statuses[1] === 409 || statuses[1] === 401), String(statuses))
-        for (const { user } of [root, boss]) await services(here).users.enable(user.id)
+        for (const { user } of [root, boss]) await servicesOf(here).users.enable(user.id)
       }
       const [root, boss] = [await asUser(here, 'root', { roles: ['admin'] }), await asUser(there, 'boss', { roles: ['admin'] })]
-      const { disable } = services(here).users
-      Object.assign(services(here).users, {
+      const { disable } = servicesOf(here).users
+      Object.assign(servicesOf(here).users, {
         async disable (...args: Parameters<typeof disable>) {
           t.equal((await as(there, boss.token)('PUT', '/users/root/disabled')).statusCode, 204)
           return await disable(...args)
         }
       })
       t.match((await as(here, root.token)('PUT', '/users/boss/disabled')).json(), { statusCode: 409, code: 'LAST_ADMIN' })
-      t.equal(await services(here).users.findDisabledAt(boss.user.id), null)
+      t.equal(await servicesOf(here).users.findDisabledAt(boss.user.id), null)
     })
 
     t.test('PUT /api/v1/users/{username}/disabled · deleted concurrently → 404 USER_UNKNOWN; so is a reset', async (t) => {
       const { app, admin } = await setUp(t)
-      const { users } = services(app)
+      const { users } = servicesOf(app)
       const { find } = users
       for (const [method, action] of [['PUT', 'disabled'], ['POST', 'password-reset']] as const) {
         await signUp(app, alice)
@@ -435,7 +448,7 @@ for (const database of databases) {
       const [here, there] = await pair(t)
       const admin = await asUser(here, 'root', { roles: ['admin'] })
       await signUp(here, alice)
-      const id = Number((await services(here).users.find('alice'))?.id)
+      const id = Number((await servicesOf(here).users.find('alice'))?.id)
       let survived = 0
       const seen = new Set<number>()
       const rounds = isLongRun ? 500 : 25
@@ -447,8 +460,8 @@ for (const database of databases) {
         await delay(Math.random() * 10)
         t.equal((await as(i % 2 === 0 ? here : there, admin.token)('PUT', '/users/alice/disabled')).statusCode, 204)
         for (const { statusCode } of await Promise.all(logins)) seen.add(statusCode)
-        survived += (await services(here).tokens.list(id)).length
-        await services(here).users.enable(id)
+        survived += (await servicesOf(here).tokens.list(id)).length
+        await servicesOf(here).users.enable(id)
       }
       t.equal(survived, 0)
       t.same([...seen].filter((status) => ![200, 403].includes(status)), [])
@@ -483,11 +496,11 @@ for (const database of databases) {
       const { app, admin, aliceToken } = await setUp(t, {}, { now: () => now })
       const first = (await admin('POST', '/users/alice/password-reset')).json()
       t.same({ ...first, code: '' }, { code: '', url: null, expires_at: '2026-11-24T20:44:00.000Z' })
-      t.ok(await services(app).codes.find('password_reset', first.code))
+      t.ok(await servicesOf(app).codes.find('password_reset', first.code))
       const second = (await admin('POST', '/users/alice/password-reset', { expires_in: 60, password: 'mine', user_id: 1 })).json()
       t.equal(second.expires_at, '2026-11-23T20:45:00.000Z')
-      t.equal(await services(app).codes.find('password_reset', first.code), undefined)
-      t.match(await services(app).codes.find('password_reset', second.code), { userId: 2 })
+      t.equal(await servicesOf(app).codes.find('password_reset', first.code), undefined)
+      t.match(await servicesOf(app).codes.find('password_reset', second.code), { userId: 2 })
       t.equal((await needLogin(app, aliceToken)).statusCode, 200, 'nothing changes yet')
       t.equal((await logIn(app, alice)).statusCode, 200)
       for (const payload of [{ expires_in: 59 }, { expires_in: 604_801 }, { expires_in: '60' }, { expires_in: 60.5 }, { expires_in: null }]) t.match((await admin('POST', '/users/alice/password-reset', payload)).json(), { statusCode: 422, message: /^expires_in / }, JSON.stringify(payload))
@@ -504,7 +517,7 @@ for (const database of databases) {
       const { code } = (await admin('POST', '/users/alice/password-reset')).json()
       t.equal((await admin('DELETE', '/users/ALICE')).statusCode, 204)
       t.match((await needLogin(there, token)).json(), { statusCode: 400, code: 'USER_NOT_FOUND' })
-      t.equal(await services(there).codes.find('password_reset', code), undefined)
+      t.equal(await servicesOf(there).codes.find('password_reset', code), undefined)
       t.match((await admin('DELETE', '/users/alice')).json(), { statusCode: 404, code: 'USER_UNKNOWN' })
       t.equal((await eventsOf(here)).at(-1), 'deletion 2 by 1')
     })
