@@ -31,10 +31,10 @@ export interface BuildOptions {
   now?: () => number
   /** What a password hash costs. */
   hashParameters?: HashParameters
-  /** Sends a mail. Without it none is sent. */
-  sendMail?: SendMail
   /** How long idle connections stay open once the server is closing, in milliseconds; 0 by default. */
   idleGraceMs?: number
+  /** Sends mails, instead of a mail server. */
+  sendMail?: SendMail
 }
 
 /** The longest parameter in a path, in characters as they are sent: a username whose every character is escaped fits. */
