@@ -11,6 +11,7 @@ import accounts from './routes/accounts/index.js'
 import addresses from './routes/addresses/index.js'
 import events from './routes/events/index.js'
 import invites from './routes/invites/index.js'
+import passwordReset from './routes/password-reset/index.js'
 import roles from './routes/roles/index.js'
 import sessions from './routes/sessions/index.js'
 import users from './routes/users/index.js'
@@ -32,6 +33,7 @@ const routes: FastifyPluginAsync<Pick<ResolvedOptions, 'signup' | 'loginErrors'>
 
   await app.register(accounts, { signup })
   await app.register(sessions, { loginErrors })
+  await app.register(passwordReset)
   await app.register(users)
   await app.register(roles)
   await app.register(invites)

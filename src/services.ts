@@ -9,6 +9,7 @@ import database from './plugins/database.js'
 import invites from './plugins/invites/index.js'
 import loginThrottle from './plugins/login-throttle/index.js'
 import mail from './plugins/mail/index.js'
+import passwordReset from './plugins/password-reset/index.js'
 import passwords from './plugins/passwords/index.js'
 import roles from './plugins/roles/index.js'
 import jwt from './plugins/tokens/jwt.js'
@@ -46,6 +47,7 @@ const services: FastifyPluginAsync<ServicesOptions> = async (app, options) => {
   await app.register(authenticate, options)
   await app.register(roles)
   await app.register(invites, { now })
+  await app.register(passwordReset, { now })
 }
 
 export default fp(services, { name: 'latchkey-services', fastify: '5.x' })

@@ -7,6 +7,7 @@ import type { FastifyInstance, InjectOptions } from 'fastify'
 import t, { type Test } from 'tap'
 import { parse, stringify } from 'yaml'
 import { brokenOperations, undeclared } from '../scripts/openapi-breaking.js'
+import { issuePasswordReset } from '../src/plugins/codes/password-reset.js'
 import { servicesOf } from '../src/services.js'
 import { asUser, type TestUser } from '../src/testing.js'
 import { codesOf, type Operation, operations, violation } from './contract.js'
@@ -48,6 +49,8 @@ const requests: Record<string, (fixture: Fixture) => Promise<InjectOptions> | In
   createToken: () => ({ payload: { description: 'backup script' } }),
   revokeTokens: () => ({}),
   revokeToken: async ({ app, admin }) => ({ url: `/api/v1/tokens/${(await servicesOf(app).accessTokens.issue({ userId: admin.user.id, kind: 'personal', description: 'x' }))?.id}` }),
+  requestPasswordReset: () => ({ payload: { email: 'carol@example.com' } }),
+  resetPassword: async ({ app, bob }) => ({ payload: { code: (await issuePasswordReset(servicesOf(app), bob.user.id))?.code, new_password: 'incorrect donkey charger clip' } }),
   listUsers: () => ({}),
   createUser: () => ({ payload: { username: 'carol', email: 'carol@example.com' } }),
   getUser: () => ({ url: '/api/v1/users/bob' }),
@@ -143,7 +146,14 @@ const triggers: Record<string, Trigger> = {
   BODY_TOO_LARGE: harmless(({ call }) => call({ headers: json, payload: JSON.stringify({ padding: 'x'.repeat(20_000) }) })),
   MEDIA_TYPE_UNSUPPORTED: harmless(({ call }) => call({ headers: { 'content-type': 'text/plain' }, payload: 'bob' })),
   VALIDATION_FAILED: harmless(({ call }, operation) => call(wrongInput(operation))),
-  INTERNAL_SERVER_ERROR: harmless(({ call }) => failing('SQLITE_CORRUPT', call)),
+  INTERNAL_SERVER_ERROR: harmless(async ({ app, call }, { operationId }) => {
+    if (operationId !== 'requestPasswordReset') return await failing('SQLITE_CORRUPT', call)
+    // It asks nothing of the database before it answers.
+    const { throttle } = servicesOf(app)
+    const { requestReset } = throttle
+    throttle.requestReset = async () => { throw new Error('a fault of the test') }
+    return await call().finally(() => { throttle.requestReset = requestReset })
+  }),
   SERVICE_UNAVAILABLE: plain(({ call }) => failing('SQLITE_BUSY', call)),
   OVERLOADED: {
     env: { HASH_CONCURRENCY: '1', HASH_QUEUE: '0' },
@@ -156,7 +166,7 @@ const triggers: Record<string, Trigger> = {
     }
   },
   TOO_MANY_ATTEMPTS: {
-    env: { LOGIN_FAILURES_PER_ADDRESS_MINUTE: '1', SIGNUPS_PER_ADDRESS_HOUR: '1' },
+    env: { LOGIN_FAILURES_PER_ADDRESS_MINUTE: '1', SIGNUPS_PER_ADDRESS_HOUR: '1', RESETS_PER_ADDRESS_HOUR: '1' },
     async send ({ app, call, advance }, operation) {
       for (let mails = 0; operation.operationId === 'mailEmailVerification' && mails < 10; mails++) {
         await call()
@@ -164,9 +174,11 @@ const triggers: Record<string, Trigger> = {
       }
       await app.inject({ method: 'POST', url: '/api/v1/login', payload: { ...bob, password: 'wrong' } })
       await app.inject({ method: 'POST', url: '/api/v1/signup', payload: { ...bob, username: 'dave' } })
+      await app.inject({ method: 'POST', url: '/api/v1/password-reset', payload: { email: 'bob@example.com' } })
       return await call(withPassword(operation))
     }
   },
+  CODE_INVALID: harmless(({ call }) => call({ payload: { code: 'x', new_password: 'incorrect donkey charger clip' } })),
   ACCOUNT_DISABLED: plain(async ({ app, call }) => {
     const { db, tables: { users } } = servicesOf(app).store
     await db.update(users).set({ disabledAt: new Date() })
@@ -174,7 +186,6 @@ const triggers: Record<string, Trigger> = {
   }),
   SIGNUP_CLOSED: { env: { SIGNUP: 'closed' }, send: ({ call }) => call() },
   INVITE_REQUIRED: { env: { SIGNUP: 'invite' }, send: ({ call }) => call() },
-  CODE_INVALID: harmless(({ call }, { operationId }) => call({ payload: operationId === 'signUp' ? { ...bob, username: 'carol', invite: '0'.repeat(24) } : { code: '0'.repeat(24), new_password: 'incorrect donkey charger clip' } })),
   USERNAME_TAKEN: harmless(({ call }) => call({ payload: bob })),
   EMAIL_TAKEN: plain(async ({ app, admin, call }, { operationId }) => {
     await asUser(app, 'dave', { email: 'carol@example.com' })

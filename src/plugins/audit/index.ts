@@ -21,10 +21,13 @@ declare module 'fastify' {
   }
 }
 
+/** What an event records of a request. */
+export type EventRequest = Pick<FastifyRequest, 'id' | 'ip' | 'headers' | 'log'>
+
 /** The audit log: what happened to whom, when, and from where. */
 export interface AuditLog {
   /** Records an event, in the server's log and in the audit log. It is written later: no request waits for it. */
-  record: (event: NewEvent, request?: FastifyRequest) => void
+  record: (event: NewEvent, request?: EventRequest) => void
   /** Calls a listener with each event that is recorded in this process. An error that it throws is logged, and changes nothing. */
   subscribe: (listener: (event: NewEvent) => void) => void
   /** Events, newest first, including those just recorded by this process if they can be written in time. */

@@ -26,9 +26,9 @@ declare module 'fastify' {
 /** The plugin's options. */
 export type ThrottleOptions = AttemptLimits & Pick<ResolvedOptions, 'hashDeadlineMs' | 'now'>
 
-const addressLimits = { login: ['address', 'address_logins'], password: ['address'], signup: ['signup', 'signup_rejections'] } as const
+const addressLimits = { login: ['address', 'address_logins'], password: ['address'], signup: ['signup', 'signup_rejections'], reset: ['reset'] } as const
 /** The limits whose keys are networks. */
-const networkLimits: ReadonlyArray<keyof Limiters> = ['address', 'address_logins', 'signup', 'signup_rejections']
+const networkLimits: ReadonlyArray<keyof Limiters> = ['address', 'address_logins', 'signup', 'signup_rejections', 'reset']
 
 /** Login throttling: how often passwords can be guessed, and accounts created. */
 const plugin: FastifyPluginAsync<ThrottleOptions> = async (app, { now, hashDeadlineMs: deadlineMs, ...limits }) => {
@@ -37,7 +37,7 @@ const plugin: FastifyPluginAsync<ThrottleOptions> = async (app, { now, hashDeadl
   app.cleanup.schedule({ deleteBatch: loginFailures.deleteOldFailures, failure: 'old login failures could not be deleted' })
   app.cleanup.schedule({ deleteBatch: loginFailures.deleteOldNetworks, failure: 'old known networks could not be deleted' })
 
-  const counts: ThrottleCounts = { address: 0, account: 0, signup: 0, address_logins: 0, account_logins: 0, account_tokens: 0, account_mails: 0 }
+  const counts: ThrottleCounts = { address: 0, account: 0, signup: 0, reset: 0, address_logins: 0, account_logins: 0, account_tokens: 0, account_mails: 0 }
   const limiters = createLimiters(limits, { now, deadlineMs })
   const unlocks = addressUnlocks(app, now)
   app.cleanup.schedule({ deleteBatch: unlocks.deleteOld, failure: 'old unlocks of addresses could not be deleted' })
@@ -74,7 +74,8 @@ const plugin: FastifyPluginAsync<ThrottleOptions> = async (app, { now, hashDeadl
       const { id } = request.currentUser
       return addressKey(networkOf(request), id, await loginFailures.lastLoginAt(id, networkOf(request)))
     },
-    signup: async (request: FastifyRequest) => networkOf(request)
+    signup: async (request: FastifyRequest) => networkOf(request),
+    reset: async (request: FastifyRequest) => networkOf(request)
   }
 
   /** Runs an attempt within a limit. Where those in flight could use the limit up, it waits for them. */
@@ -175,6 +176,8 @@ const plugin: FastifyPluginAsync<ThrottleOptions> = async (app, { now, hashDeadl
         return created
       }))
     },
+
+    requestReset: (request) => attempt(request, { limit: 'reset', key: networkOf(request) }, async () => limiters.reset.count(networkOf(request))),
 
     async unlockAddress (address) {
       const network = clientNetwork(address)

@@ -5,7 +5,7 @@ import { slidingWindowLog, type WindowLimit } from './sliding-window.js'
 /** How many attempts an address and an account have; 0 turns a limit off. */
 export type AttemptLimits = Pick<ResolvedOptions,
   | 'loginFailuresPerAddressMinute' | 'loginFailuresPerAddressHour' | 'loginFailuresPerAccount'
-  | 'loginsPerAddressMinute' | 'loginsPerAccountMinute' | 'tokensPerAccountHour' | 'signupsPerAddressHour'>
+  | 'loginsPerAddressMinute' | 'loginsPerAccountMinute' | 'tokensPerAccountHour' | 'signupsPerAddressHour' | 'resetsPerAddressHour'>
 
 /**
  * The wait after failed logins for an account, in milliseconds: the first wait, which each further
@@ -63,6 +63,8 @@ export function createLimiters (limits: AttemptLimits, { now, deadlineMs }: { no
     signup: limiter({ attempts: limits.signupsPerAddressHour, windowMs: hourMs }),
     /** Rejected signups of an address: whether a name is taken reveals as much as a failed login. */
     signup_rejections: limiter({ attempts: limits.loginFailuresPerAddressHour, windowMs: hourMs }),
+    /** Requests of an address for a new password. */
+    reset: limiter({ attempts: limits.resetsPerAddressHour, windowMs: hourMs }),
     /** Successful logins of an account. */
     account_logins: limiter({ attempts: limits.loginsPerAccountMinute, windowMs: minuteMs }),
     /** Personal access tokens of an account. */

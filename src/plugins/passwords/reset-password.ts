@@ -5,8 +5,8 @@ import type { User } from '../users/user.js'
 
 /**
  * Sets another password of a user, for the operator or the embedding app: it revokes every token,
- * deletes the known networks, which an attacker may have used, and ends the wait after failed logins.
- * The verified address is told.
+ * deletes the codes for a new password and the known networks, which an attacker may have used, and
+ * ends the wait after failed logins.
  */
 export async function resetPassword ({ audit, loginFailures, mail, users }: Pick<FastifyInstance, 'audit' | 'loginFailures' | 'mail' | 'users'>, user: User, passwordHash: string): Promise<void> {
   const { id, username } = user

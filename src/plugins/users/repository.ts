@@ -26,7 +26,7 @@ export type Users = ReturnType<typeof usersRepository>
  * @param now the clock, in milliseconds since 1970
  */
 export function usersRepository (store: Store, now: () => number) {
-  const { db, tables: { knownNetworks, tokens, users, userRoles } } = store
+  const { db, tables: { codes, knownNetworks, tokens, users, userRoles } } = store
   const account = accountColumns(users)
   const credentials = { id: users.id, username: users.username, passwordHash: users.passwordHash, disabledAt: users.disabledAt, lastLoginAt: knownNetworks.lastLoginAt }
   const selectCredentials = (condition: SQL) => db
@@ -96,7 +96,7 @@ export function usersRepository (store: Store, now: () => number) {
     },
 
     /**
-     * Replaces the password and revokes the user's tokens, both or neither.
+     * Replaces the password, revokes the user's tokens and deletes the codes for a new password, all or nothing.
      *
      * @param options.oldHash the hash that was verified; undefined where none was
      * @param options.keptTokenId the token of the request, which is kept; undefined where the operator acts: none is kept
@@ -109,9 +109,11 @@ export function usersRepository (store: Store, now: () => number) {
         db.update(users)
           .set({ passwordHash: newHash, updatedAt: new Date(now()) })
           .where(and(eq(users.id, id), oldHash === undefined ? undefined : eq(users.passwordHash, oldHash), isActive(id, keptTokenId))),
-        db.delete(tokens).where(and(eq(tokens.userId, id), keptTokenId === undefined ? undefined : ne(tokens.id, keptTokenId), isReplaced))
+        db.delete(tokens).where(and(eq(tokens.userId, id), keptTokenId === undefined ? undefined : ne(tokens.id, keptTokenId), isReplaced)),
+        // A code of before must not undo it.
+        db.delete(codes).where(and(eq(codes.userId, id), eq(codes.kind, 'password_reset'), isReplaced))
       ], { retryBusyMs: revocationRetryMs })
-      return written.at(-2) !== 0
+      return written.at(-3) !== 0
     },
 
     /** The number of accounts. */

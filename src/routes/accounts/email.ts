@@ -8,7 +8,7 @@ import type { User } from '../../plugins/users/user.js'
 import { emailChangeProblem } from '../../plugins/users/username-address.js'
 import { ref } from '../../schema-ref.js'
 import { ownPasswordHooks, verifyOwnPassword } from './own-password.js'
-import { rejectNameAsPassword } from './personal-password.js'
+import { rejectNameAsPassword } from '../../plugins/passwords/personal-password.js'
 import { EmailChange } from './schemas.js'
 
 /** @throws {ValidationFailed} the username of the account is its email */

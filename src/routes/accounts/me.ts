@@ -8,7 +8,7 @@ import { passwordChangedMail } from '../../plugins/mail/messages.js'
 import { notifyOwner } from '../../plugins/mail/notes.js'
 import { userBody } from '../../plugins/users/user-body.js'
 import { ownPasswordHooks, verifyOwnPassword } from './own-password.js'
-import { rejectPersonalPassword } from './personal-password.js'
+import { rejectPersonalPassword } from '../../plugins/passwords/personal-password.js'
 import { AccountBody, AccountDeletion, PasswordChange } from './schemas.js'
 
 const me: FastifyPluginAsyncTypebox = async (app) => {

@@ -11,7 +11,7 @@ import { requireOwnAddress } from '../../plugins/users/username-address.js'
 import { ref } from '../../schema-ref.js'
 import { InviteRequired, SignupClosed } from './errors.js'
 import { findInvite, invitedEmail } from './invitation.js'
-import { rejectPersonalPassword } from './personal-password.js'
+import { rejectPersonalPassword } from '../../plugins/passwords/personal-password.js'
 import { SignupRequest, SignupResponse } from './schemas.js'
 
 const signup: FastifyPluginAsyncTypebox<Pick<ResolvedOptions, 'signup'>> = async (app, options) => {

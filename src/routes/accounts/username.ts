@@ -4,7 +4,7 @@ import { EmailTaken, Overloaded, PasswordIncorrect, TooManyAttempts, UsernameTak
 import { requireOwnAddress } from '../../plugins/users/username-address.js'
 import { ref } from '../../schema-ref.js'
 import { ownPasswordHooks, verifyOwnPassword } from './own-password.js'
-import { rejectNameAsPassword } from './personal-password.js'
+import { rejectNameAsPassword } from '../../plugins/passwords/personal-password.js'
 import { UsernameChange } from './schemas.js'
 
 const username: FastifyPluginAsyncTypebox = async (app) => {

@@ -1,6 +1,6 @@
 import { ValidationFailed } from '../../errors.js'
-import { personalPasswordProblem } from '../../plugins/passwords/policy.js'
-import type { User } from '../../plugins/users/user.js'
+import type { User } from '../users/user.js'
+import { personalPasswordProblem } from './policy.js'
 
 /**
  * Rejects a password that is its owner's username or email.
