@@ -178,7 +178,7 @@ const triggers: Record<string, Trigger> = {
       return await call(withPassword(operation))
     }
   },
-  CODE_INVALID: harmless(({ call }) => call({ payload: { code: 'x', new_password: 'incorrect donkey charger clip' } })),
+  CODE_INVALID: harmless(({ call }, { operationId }) => call({ payload: operationId === 'signUp' ? { ...bob, username: 'carol', invite: '0'.repeat(24) } : { code: 'x', new_password: 'incorrect donkey charger clip' } })),
   ACCOUNT_DISABLED: plain(async ({ app, call }) => {
     const { db, tables: { users } } = servicesOf(app).store
     await db.update(users).set({ disabledAt: new Date() })
