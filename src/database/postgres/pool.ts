@@ -9,13 +9,13 @@ const answerDelayMs = 1_000
 const idleTimeoutMs = 60_000
 
 /** Calls `onStatementLost` at the first prepared statement that a pooler has lost. */
-function watchStatements (pool: pg.Pool, onStatementLost: () => void): void {
+function watchStatements (pool: pg.Pool, onStatementLost: StoreOptions['onStatementLost']): void {
   let isLost = false
   pool.on('connect', ({ connection }) => {
     connection.on('errorMessage', ({ code }: { code?: string }) => {
       if (isLost || !isStatementLost(code)) return
       isLost = true
-      onStatementLost()
+      onStatementLost?.()
     })
   })
 }
@@ -25,7 +25,7 @@ function watchStatements (pool: pg.Pool, onStatementLost: () => void): void {
  * transaction another connection to the server: then transactions set theirs themselves, and the
  * role should have one for single statements.
  */
-export function createPool (config: ConnectionConfig, { poolSize, statementTimeoutMs, preparesStatements = true, onStatementLost = () => {} }: StoreOptions): pg.Pool {
+export function createPool (config: ConnectionConfig, { poolSize, statementTimeoutMs, preparesStatements = true, onStatementLost }: StoreOptions): pg.Pool {
   const pool = new pg.Pool({
     ...config,
     max: poolSize,
