@@ -1,6 +1,7 @@
 # docker build -t latchkey . : see docs/deployment.md
 FROM node:24-bookworm-slim AS build
-# Where no prebuilt SQLite fits, npm compiles it.
+# Where no prebuilt SQLite fits, npm compiles it, with the headers that the image has.
+ENV npm_config_nodedir=/usr/local
 RUN apt-get update && apt-get install -y --no-install-recommends python3 make g++ && rm -rf /var/lib/apt/lists/*
 WORKDIR /app
 COPY package.json package-lock.json ./

@@ -1,6 +1,7 @@
 // PostgreSQL as hosters run it: few rights, and a pooler in front of it.
 import { once } from 'node:events'
 import { Agent, request } from 'node:http'
+import { createServer } from 'node:net'
 import { sql } from 'drizzle-orm'
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
@@ -76,6 +77,38 @@ t.test('DATABASE_PREPARE=off · a database whose times are not in ISO style is r
   await withClient(url, (client) => client.query(`alter database ${databaseOf(url)} set datestyle = 'SQL, DMY'`))
   await t.rejects(openStore(url, { preparesStatements: false }), { name: 'StoreError', message: /: its DateStyle must be ISO: alter the database, or the role, with set datestyle = 'ISO'$/ })
   await (await openStore(url)).close()
+})
+
+t.test('a prepared statement that is lost, or whose name is taken → 503 with Retry-After, and one line in the log names the setting', async (t) => {
+  const url = await createPostgres(t)
+  const lines: string[] = []
+  const app = await build(t, { DATABASE_URL: url, DATABASE_POOL_SIZE: '1', LOG_LEVEL: 'error' }, { logStream: { write: (line) => { lines.push(line) } } })
+  const token = await tokenOf(app)
+  t.equal((await needLogin(app, token)).statusCode, 200)
+  // What another connection to the server, which a pooler gives us, has prepared.
+  for (const statement of ['deallocate all', 'prepare token_owner as select 1']) {
+    await rowsOf(servicesOf(app).store, statement)
+    t.match(await needLogin(app, token), { statusCode: 503, headers: { 'retry-after': '1' } }, statement)
+  }
+  t.equal((await needLogin(app, token)).statusCode, 200)
+  t.equal(lines.filter((line) => line.includes('DATABASE_PREPARE=off')).length, 1, lines.join(''))
+  const quiet = await openStore(url, { poolSize: 1 })
+  const { db, tables: { users } } = quiet
+  const hot = quiet.prepare('hot', db.select({ id: users.id }).from(users))
+  await hot.execute()
+  await rowsOf(quiet, 'deallocate all')
+  t.ok(isUnavailable(await hot.execute().catch((error) => error)), 'without a listener')
+  await quiet.close()
+})
+
+t.test('a pooler that refuses a startup parameter → one line that names the setting', async (t) => {
+  const text = Buffer.from('SFATAL\0C08P01\0Munsupported startup parameter: options\0\0')
+  const length = Buffer.alloc(4)
+  length.writeInt32BE(text.length + 4)
+  const pooler = createServer((socket) => socket.on('error', () => {}).once('data', () => socket.end(Buffer.concat([Buffer.from('E'), length, text])))).listen(0, '127.0.0.1')
+  await once(pooler, 'listening')
+  t.teardown(() => pooler.close())
+  await t.rejects(openStore(`postgres://bob@127.0.0.1:${Object(pooler.address()).port}/x`), { name: 'StoreError', message: /: unsupported startup parameter: options: a pooler needs DATABASE_PREPARE=off$/ })
 })
 
 /** Sends requests from 50 connections, and counts the answers by status. */
