@@ -1,5 +1,5 @@
 # docker build -t latchkey . : see docs/deployment.md
-FROM node:24-bookworm-slim AS build
+FROM node:22-bookworm-slim AS build
 # Where no prebuilt SQLite fits, npm compiles it, with the headers that the image has.
 ENV npm_config_nodedir=/usr/local
 RUN apt-get update && apt-get install -y --no-install-recommends python3 make g++ && rm -rf /var/lib/apt/lists/*
@@ -11,7 +11,7 @@ COPY scripts scripts
 COPY src src
 RUN npm run build && npm prune --omit=dev --no-audit --no-fund
 
-FROM node:24-bookworm-slim
+FROM node:22-bookworm-slim
 ENV NODE_ENV=production HOST=0.0.0.0 DATABASE_URL=sqlite:////data/latchkey.sqlite
 COPY --from=build /app/package.json /app/openapi.yaml /app/
 COPY --from=build /app/node_modules /app/node_modules
