@@ -11,7 +11,7 @@ import { servicesOf } from '../src/services.js'
 import { commandLine } from './command-line.js'
 import { createPostgres, openStore, withClient } from './databases.js'
 import { as, bob, build, logIn, makeAdmin, needLogin, signUp, tokenOf } from './helper.js'
-import { startPgBouncer, withoutPgBouncer } from './pgbouncer.js'
+import { startPgBouncer, withoutOldPgBouncer, withoutPgBouncer } from './pgbouncer.js'
 
 const change = (url: string, changes: Partial<URL>) => Object.assign(new URL(url), changes).href
 /** The rows of a query, on the store's own connections. */
@@ -172,7 +172,7 @@ t.test('PgBouncer with transaction pooling · DATABASE_PREPARE=off', { skip: wit
   })
 })
 
-t.test('PgBouncer with transaction pooling · DATABASE_PREPARE=on', { skip: withoutPgBouncer }, async (t) => {
+t.test('PgBouncer with transaction pooling · DATABASE_PREPARE=on', { skip: withoutOldPgBouncer }, async (t) => {
   const url = await createPostgres(t)
 
   t.test('a pooler that refuses the parameters of a connection → one line that names the setting', async (t) => {

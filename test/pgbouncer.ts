@@ -1,5 +1,5 @@
 // A real PgBouncer in front of a database.
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { chmodSync, existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -13,6 +13,10 @@ const program = ['/usr/sbin/pgbouncer', '/usr/local/sbin/pgbouncer', '/usr/bin/p
 
 /** Why these tests are skipped; false where PgBouncer is installed. */
 export const withoutPgBouncer = program === undefined && 'PgBouncer is not installed (on Debian: apt-get install pgbouncer)'
+
+const version = program === undefined ? '' : spawnSync(program, ['--version'], { encoding: 'utf8' }).stdout
+/** Why tests of one that loses prepared statements are skipped: since 1.21 it can keep them. */
+export const withoutOldPgBouncer = withoutPgBouncer || (!/^PgBouncer 1\.(?:\d|1\d|20)\./.test(version) && 'PgBouncer is 1.21 or newer')
 
 /**
  * Starts a PgBouncer that ends with the test.
