@@ -120,7 +120,7 @@ t.test('Dockerfile · its command and its health check, from a read-only folder'
   const { app, data } = imageFolders(t)
   const command = instruction('CMD', app)
   t.same(command, ['node', `${app}/dist/server.cjs`])
-  const [, variables = ''] = /^ENV (.*)$/m.exec(read('Dockerfile')) ?? []
+  const [, variables = ''] = /^ENV (NODE_ENV=.*)$/m.exec(read('Dockerfile')) ?? []
   const env = Object.fromEntries(variables.split(' ').map((pair) => pair.split(/=(.*)/s)))
   t.match(env, { NODE_ENV: 'production', HOST: '0.0.0.0', DATABASE_URL: 'sqlite:////data/latchkey.sqlite' })
   const server = startServer(t, data, { ...env, HOST: '127.0.0.1', DATABASE_URL: `sqlite:///${data}/latchkey.sqlite`, SECRET_KEY: undefined }, '', [String(command[1])], withoutCapabilities)
