@@ -19,16 +19,27 @@ const migrationsFolder = fileURLToPath(new URL('migrations', import.meta.url))
 /** SQLite's `user_version` between a migration and the check of its foreign keys. */
 const uncheckedVersion = 1
 
+/** The names of a database's tables, without those of SQLite. */
+export function tableNames (client: Database.Database): unknown[] {
+  return client.prepare("select name from sqlite_schema where type = 'table' and name not like 'sqlite\\_%' escape '\\'").pluck().all()
+}
+
 /**
  * The times of the migrations that have been applied.
  *
  * @throws {Error} the tables are those of another program, which are left alone: the migrator's own table is missing
  */
 function appliedTimes (client: Database.Database): number[] {
-  const tableNames = client.prepare("select name from sqlite_schema where type = 'table' and name not like 'sqlite\\_%' escape '\\'").pluck().all()
-  if (tableNames.length === 0) return []
-  if (!tableNames.includes('__drizzle_migrations')) throw new Error('it has the tables of another program')
+  const names = tableNames(client)
+  if (names.length === 0) return []
+  if (!names.includes('__drizzle_migrations')) throw new Error('it has the tables of another program')
   return client.prepare('select created_at from __drizzle_migrations').pluck().all().map(Number)
+}
+
+/** When each migration was written, in milliseconds since 1970, the oldest first: the migrator tells them apart by this. */
+export function migrationTimes (): number[] {
+  const { entries }: { entries: Array<{ when: number }> } = JSON.parse(readFileSync(join(migrationsFolder, 'meta/_journal.json'), 'utf8'))
+  return entries.map(({ when }) => when)
 }
 
 /**
