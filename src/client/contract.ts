@@ -1341,7 +1341,7 @@ export interface components {
              * @example login
              * @enum {string}
              */
-            kind: "signup" | "login" | "login_failure" | "backoff" | "unlock" | "logout" | "token_creation" | "revocation" | "password_change" | "role_change" | "deletion" | "user_creation" | "disabling" | "enabling" | "reset_request" | "password_reset" | "email_change" | "email_verification" | "username_change" | "invitation" | "export" | "import" | "reset";
+            kind: "signup" | "login" | "login_failure" | "backoff" | "unlock" | "logout" | "token_creation" | "revocation" | "password_change" | "role_change" | "deletion" | "user_creation" | "disabling" | "enabling" | "reset_request" | "password_reset" | "email_change" | "email_verification" | "username_change" | "invitation" | "export" | "import" | "restore" | "reset";
             /**
              * @description `success`, or why it failed.
              * @example success
@@ -5508,7 +5508,7 @@ export interface operations {
                 /** @description Only events of the user with this id, also if the user was deleted. */
                 user_id?: number;
                 /** @description Only events of this kind. */
-                kind?: "signup" | "login" | "login_failure" | "backoff" | "unlock" | "logout" | "token_creation" | "revocation" | "password_change" | "role_change" | "deletion" | "user_creation" | "disabling" | "enabling" | "reset_request" | "password_reset" | "email_change" | "email_verification" | "username_change" | "invitation" | "export" | "import" | "reset";
+                kind?: "signup" | "login" | "login_failure" | "backoff" | "unlock" | "logout" | "token_creation" | "revocation" | "password_change" | "role_change" | "deletion" | "user_creation" | "disabling" | "enabling" | "reset_request" | "password_reset" | "email_change" | "email_verification" | "username_change" | "invitation" | "export" | "import" | "restore" | "reset";
                 /** @description The maximum number of events. */
                 limit?: number;
                 /** @description The `next_cursor` of the previous page. */
@@ -5613,7 +5613,7 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description Only events of this kind. */
-                kind?: "signup" | "login" | "login_failure" | "backoff" | "unlock" | "logout" | "token_creation" | "revocation" | "password_change" | "role_change" | "deletion" | "user_creation" | "disabling" | "enabling" | "reset_request" | "password_reset" | "email_change" | "email_verification" | "username_change" | "invitation" | "export" | "import" | "reset";
+                kind?: "signup" | "login" | "login_failure" | "backoff" | "unlock" | "logout" | "token_creation" | "revocation" | "password_change" | "role_change" | "deletion" | "user_creation" | "disabling" | "enabling" | "reset_request" | "password_reset" | "email_change" | "email_verification" | "username_change" | "invitation" | "export" | "import" | "restore" | "reset";
                 /** @description The maximum number of events. */
                 limit?: number;
                 /** @description The `next_cursor` of the previous page. */
