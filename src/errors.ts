@@ -104,5 +104,9 @@ export const RoleProtected = createError('ROLE_PROTECTED', 'this role cannot be 
 export const TooManyTokens = createError('TOO_MANY_TOKENS', 'you have too many access tokens: delete one first', 409)
 export const TooManyInvites = createError('TOO_MANY_INVITES', 'there are too many open invitations: delete one first', 409)
 export const PasswordIncorrect = createError('PASSWORD_INCORRECT', 'password incorrect', 401)
+/** The password is right, and the account has a second factor: the same request with a code is to follow. */
+export const CodeRequired = createError('CODE_REQUIRED', 'a code of the second factor is needed', 401)
+/** The password is right, and the code is not one of now, was used before, or is no recovery code. */
+export const CodeIncorrect = createError('CODE_INCORRECT', 'code incorrect', 401)
 /** Disabled accounts do not count. */
 export const LastAdmin = createError('LAST_ADMIN', 'this would leave nobody with the role admin', 409)

@@ -2,7 +2,7 @@ import type { FastifyInstance } from 'fastify'
 import { AccountDisabled, EmailTaken, LastAdmin, RoleExists, RoleNotFound, RoleProtected, TooManyTokens, UsernameTaken, UserUnknown } from './errors.js'
 import type { LatchkeyApi } from './host.js'
 import { descriptionProblem, emptyProblem } from './lib/single-line.js'
-import { emailChangedMail } from './plugins/mail/messages.js'
+import { emailChangedMail, secondFactorChangedMail } from './plugins/mail/messages.js'
 import { notifyOwner } from './plugins/mail/notes.js'
 import { secondsProblem, validate } from './lib/validate.js'
 import { issuePasswordReset, resetLifetimeMaxSeconds, resetLifetimeMinSeconds, resetLifetimeSeconds } from './plugins/codes/password-reset.js'
@@ -18,7 +18,7 @@ import { emailChangeProblem, requireOwnAddress } from './plugins/users/username-
 
 /** Creates `app.latchkey` from the services. */
 export function createHostApi (services: FastifyInstance, policy: PasswordPolicy): LatchkeyApi {
-  const { accessTokens, audit, codes, loginFailures, mail, passwords, roles, store, tokens, users } = services
+  const { accessTokens, audit, codes, loginFailures, mail, passwords, roles, secondFactor, store, tokens, users } = services
   return {
     users: {
       find: (username) => users.find(username),
@@ -88,6 +88,14 @@ export function createHostApi (services: FastifyInstance, policy: PasswordPolicy
       async enable (userId) {
         if (await users.findById(userId) === undefined) return false
         if (await users.enable(userId)) audit.record({ kind: 'enabling', userId })
+        return true
+      },
+
+      async disableSecondFactor (userId) {
+        const user = await users.findById(userId)
+        if (user === undefined || !(await secondFactor.switchOff(userId))) return false
+        audit.record({ kind: 'second_factor_change', userId, detail: 'disabled' })
+        notifyOwner({ mail }, user, (recipient) => secondFactorChangedMail(recipient, 'disabled'))
         return true
       },
 

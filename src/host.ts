@@ -110,6 +110,11 @@ export interface LatchkeyApi {
     /** Enables an account, which may be enabled already; false when there is none. */
     enable: (userId: number) => Promise<boolean>
     /**
+     * Switches the second factor of an account off, for a user who lost it: the password alone logs
+     * in again. Its tokens stay valid. False when it was off, or there is no such account.
+     */
+    disableSecondFactor: (userId: number) => Promise<boolean>
+    /**
      * Creates a code with which the user sets another password; it is shown this once. Older ones
      * are not valid any longer. `url` is null without `publicUrl`.
      *
@@ -153,7 +158,9 @@ export interface LatchkeyApi {
   }
   tokens: {
     /**
-     * Issues a personal access token: what is returned is the only time that it is shown.
+     * Issues a personal access token: what is returned is the only time that it is shown. It asks
+     * for neither a password nor a code of the second factor: whether the user may have it is the
+     * decision of your app.
      *
      * @param token.expiresInSeconds its lifetime: 30 days by default, at most a year
      * @throws {ValidationFailed} 422: the description or the lifetime is not allowed

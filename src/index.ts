@@ -20,6 +20,7 @@ export * from './errors.js'
 export * from './plugins/codes/errors.js'
 export * from './routes/accounts/errors.js'
 export * from './routes/invites/errors.js'
+export * from './routes/second-factor/errors.js'
 export * from './routes/sessions/errors.js'
 
 /** The code of an error class. */
@@ -33,6 +34,7 @@ export type ErrorCode =
   | CodesOf<typeof import('./plugins/codes/errors.js')>
   | CodesOf<typeof import('./routes/accounts/errors.js')>
   | CodesOf<typeof import('./routes/invites/errors.js')>
+  | CodesOf<typeof import('./routes/second-factor/errors.js')>
   | CodesOf<typeof import('./routes/sessions/errors.js')>
 
 /**

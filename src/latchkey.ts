@@ -13,6 +13,7 @@ import events from './routes/events/index.js'
 import invites from './routes/invites/index.js'
 import passwordReset from './routes/password-reset/index.js'
 import roles from './routes/roles/index.js'
+import secondFactor from './routes/second-factor/index.js'
 import sessions from './routes/sessions/index.js'
 import users from './routes/users/index.js'
 import services, { exposeServices, type ServicesOptions } from './services.js'
@@ -33,6 +34,7 @@ const routes: FastifyPluginAsync<Pick<ResolvedOptions, 'signup' | 'loginErrors'>
 
   await app.register(accounts, { signup })
   await app.register(sessions, { loginErrors })
+  await app.register(secondFactor)
   await app.register(passwordReset)
   await app.register(users)
   await app.register(roles)

@@ -12,6 +12,7 @@ import mail from './plugins/mail/index.js'
 import passwordReset from './plugins/password-reset/index.js'
 import passwords from './plugins/passwords/index.js'
 import roles from './plugins/roles/index.js'
+import secondFactor from './plugins/second-factor/index.js'
 import jwt from './plugins/tokens/jwt.js'
 import tokens from './plugins/tokens/index.js'
 import users from './plugins/users/index.js'
@@ -39,6 +40,7 @@ const services: FastifyPluginAsync<ServicesOptions> = async (app, options) => {
   await app.register(users, { now })
   await app.register(tokens, { now })
   await app.register(codes, options)
+  await app.register(secondFactor, options)
   await app.register(mail, options)
   await app.register(audit, { auditRetentionDays, source: auditSource, now })
   await app.register(loginThrottle, options)

@@ -18,6 +18,7 @@ const examples: Record<string, string> = {
   'user enable': 'user enable alice',
   'user rename': 'user rename alice alice.smith',
   'user set-email': 'user set-email alice alice@example.com --verified',
+  'user second-factor off': 'user second-factor off alice',
   unlock: 'unlock --address 203.0.113.7',
   'role grant': 'role grant alice editor',
   'role revoke': 'role revoke alice editor',

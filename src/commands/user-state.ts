@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import { printLine } from './output.js'
 import { CommandError, type Terminal } from './terminal.js'
-import { findDisabledAt } from './user-record.js'
+import { findState } from './user-record.js'
 import { findUser, withServices } from './with-services.js'
 
 /** `latchkey user disable`, `latchkey user enable` */
@@ -10,7 +10,7 @@ export function userStateCommands (user: Command, terminal: Terminal): void {
     .action(async (username: string) => {
       await withServices(terminal, { database: true }, async (services) => {
         const found = await findUser(services, username)
-        const disabledAt = await findDisabledAt(services, found)
+        const { disabledAt } = await findState(services, found)
         if (!(await services.users.disable(found.id))) {
           // Another message where it was deleted concurrently.
           await findUser(services, username)
@@ -26,7 +26,7 @@ export function userStateCommands (user: Command, terminal: Terminal): void {
     .action(async (username: string) => {
       await withServices(terminal, { database: true }, async (services) => {
         const found = await findUser(services, username)
-        if (await findDisabledAt(services, found) === null) return await printLine(terminal, `user ${found.username} was not disabled`)
+        if ((await findState(services, found)).disabledAt === null) return await printLine(terminal, `user ${found.username} was not disabled`)
         await services.users.enable(found.id)
         services.audit.record({ kind: 'enabling', userId: found.id })
         await printLine(terminal, `user ${found.username} is enabled`)

@@ -35,6 +35,7 @@ const plugin: FastifyPluginAsync = async (app) => {
       tags: [
         { name: 'Accounts', description: 'Sign up, change and delete your account.' },
         { name: 'Sessions', description: 'Create, list and revoke tokens.' },
+        { name: 'Second factor', description: 'Ask for a code of an authenticator app at each login.' },
         { name: 'Passwords', description: 'Set a new password when the old one is forgotten.' },
         { name: 'Users', description: 'Create, find, disable and delete the accounts of others; for admins.' },
         { name: 'Roles', description: 'Manage roles and who has them; for admins.' },

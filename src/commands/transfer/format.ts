@@ -7,13 +7,14 @@ import { descriptionMaxLength, descriptionProblem } from '../../lib/single-line.
 import { emailProblem } from '../../plugins/users/email.js'
 import { parseHash } from '../../plugins/passwords/stored-hash.js'
 import { roleNameProblem } from '../../plugins/roles/role-name.js'
+import { recoveryCodeCount } from '../../plugins/second-factor/repository.js'
 import { tokensPerUser } from '../../plugins/tokens/limits.js'
 import { existingUsernameProblem } from '../../plugins/users/username.js'
 
 // The format that `latchkey export` writes and `latchkey import` reads: newline-delimited JSON,
 // one object per line (https://github.com/ndjson/ndjson-spec).
 
-/** The version that an export writes. Version 1 has no `disabled_at`, `email_verified_at`, nor accounts without a password. */
+/** The version that an export writes. Version 1 has no `disabled_at`, `email_verified_at`, `second_factor`, nor accounts without a password. */
 export const formatVersion = 2
 /** The versions that an import reads. It rejects every other one. */
 const readVersions = [1, formatVersion]
@@ -58,6 +59,15 @@ const tokenSchema = Type.Object({
   last_used_at: Type.Optional(Type.Union([time, Type.Null()]))
 }, strict)
 
+const secondFactorSchema = Type.Object({
+  /** Sealed under a key that is derived from SECRET_KEY. */
+  sealed_secret: Type.String({ maxLength: 256 }),
+  last_step: Type.Integer({ minimum: 0, maximum: userIdMax }),
+  enabled_at: time,
+  /** The hashes of the recovery codes that were not used: SHA-256 in base64url. */
+  recovery_hashes: Type.Array(Type.String({ pattern: '^[A-Za-z0-9_-]{43}$' }), { maxItems: recoveryCodeCount })
+}, strict)
+
 const userSchema = Type.Object({
   type: Type.Literal('user'),
   id: Type.Optional(Type.Integer({ minimum: 1, maximum: userIdMax })),
@@ -69,6 +79,7 @@ const userSchema = Type.Object({
   updated_at: Type.Optional(time),
   disabled_at: Type.Optional(Type.Union([time, Type.Null()])),
   email_verified_at: Type.Optional(Type.Union([time, Type.Null()])),
+  second_factor: Type.Optional(Type.Union([secondFactorSchema, Type.Null()])),
   roles: Type.Optional(Type.Array(Type.String())),
   tokens: Type.Optional(Type.Array(tokenSchema, { maxItems: tokensMax }))
 }, strict)
@@ -81,6 +92,8 @@ export type EndRecord = Static<typeof endSchema>
 export type RoleRecord = Static<typeof roleSchema>
 /** An active token of the user whose record contains it; `id` is its `jti` (RFC 7519, section 4.1.7). */
 export type TokenRecord = Static<typeof tokenSchema>
+/** The second factor of the user whose record contains it. */
+export type SecondFactorRecord = Static<typeof secondFactorSchema>
 /** An account and its data. Only username and hash are required: other systems may not have the rest. */
 export type UserRecord = Static<typeof userSchema>
 /** One line of an export. */
@@ -131,7 +144,7 @@ function checkUser (user: UserRecord): UserRecord {
   const repeated = roles.find((name, i) => roles.indexOf(name) < i)
   if (repeated !== undefined) throw new RecordError(`the role ${printable(repeated)} is listed twice`)
   if (tokens.length > 0 && id === undefined) throw new RecordError('tokens need the id of their user')
-  checkTimes([user.created_at, user.updated_at, user.disabled_at, user.email_verified_at])
+  checkTimes([user.created_at, user.updated_at, user.disabled_at, user.email_verified_at, user.second_factor?.enabled_at])
   tokens.forEach(checkToken)
   return user
 }

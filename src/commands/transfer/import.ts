@@ -84,6 +84,7 @@ function rejectDuplicates ({ roles, users }: ImportRecords): void {
     check(line, 'username', usernameKeyOf(record), record.username)
     check(line, 'email', emailKeyOf(record), record.email)
     for (const { id } of record.tokens ?? []) check(line, 'token id', id)
+    for (const hash of record.second_factor?.recovery_hashes ?? []) check(line, 'recovery code', hash)
   }
 }
 
@@ -101,6 +102,18 @@ function rejectConflicts ({ users }: ImportRecords, conflicts: Conflicts): void 
   }
 }
 
+/** Rejects second factors that this server could not check: their users could not log in. */
+function rejectSealed ({ secondFactor }: FastifyInstance, { users }: ImportRecords): void {
+  for (const { line, record } of users) {
+    if (record.second_factor == null) continue
+    try {
+      secondFactor.open(record.second_factor.sealed_secret)
+    } catch {
+      throw lineError(line, `the second factor of ${printable(record.username)} was sealed with another SECRET_KEY: set SECRET_KEY, or SECRET_KEY_PREVIOUS, to the key of the exporting server, or set second_factor to null`)
+    }
+  }
+}
+
 async function rejectUnknownRoles (services: FastifyInstance, { roles, users }: ImportRecords): Promise<void> {
   const known = new Set([...await services.roles.list(), ...roles.map(({ record }) => record)].map(({ name }) => name))
   for (const { line, record } of users) {
@@ -112,11 +125,12 @@ async function rejectUnknownRoles (services: FastifyInstance, { roles, users }: 
 /**
  * Writes the records to the database: all of them or none.
  *
- * @throws {CommandError} a record conflicts with the database, or has an unknown role
+ * @throws {CommandError} a record conflicts with the database, or has an unknown role or a second factor of another key
  */
 export async function applyImport (services: FastifyInstance, records: ImportRecords): Promise<void> {
   await services.register(transfer)
   const users = records.users.map(({ record }) => record)
+  rejectSealed(services, records)
   await rejectUnknownRoles(services, records)
   rejectConflicts(records, await services.transfer.findConflicts(users))
   try {

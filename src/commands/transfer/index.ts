@@ -26,8 +26,9 @@ export function transferCommands (program: Command, terminal: Terminal): void {
         throw new CommandError(`cannot read ${path ?? 'standard input'}: ${describeError(error)}`)
       })
       const tokens = records.users.reduce((sum, { record }) => sum + (record.tokens ?? []).length, 0)
-      // Imported tokens are valid only under the key that signed them.
-      await withServices(terminal, { secretKey: tokens > 0 }, (services) => applyImport(services, records))
+      const hasSecondFactors = records.users.some(({ record }) => record.second_factor != null)
+      // Imported tokens are valid only under the key that signed them, second factors only under the one that sealed them.
+      await withServices(terminal, { secretKey: tokens > 0 || hasSecondFactors }, (services) => applyImport(services, records))
       const count = { users: records.users.length, roles: records.roles.length, tokens }
       await printResult(terminal, options, count, `imported ${countOf(count.users, 'user')}, ${countOf(count.roles, 'role')} and ${countOf(count.tokens, 'token')}`)
     })

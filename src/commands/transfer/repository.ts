@@ -1,9 +1,9 @@
-import { and, asc, desc, gt, inArray, sql } from 'drizzle-orm'
+import { and, asc, desc, eq, gt, inArray, sql } from 'drizzle-orm'
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Query, Store } from '../../database/store.js'
 import { type ExportRecord, formatVersion, type RoleRecord, type UserRecord } from './format.js'
-import { emailKeyOf, toTokenRow, toUserRecord, toUserRow, usernameKeyOf } from './rows.js'
+import { emailKeyOf, toRecoveryRow, toTokenRow, toUserRecord, toUserRow, usernameKeyOf } from './rows.js'
 
 /** How many accounts one query reads. */
 const usersPerPage = 500
@@ -42,23 +42,30 @@ function groupByUser<Row extends { userId: number }> (rows: Row[]): Map<number, 
 }
 
 export function transferRepository (store: Store) {
-  const { db, tables: { users, tokens, roles, userRoles } } = store
+  const { db, tables: { codes, users, tokens, roles, secondFactors, userRoles } } = store
 
-  /** Reads the next page of accounts, with their roles and active tokens. */
+  /** Reads the next page of accounts, with their roles, active tokens and second factors. */
   async function readPageAfter (db: Store['db'], id: number): Promise<Array<UserRecord & { id: number }>> {
     const page = await db.select().from(users).where(gt(users.id, id)).orderBy(asc(users.id)).limit(usersPerPage)
     const ids = page.map((user) => user.id)
     const rolesOfPage = await db.select().from(userRoles).where(inArray(userRoles.userId, ids)).orderBy(asc(userRoles.roleName))
     const tokensOfPage = await db.select().from(tokens).where(and(inArray(tokens.userId, ids), gt(tokens.expiresAt, new Date()))).orderBy(asc(tokens.createdAt), asc(tokens.id))
-    const [rolesOf, tokensOf] = [groupByUser(rolesOfPage), groupByUser(tokensOfPage)]
-    return page.map((user) => toUserRecord(user, (rolesOf.get(user.id) ?? []).map(({ roleName }) => roleName), tokensOf.get(user.id) ?? []))
+    const factorsOfPage = await db.select().from(secondFactors).where(inArray(secondFactors.userId, ids))
+    const recoveryOfPage = await db.select({ hash: codes.hash, userId: sql<number>`${codes.userId}`.mapWith(Number) }).from(codes).where(and(inArray(codes.userId, ids), eq(codes.kind, 'recovery'))).orderBy(asc(codes.hash))
+    const [rolesOf, tokensOf, factorOf, recoveryOf] = [groupByUser(rolesOfPage), groupByUser(tokensOfPage), groupByUser(factorsOfPage), groupByUser(recoveryOfPage)]
+    return page.map((user) => toUserRecord(user, {
+      roles: (rolesOf.get(user.id) ?? []).map(({ roleName }) => roleName),
+      tokens: tokensOf.get(user.id) ?? [],
+      secondFactor: factorOf.get(user.id)?.[0],
+      recoveryHashes: (recoveryOf.get(user.id) ?? []).map(({ hash }) => hash)
+    }))
   }
 
   /** The id of an account that the same batch inserts: the record or the database chose it. */
   const selectUserId = (user: UserRecord) => sql<number>`(select ${users.id} from ${users} where ${users.usernameKey} = ${usernameKeyOf(user)})`
 
   return {
-    /** Reads a snapshot of the database: roles, then accounts, each with its roles and active tokens. */
+    /** Reads a snapshot of the database: roles, then accounts, each with its roles, active tokens and second factor. */
     async * read (): AsyncGenerator<ExportRecord> {
       yield { type: 'export', version: formatVersion, last_user_id: await store.lastUserId() }
       yield * store.snapshot(async function * (db): AsyncGenerator<ExportRecord> {
@@ -109,7 +116,11 @@ export function transferRepository (store: Store) {
         ...chunksOf(records.flatMap((user) => (user.roles ?? []).map((roleName) => ({ userId: selectUserId(user), roleName }))), rowsPerStatement)
           .map((chunk) => db.insert(userRoles).values(chunk)),
         ...chunksOf(records.flatMap((user) => (user.tokens ?? []).map((token) => toTokenRow(Number(user.id), token))), rowsPerStatement)
-          .map((chunk) => db.insert(tokens).values(chunk))
+          .map((chunk) => db.insert(tokens).values(chunk)),
+        ...chunksOf(records.flatMap((user) => user.second_factor == null ? [] : [{ userId: selectUserId(user), sealedSecret: user.second_factor.sealed_secret, lastStep: user.second_factor.last_step }]), rowsPerStatement)
+          .map((chunk) => db.insert(secondFactors).values(chunk)),
+        ...chunksOf(records.flatMap((user) => (user.second_factor?.recovery_hashes ?? []).map((hash) => ({ ...toRecoveryRow(hash, now), userId: selectUserId(user) }))), rowsPerStatement)
+          .map((chunk) => db.insert(codes).values(chunk))
       ]
       const queries: Query[] = [
         ...insertRoles,

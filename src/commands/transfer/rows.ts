@@ -1,12 +1,23 @@
 import type { Store } from '../../database/store.js'
+import { recoveryLifetimeSeconds } from '../../plugins/second-factor/repository.js'
 import { createNoPassword, isNoPassword } from '../../plugins/passwords/stored-hash.js'
 import { canonicalEmail } from '../../plugins/users/email.js'
 import { canonicalUsername } from '../../plugins/users/username.js'
-import type { TokenRecord, UserRecord } from './format.js'
+import { CommandError } from '../terminal.js'
+import type { SecondFactorRecord, TokenRecord, UserRecord } from './format.js'
 
 type Tables = Store['tables']
 type UserRow = Tables['users']['$inferSelect']
 type TokenRow = Tables['tokens']['$inferSelect']
+
+/** What an account has besides its row. */
+export interface UserData {
+  roles: string[]
+  tokens: TokenRow[]
+  /** Undefined where it has none. */
+  secondFactor: Tables['secondFactors']['$inferSelect'] | undefined
+  recoveryHashes: string[]
+}
 
 /** The canonical form of a valid username, as the column `username_key` has it. */
 export const usernameKeyOf = (user: UserRecord): string => String(canonicalUsername(user.username))
@@ -27,8 +38,15 @@ function toTokenRecord (token: TokenRow): TokenRecord {
   }
 }
 
-/** Converts an account with its role names and tokens from rows to a record. */
-export function toUserRecord (user: UserRow, roles: string[], tokens: TokenRow[]): UserRecord & { id: number } {
+/** @throws {CommandError} the secret is missing: that is never taken for "off" */
+function toSecondFactorRecord ({ username, secondFactorAt }: UserRow, { secondFactor, recoveryHashes }: UserData): SecondFactorRecord | null {
+  if (secondFactorAt === null) return null
+  if (secondFactor === undefined) throw new CommandError(`the secret of the second factor of user ${username} is missing: switch it off first, latchkey user second-factor off ${username}`)
+  return { sealed_secret: secondFactor.sealedSecret, last_step: secondFactor.lastStep, enabled_at: secondFactorAt.toISOString(), recovery_hashes: recoveryHashes }
+}
+
+/** Converts an account with its data from rows to a record. */
+export function toUserRecord (user: UserRow, data: UserData): UserRecord & { id: number } {
   return {
     type: 'user',
     id: user.id,
@@ -39,8 +57,9 @@ export function toUserRecord (user: UserRow, roles: string[], tokens: TokenRow[]
     updated_at: user.updatedAt.toISOString(),
     disabled_at: textOf(user.disabledAt),
     email_verified_at: textOf(user.emailVerifiedAt),
-    roles,
-    tokens: tokens.map(toTokenRecord)
+    second_factor: toSecondFactorRecord(user, data),
+    roles: data.roles,
+    tokens: data.tokens.map(toTokenRecord)
   }
 }
 
@@ -60,7 +79,8 @@ export function toUserRow (user: UserRecord, now: Date) {
     createdAt: new Date(user.created_at ?? now),
     updatedAt: new Date(user.updated_at ?? user.created_at ?? now),
     disabledAt: timeOf(user.disabled_at),
-    emailVerifiedAt: timeOf(user.email_verified_at)
+    emailVerifiedAt: timeOf(user.email_verified_at),
+    secondFactorAt: timeOf(user.second_factor?.enabled_at)
   }
 }
 
@@ -75,4 +95,9 @@ export function toTokenRow (userId: number, token: TokenRecord) {
     expiresAt: new Date(token.expires_at),
     lastUsedAt: timeOf(token.last_used_at)
   }
+}
+
+/** A row of `codes` for a recovery code, without its user. */
+export function toRecoveryRow (hash: string, now: Date) {
+  return { hash, kind: 'recovery' as const, createdAt: now, expiresAt: new Date(now.getTime() + recoveryLifetimeSeconds * 1_000) }
 }

@@ -22,6 +22,7 @@ export const eventMessages = {
   email_change: 'email change',
   email_verification: 'email verified',
   username_change: 'username change',
+  second_factor_change: 'second factor change',
   invitation: 'invitation',
   export: 'all data exported',
   import: 'accounts imported',
@@ -36,7 +37,7 @@ export type EventKind = keyof typeof eventMessages
 export const eventKinds = Object.keys(eventMessages)
 
 /** The outcomes of an event: `success`, or why it failed. */
-export const eventOutcomes = ['success', 'username_unknown', 'password_incorrect', 'password_changed_concurrently', 'user_deleted_concurrently', 'account_disabled'] as const
+export const eventOutcomes = ['success', 'username_unknown', 'password_incorrect', 'code_incorrect', 'password_changed_concurrently', 'user_deleted_concurrently', 'account_disabled'] as const
 
 /** The outcome of an event. */
 export type EventOutcome = typeof eventOutcomes[number]

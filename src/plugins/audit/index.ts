@@ -10,7 +10,7 @@ import { type AuditEvent, type EventFilter, type EventKind, eventMessages, type 
 import { eventsRepository, type NewEventRow } from './repository.js'
 import { auditRetention } from './retention.js'
 
-/** The kinds of successful events that are written on a nearly full disk: users cannot cause them at will. */
+/** The kinds of successful events that are written on a nearly full disk: users cannot cause them at will. So is a change of the second factor by an admin. */
 const essentialKinds: EventKind[] = ['role_change', 'invitation', 'deletion', 'disabling', 'enabling', 'unlock', 'export', 'import', 'restore', 'reset']
 /** How long a reader waits for pending events to be written, in milliseconds. */
 const flushTimeoutMs = 500
@@ -48,7 +48,7 @@ export interface AuditOptions {
   now: () => number
 }
 
-const isEssential = ({ kind, outcome }: NewEventRow) => essentialKinds.includes(kind) && outcome === 'success'
+const isEssential = ({ kind, outcome, actorId }: NewEventRow) => outcome === 'success' && (essentialKinds.includes(kind) || (kind === 'second_factor_change' && actorId !== null))
 
 const plugin: FastifyPluginAsync<AuditOptions> = async (app, { auditRetentionDays, source, now }) => {
   const repository = eventsRepository(app.store)

@@ -8,6 +8,8 @@ export interface Identity {
   tokenId: string
   /** The names of the user's roles, sorted; undefined until a guard has looked them up. */
   roles?: string[]
+  /** Whether the second factor is on; known where the roles are. */
+  hasSecondFactor?: boolean
 }
 
 /** Where a request keeps its identity: a symbol collides with no name of a host. */

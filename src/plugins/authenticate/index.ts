@@ -70,8 +70,8 @@ const plugin: FastifyPluginAsync<Pick<ResolvedOptions, 'tokenFrom'>> = async (ap
   const { findOwner, findOwnerWithRoles } = app.tokens
   app.decorate('authenticate', defineGuard((request) => authenticate(request, findOwner), authenticateErrors))
   app.decorate('authenticateWithRoles', defineGuard(async (request) => {
-    const { roles } = await authenticate(request, findOwnerWithRoles)
-    requireIdentity(request).roles = roles
+    const { roles, secondFactorAt } = await authenticate(request, findOwnerWithRoles)
+    Object.assign(requireIdentity(request), { roles, hasSecondFactor: secondFactorAt !== null })
   }, authenticateErrors))
 }
 

@@ -6,7 +6,7 @@ import { type Codes, codesRepository } from './repository.js'
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** The one-time codes: what proves a password reset, an email address or an invitation. */
+    /** The one-time codes: what proves a password reset, an email address, an invitation or a second factor. */
     codes: Codes & CodeLinks
   }
 }

@@ -20,7 +20,7 @@ export interface NewCode {
   kind: CodeKind
   /** Undefined for an invitation: the account does not exist yet. */
   userId?: number
-  /** What is done with it: JSON of its kind; never a secret. */
+  /** What is done with it: JSON of its kind; never a secret that is not sealed. */
   data?: object
   lifetimeSeconds: number
 }

@@ -1,17 +1,50 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { CodeIncorrect, PasswordIncorrect } from '../../errors.js'
+import type { EventKind } from '../audit/event.js'
 import type { HashJob } from '../passwords/hash-limiter.js'
 import { networkOf } from './network.js'
 
+/** What proves that the current user sends a request. */
+export interface OwnCredentials {
+  password: string
+  /** Of the second factor: needed where that is on. */
+  code?: string
+}
+
 /**
- * Whether a password is that of the current user. It is limited like a login: a stolen token
- * must not help to guess the password.
+ * Checks what only the current user knows. It is limited like a login: a stolen token must not
+ * help to guess it.
  *
- * @param check.hash the stored hash of the user
+ * @param verify whether it is correct; what it throws is no attempt
+ * @throws {TooManyAttempts} this address or this account has to wait
+ * @throws {Overloaded} it waited too long for others
+ */
+export async function checkAsOwner (app: FastifyInstance, request: FastifyRequest, wait: HashJob, verify: () => Promise<boolean>): Promise<boolean> {
+  const { id: userId, username } = request.currentUser
+  const lastLoginAt = await app.loginFailures.lastLoginAt(userId, networkOf(request))
+  return await app.throttle.checkPassword(request, { username, userId, lastLoginAt, wait, mustRecord: true }, verify)
+}
+
+/**
+ * Checks the password of the current user and, where the second factor is on, a code of it.
+ *
+ * @param check.kind the kind of the event that a failure is recorded as
+ * @returns the hash that the password was verified with
+ * @throws {PasswordIncorrect}
+ * @throws {CodeRequired} the password is correct, and there is no code
+ * @throws {CodeIncorrect} the password is correct, the code is not
  * @throws {TooManyAttempts} this address or this account has to wait
  * @throws {Overloaded} it waited too long, or the hash limiter rejected the job
  */
-export async function checkOwnPassword (app: FastifyInstance, request: FastifyRequest, { hash, password, job }: { hash: string | undefined, password: string, job: HashJob }): Promise<boolean> {
-  const { id: userId, username } = request.currentUser
-  const lastLoginAt = await app.loginFailures.lastLoginAt(userId, networkOf(request))
-  return await app.throttle.checkPassword(request, { username, userId, lastLoginAt, wait: job, mustRecord: true }, () => app.passwords.verify(hash, password, job))
+export async function checkOwnPassword (app: FastifyInstance, request: FastifyRequest, { kind, password, code, job }: OwnCredentials & { kind: EventKind, job: HashJob }): Promise<string> {
+  const { id } = request.currentUser
+  const credentials = await app.users.findCredentialsById(id)
+  const checked = { isPasswordCorrect: false }
+  const isCorrect = await checkAsOwner(app, request, job, async () => {
+    checked.isPasswordCorrect = await app.passwords.verify(credentials?.passwordHash, password, job)
+    return checked.isPasswordCorrect && credentials !== undefined && await app.secondFactor.accepts({ id, ...credentials }, code)
+  })
+  if (isCorrect && credentials !== undefined) return credentials.passwordHash
+  app.audit.record({ kind, outcome: checked.isPasswordCorrect ? 'code_incorrect' : 'password_incorrect', userId: id }, request)
+  throw checked.isPasswordCorrect ? new CodeIncorrect() : new PasswordIncorrect()
 }

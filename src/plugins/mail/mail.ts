@@ -1,5 +1,5 @@
 /** The kinds of mails. */
-export const mailKinds = ['password_reset', 'email_verification', 'invitation', 'password_changed', 'email_changed'] as const
+export const mailKinds = ['password_reset', 'email_verification', 'invitation', 'password_changed', 'email_changed', 'second_factor_changed'] as const
 
 /** The kind of a mail. */
 export type MailKind = typeof mailKinds[number]

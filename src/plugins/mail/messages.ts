@@ -79,3 +79,20 @@ export function emailChangedMail ({ to, username }: Recipient): Mail {
     'If it was not you, tell the people who run the service.'
   ])
 }
+
+/** What happened to a second factor, in the detail of its event: the same words for the owner and the audit log. */
+export type SecondFactorChange = 'enabled' | 'disabled' | 'recovery codes'
+
+const secondFactorSentences: Record<SecondFactorChange, (username: string) => string> = {
+  enabled: (username) => `The second factor of your account ${username} was switched on.`,
+  disabled: (username) => `The second factor of your account ${username} was switched off.`,
+  'recovery codes': (username) => `Your account ${username} has new recovery codes: the old ones are not valid any longer.`
+}
+
+/** A note that the second factor was switched on or off, or has other recovery codes. */
+export function secondFactorChangedMail ({ to, username }: Recipient, change: SecondFactorChange): Mail {
+  return mailOf('second_factor_changed', to, 'Your second factor was changed', [
+    secondFactorSentences[change](username),
+    'If it was not you, change your password now, and tell the people who run the service.'
+  ])
+}

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { and, count, desc, eq, exists, gt, inArray, isNull, lt, notInArray, type Placeholder, sql } from 'drizzle-orm'
+import { and, count, desc, eq, exists, gt, inArray, isNull, lt, notInArray, or, type Placeholder, sql } from 'drizzle-orm'
 import type { Store } from '../../database/store.js'
 import { personalTokensPerUser, tokensPerUser } from './limits.js'
 
@@ -8,11 +8,16 @@ export type NewToken = Pick<Store['tables']['tokens']['$inferSelect'], 'userId' 
   kind: 'login'
   /** The hash of the password that was checked. */
   passwordHash: string
+  /** When the second factor was switched on whose code was checked; undefined or null where none was. */
+  secondFactorAt?: Date | null
 } | {
   kind: 'personal'
   /** The id of the login token of the request; undefined if the operator creates the token. */
   requestingTokenId?: string
 })
+
+/** A time at which no second factor was switched on. */
+const noTime = new Date(0)
 
 /** The queries that insert tokens, and keep their number within the limits. */
 export function tokenCreation ({ batch, db, lockUser, prepare, relaxed, shareLock, tables: { tokens, users } }: Store, now: () => number) {
@@ -30,7 +35,7 @@ export function tokenCreation ({ batch, db, lockUser, prepare, relaxed, shareLoc
   })
 
   const loginRow = rowOf({ id: sql.placeholder('id'), kind: 'login', description: sql.placeholder('description'), createdAt: sql.placeholder('createdAt'), expiresAt: sql.placeholder('expiresAt') })
-  const userWithPassword = db.select(loginRow).from(users).where(and(eq(users.id, sql.placeholder('userId')), eq(users.passwordHash, sql.placeholder('passwordHash')), isNull(users.disabledAt)))
+  const userWithPassword = db.select(loginRow).from(users).where(and(eq(users.id, sql.placeholder('userId')), eq(users.passwordHash, sql.placeholder('passwordHash')), isNull(users.disabledAt), or(isNull(users.secondFactorAt), eq(users.secondFactorAt, sql.param(sql.placeholder('secondFactorAt'), users.secondFactorAt)))))
   const tokenCount = sql<number>`(${db.select({ count: count() }).from(tokens).where(eq(tokens.userId, sql.placeholder('userId')))})`
   // After a power cut a user whose last login is lost logs in again.
   const insertLogin = prepare('login_token', relaxed.insert(tokens).select(sql`${userWithPassword.getSQL()}${shareLock}`).returning({ tokenCount }))
@@ -68,7 +73,7 @@ export function tokenCreation ({ batch, db, lockUser, prepare, relaxed, shareLoc
   return {
     /**
      * Inserts a row and returns its id, a random UUID. `undefined` when the user does not exist or is disabled;
-     * for a login also when the password was changed since it was checked; for a personal access
+     * for a login also when the password or the second factor was changed since it was checked; for a personal access
      * token also when the login token of the request was revoked, or the user has
      * `personalTokensPerUser` already. If there are too many tokens, the oldest logins are deleted.
      */
@@ -76,7 +81,7 @@ export function tokenCreation ({ batch, db, lockUser, prepare, relaxed, shareLoc
       const id = randomUUID()
       if (token.kind === 'personal') return await insertPersonal(id, token) ? id : undefined
       const { userId } = token
-      const [inserted] = await insertLogin.execute({ ...token, id })
+      const [inserted] = await insertLogin.execute({ ...token, id, secondFactorAt: token.secondFactorAt ?? noTime })
       if (inserted === undefined) return undefined
       if (Number(inserted.tokenCount) >= tokensPerUser) await evict.execute({ userId, now: new Date(now()), keepId: id })
       return id

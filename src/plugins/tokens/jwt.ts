@@ -14,7 +14,7 @@ import { hasTokenForm } from './token-form.js'
 export interface AccessTokens {
   /**
    * Signs a token for a user and inserts its row. `undefined` when the user does not exist; for a
-   * login also when the password was changed since it was checked; for a personal access token
+   * login also when the password or the second factor was changed since it was checked; for a personal access token
    * also when the login token of the request was revoked, or the user has too many.
    *
    * @param token.lifetimeSeconds its lifetime; TOKEN_TTL_SECONDS by default

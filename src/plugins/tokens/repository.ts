@@ -39,7 +39,7 @@ export function tokensRepository (store: Store, { now, pendingLastUsed }: { now:
   const ownedByUser = and(eq(tokens.id, sql.placeholder('tokenId')), eq(tokens.userId, users.id))
   const findOwner = prepareGet('token_owner', owner, db.select(owner).from(users).leftJoin(tokens, ownedByUser).where(userIdMatches), ids)
   const roleNames = db.select({ names: sql`string_agg(${userRoles.roleName}, ${sql.raw(`'${separator}'`)})` }).from(userRoles).where(eq(userRoles.userId, users.id))
-  const ownerWithRoles = { ...owner, roleNames: sql<string | null>`(${roleNames})` }
+  const ownerWithRoles = { ...owner, roleNames: sql<string | null>`(${roleNames})`, secondFactorAt: users.secondFactorAt }
   const findOwnerWithRoles = prepareGet('token_owner_roles', ownerWithRoles, db.select(ownerWithRoles).from(users).leftJoin(tokens, ownedByUser).where(userIdMatches), ids)
 
   const isActive = () => gt(tokens.expiresAt, new Date(now()))
@@ -51,8 +51,8 @@ export function tokensRepository (store: Store, { now, pendingLastUsed }: { now:
     /** The user and the row that a token names; `undefined` when the user does not exist. */
     findOwner: (ids: TokenIds): Promise<TokenOwner | undefined> => findOwner(ids),
 
-    /** The same, with the names of the user's roles, sorted. */
-    async findOwnerWithRoles (ids: TokenIds): Promise<TokenOwner & { roles: string[] } | undefined> {
+    /** The same, with the names of the user's roles, sorted, and when the second factor was switched on. */
+    async findOwnerWithRoles (ids: TokenIds): Promise<TokenOwner & { roles: string[], secondFactorAt: Date | null } | undefined> {
       const row = await findOwnerWithRoles(ids)
       return row && { ...row, roles: row.roleNames?.split(separator).sort() ?? [] }
     },

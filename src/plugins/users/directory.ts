@@ -2,7 +2,7 @@ import { and, asc, count, eq, exists, gt, gte, inArray, isNotNull, isNull, lt, m
 import type { Store } from '../../database/store.js'
 import { roleNameProblem } from '../roles/role-name.js'
 import { canonicalEmail, emailProblem } from './email.js'
-import { accountColumns, type User } from './user.js'
+import { accountColumns, hasSecondFactor, type User } from './user.js'
 import { canonicalUsername } from './username.js'
 
 /** A role with at most so many members is rare: they are looked up one by one, and sorted. */
@@ -12,6 +12,8 @@ const afterEveryCharacter = '\x7f'
 
 /** An account in the list of all accounts. */
 export interface ListedUser extends User {
+  /** Whether logging in needs a code as well. */
+  secondFactor: boolean
   /** When an admin disabled it; null while it is enabled. */
   disabledAt: Date | null
   /** The names of its roles, sorted. */
@@ -49,7 +51,7 @@ export type Directory = ReturnType<typeof directoryRepository>
  */
 export function directoryRepository (store: Store, now: () => number) {
   const { db, tables: { knownNetworks, tokens, users, userRoles } } = store
-  const columns = { ...accountColumns(users), disabledAt: users.disabledAt }
+  const columns = { ...accountColumns(users), secondFactor: hasSecondFactor(users), disabledAt: users.disabledAt }
 
   /** Adds the names of their roles to accounts, in one query. */
   async function withRoles<Account extends User> (page: Account[]): Promise<Array<Account & { roles: string[] }>> {

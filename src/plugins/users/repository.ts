@@ -11,8 +11,11 @@ import { canonicalUsername, usernameProblem } from './username.js'
 
 type UserRow = Store['tables']['users']['$inferSelect']
 
+/** What the owner of an account is checked against. `secondFactorAt` is when the second factor was switched on; null while it is off. */
+export type StoredCredentials = Pick<UserRow, 'passwordHash' | 'disabledAt' | 'secondFactorAt'>
+
 /** What a login is checked against; `lastLoginAt` is null when the user has not logged in from this network before. */
-export type Credentials = Pick<UserRow, 'id' | 'username' | 'passwordHash' | 'disabledAt'> & { lastLoginAt: Date | null }
+export type Credentials = Pick<UserRow, 'id' | 'username'> & StoredCredentials & { lastLoginAt: Date | null }
 
 /** A new account; `email` has been validated, the password hashed. */
 export type NewUser = Pick<UserRow, 'username' | 'email' | 'passwordHash'>
@@ -28,7 +31,8 @@ export type Users = ReturnType<typeof usersRepository>
 export function usersRepository (store: Store, now: () => number) {
   const { db, tables: { codes, knownNetworks, tokens, users } } = store
   const account = accountColumns(users)
-  const credentials = { id: users.id, username: users.username, passwordHash: users.passwordHash, disabledAt: users.disabledAt, lastLoginAt: knownNetworks.lastLoginAt }
+  const stored = { passwordHash: users.passwordHash, disabledAt: users.disabledAt, secondFactorAt: users.secondFactorAt }
+  const credentials = { id: users.id, username: users.username, ...stored, lastLoginAt: knownNetworks.lastLoginAt }
   const selectCredentials = (condition: SQL) => db
     .select(credentials)
     .from(users)
@@ -36,8 +40,7 @@ export function usersRepository (store: Store, now: () => number) {
     .where(condition)
   const byUsername = store.prepareGet<Credentials>('credentials', credentials, selectCredentials(eq(users.usernameKey, sql.placeholder('usernameKey'))))
   const byEmail = store.prepareGet<Credentials>('credentials_by_email', credentials, selectCredentials(eq(users.emailKey, sql.placeholder('emailKey'))))
-  const hash = { passwordHash: users.passwordHash, disabledAt: users.disabledAt }
-  const hashOf = store.prepareGet<Pick<UserRow, 'passwordHash' | 'disabledAt'>>('password_hash', hash, db.select(hash).from(users).where(eq(users.id, sql.placeholder('id'))))
+  const hashOf = store.prepareGet<StoredCredentials>('password_hash', stored, db.select(stored).from(users).where(eq(users.id, sql.placeholder('id'))))
 
   const { isActive } = ownerConditions(store)
 
@@ -82,8 +85,8 @@ export function usersRepository (store: Store, now: () => number) {
       return (await hashOf({ id }))?.passwordHash
     },
 
-    /** The hash of a user's password, and when the account was disabled; `undefined` when the user does not exist. */
-    findCredentialsById: (id: number): Promise<Pick<UserRow, 'passwordHash' | 'disabledAt'> | undefined> => hashOf({ id }),
+    /** The same, with the state of the account; `undefined` when the user does not exist. */
+    findCredentialsById: (id: number): Promise<StoredCredentials | undefined> => hashOf({ id }),
 
     /** Replaces a hash that was just verified; false when it was changed concurrently. */
     async replaceHash (id: number, oldHash: string, newHash: string): Promise<boolean> {

@@ -17,6 +17,11 @@ export function isEmailVerified ({ emailVerifiedAt }: Pick<Store['tables']['user
   return sql`(${emailVerifiedAt} is not null)`.mapWith(Boolean)
 }
 
+/** Whether the second factor of a row is on, as an expression. */
+export function hasSecondFactor ({ secondFactorAt }: Pick<Store['tables']['users'], 'secondFactorAt'>): SQL<boolean> {
+  return sql`(${secondFactorAt} is not null)`.mapWith(Boolean)
+}
+
 /** The columns of an account, for a query on users. */
 export function accountColumns (users: Store['tables']['users']) {
   return { id: users.id, username: users.username, email: users.email, emailVerified: isEmailVerified(users), createdAt: users.createdAt }

@@ -1,13 +1,13 @@
 import { Type } from '@sinclair/typebox'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { EmailTaken, Overloaded, PasswordIncorrect, TooManyAttempts, ValidationFailed } from '../../errors.js'
+import { EmailTaken, ValidationFailed } from '../../errors.js'
 import { mailVerification } from '../../plugins/codes/email-verification.js'
 import { emailChangedMail } from '../../plugins/mail/messages.js'
 import { notifyOwner } from '../../plugins/mail/notes.js'
 import type { User } from '../../plugins/users/user.js'
 import { emailChangeProblem } from '../../plugins/users/username-address.js'
 import { ref } from '../../schema-ref.js'
-import { ownPasswordHooks, verifyOwnPassword } from './own-password.js'
+import { ownPasswordErrors, ownPasswordHooks, verifyOwnPassword } from '../../plugins/login-throttle/own-password.js'
 import { rejectNameAsPassword } from '../../plugins/passwords/personal-password.js'
 import { EmailChange } from './schemas.js'
 
@@ -20,7 +20,7 @@ function rejectOtherThanUsername (user: User, email: string | null): void {
 const email: FastifyPluginAsyncTypebox = async (app) => {
   app.put('/me/email', {
     ...ownPasswordHooks(app),
-    config: { errors: [PasswordIncorrect, EmailTaken, TooManyAttempts, Overloaded] },
+    config: { errors: [...ownPasswordErrors, EmailTaken] },
     schema: {
       operationId: 'changeEmail',
       tags: ['Accounts'],
@@ -33,11 +33,11 @@ const email: FastifyPluginAsyncTypebox = async (app) => {
       }
     }
   }, async (request, reply) => {
-    const { currentUser, currentTokenId: tokenId, body: { email, password } } = request
+    const { currentUser, currentTokenId: tokenId, body: { email, password, code } } = request
     const { id } = currentUser
     if (email !== null) rejectNameAsPassword('email', email, password)
     rejectOtherThanUsername(currentUser, email)
-    const own = await verifyOwnPassword(app, request, reply, { kind: 'email_change', password })
+    const own = await verifyOwnPassword(app, request, reply, { kind: 'email_change', password, code })
     const rejectTaken = async () => {
       rejectOtherThanUsername(currentUser, email)
       if (email !== null && await app.users.isEmailTaken(email, id)) throw new EmailTaken()

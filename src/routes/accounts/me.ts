@@ -2,12 +2,13 @@ import { type Static, Type } from '@sinclair/typebox'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { ref } from '../../schema-ref.js'
-import { LastAdmin, Overloaded, PasswordIncorrect, TooManyAttempts } from '../../errors.js'
+import { LastAdmin } from '../../errors.js'
+import { requireIdentity } from '../../plugins/authenticate/identity.js'
 import { networkOf } from '../../plugins/login-throttle/network.js'
 import { passwordChangedMail } from '../../plugins/mail/messages.js'
 import { notifyOwner } from '../../plugins/mail/notes.js'
 import { userBody } from '../../plugins/users/user-body.js'
-import { ownPasswordHooks, verifyOwnPassword } from './own-password.js'
+import { ownPasswordErrors, ownPasswordHooks, verifyOwnPassword } from '../../plugins/login-throttle/own-password.js'
 import { rejectPersonalPassword } from '../../plugins/passwords/personal-password.js'
 import { AccountBody, AccountDeletion, PasswordChange } from './schemas.js'
 
@@ -21,11 +22,11 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
       description: 'The account that the token belongs to.',
       response: { 200: ref(AccountBody) }
     }
-  }, async ({ currentUser, currentRoles: roles }) => Object.assign(userBody(currentUser), { roles }))
+  }, async (request) => ({ ...userBody(request.currentUser), second_factor: requireIdentity(request).hasSecondFactor ?? false, roles: request.currentRoles }))
 
   app.put('/me/password', {
     ...ownPasswordHooks(app),
-    config: { errors: [PasswordIncorrect, TooManyAttempts, Overloaded] },
+    config: { errors: ownPasswordErrors },
     schema: {
       operationId: 'changePassword',
       tags: ['Accounts'],
@@ -37,7 +38,7 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
   }, async (request, reply) => {
     const { currentUser, currentTokenId, body } = request
     rejectPersonalPassword('new_password', body.new_password, currentUser)
-    const own = await verifyOwnPassword(app, request, reply, { kind: 'password_change', password: body.current_password })
+    const own = await verifyOwnPassword(app, request, reply, { kind: 'password_change', password: body.current_password, code: body.code })
     const newHash = await app.passwords.hash(body.new_password, own.job)
     // A login that verified the old password, and has not issued its token yet, checks the password once more.
     await own.act((oldHash) => app.users.replacePassword(currentUser.id, newHash, { oldHash, keptTokenId: currentTokenId }))
@@ -49,8 +50,8 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
   })
 
   async function deleteAccount (request: FastifyRequest<{ Body: Static<typeof AccountDeletion> }>, reply: FastifyReply): Promise<null> {
-    const { currentUser: { id }, currentTokenId: tokenId, body: { password } } = request
-    const own = await verifyOwnPassword(app, request, reply, { kind: 'deletion', password })
+    const { currentUser: { id }, currentTokenId: tokenId, body: { password, code } } = request
+    const own = await verifyOwnPassword(app, request, reply, { kind: 'deletion', password, code })
     await own.act((verifiedHash) => app.users.delete(id, { verifiedHash, tokenId }), async () => {
       if (await app.roles.isLastAdmin(id)) throw new LastAdmin()
     })
@@ -68,7 +69,7 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
       method,
       url,
       ...ownPasswordHooks(app),
-      config: { errors: [PasswordIncorrect, LastAdmin, TooManyAttempts, Overloaded] },
+      config: { errors: [...ownPasswordErrors, LastAdmin] },
       schema: {
         ...operation,
         tags: ['Accounts'],

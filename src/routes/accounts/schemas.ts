@@ -1,5 +1,6 @@
 import { Type } from '@sinclair/typebox'
 import { codeMaxLength } from '../../plugins/codes/code.js'
+import { SecondFactorCode } from '../../plugins/second-factor/code-field.js'
 import { emailMaxLength } from '../../plugins/users/email.js'
 import { UserBody } from '../../plugins/users/user-body.js'
 import { ref } from '../../schema-ref.js'
@@ -7,6 +8,7 @@ import { usernameMaxLength, usernamePattern } from '../../plugins/users/username
 
 export const AccountBody = Type.Object({
   ...UserBody.properties,
+  second_factor: Type.Boolean({ description: 'Whether logging in needs a code as well.', examples: [false] }),
   roles: Type.Array(Type.String({ examples: ['admin'] }), { description: 'The names of the roles, sorted.' })
 }, { $id: 'latchkey.Account', description: 'An account with its roles.' })
 
@@ -34,21 +36,25 @@ const newPasswordDescription = 'At least the minimum length of the server (8 cha
 
 export const PasswordChange = Type.Object({
   current_password: Type.String({ minLength: 1, format: 'current-password', description: 'The current password.', examples: ['correct horse battery staple'] }),
-  new_password: Type.String({ minLength: 1, format: 'new-password', description: newPasswordDescription, examples: ['incorrect donkey charger clip'] })
+  new_password: Type.String({ minLength: 1, format: 'new-password', description: newPasswordDescription, examples: ['incorrect donkey charger clip'] }),
+  code: SecondFactorCode
 }, { $id: 'latchkey.PasswordChange', description: 'A change of the password.' })
 
 export const AccountDeletion = Type.Object({
-  password
+  password,
+  code: SecondFactorCode
 }, { $id: 'latchkey.AccountDeletion', description: 'The deletion of the account, confirmed with its password.' })
 
 export const UsernameChange = Type.Object({
   username: NewUsername,
-  password
+  password,
+  code: SecondFactorCode
 }, { $id: 'latchkey.UsernameChange', description: 'A change of the username, confirmed with the password.' })
 
 export const EmailChange = Type.Object({
   email: NewEmail('For none, send null; an empty text is an error.'),
-  password
+  password,
+  code: SecondFactorCode
 }, { $id: 'latchkey.EmailChange', description: 'A change of the email, confirmed with the password.' })
 
 export const EmailVerification = Type.Object({

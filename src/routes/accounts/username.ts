@@ -1,16 +1,16 @@
 import { Type } from '@sinclair/typebox'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { EmailTaken, Overloaded, PasswordIncorrect, TooManyAttempts, UsernameTaken } from '../../errors.js'
+import { EmailTaken, UsernameTaken } from '../../errors.js'
 import { requireOwnAddress } from '../../plugins/users/username-address.js'
 import { ref } from '../../schema-ref.js'
-import { ownPasswordHooks, verifyOwnPassword } from './own-password.js'
+import { ownPasswordErrors, ownPasswordHooks, verifyOwnPassword } from '../../plugins/login-throttle/own-password.js'
 import { rejectNameAsPassword } from '../../plugins/passwords/personal-password.js'
 import { UsernameChange } from './schemas.js'
 
 const username: FastifyPluginAsyncTypebox = async (app) => {
   app.put('/me/username', {
     ...ownPasswordHooks(app),
-    config: { errors: [PasswordIncorrect, UsernameTaken, EmailTaken, TooManyAttempts, Overloaded] },
+    config: { errors: [...ownPasswordErrors, UsernameTaken, EmailTaken] },
     schema: {
       operationId: 'changeUsername',
       tags: ['Accounts'],
@@ -20,11 +20,11 @@ const username: FastifyPluginAsyncTypebox = async (app) => {
       response: { 204: Type.Null({ description: 'The username was changed.' }) }
     }
   }, async (request, reply) => {
-    const { currentUser, currentTokenId: tokenId, body: { username, password } } = request
+    const { currentUser, currentTokenId: tokenId, body: { username, password, code } } = request
     const { id } = currentUser
     rejectNameAsPassword('username', username, password)
     requireOwnAddress(username, currentUser.email)
-    const own = await verifyOwnPassword(app, request, reply, { kind: 'username_change', password })
+    const own = await verifyOwnPassword(app, request, reply, { kind: 'username_change', password, code })
     const rejectTaken = async () => {
       const email = requireOwnAddress(username, currentUser.email)
       const owner = await app.users.find(username)

@@ -2,12 +2,14 @@ import { Type } from '@sinclair/typebox'
 import { tokenMaxLifetimeSeconds } from '../../plugins/tokens/claims.js'
 import { descriptionMaxLength } from '../../lib/single-line.js'
 import { personalTokenLifetimeSeconds, recentLoginSeconds } from '../../plugins/tokens/limits.js'
+import { SecondFactorCode } from '../../plugins/second-factor/code-field.js'
 import { TokenBody } from '../../plugins/tokens/token-body.js'
 
 export const LoginRequest = Type.Object({
   username: Type.String({ minLength: 1, description: 'In any case.', examples: ['ada'] }),
-  password: Type.String({ minLength: 1, format: 'current-password', description: 'At most 256 characters.', examples: ['correct horse battery staple'] })
-}, { $id: 'latchkey.LoginRequest', description: 'A username and its password.' })
+  password: Type.String({ minLength: 1, format: 'current-password', description: 'At most 256 characters.', examples: ['correct horse battery staple'] }),
+  code: SecondFactorCode
+}, { $id: 'latchkey.LoginRequest', description: 'A username and its password, and where its second factor is on a code.' })
 
 export const LoginResponse = Type.Object({
   token: Type.String({ description: 'A JSON Web Token. Send it as `Authorization: Bearer <token>`.', examples: ['eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJ1c2VyX2lkIjoxfQ.c2lnbmF0dXJl'] }),
@@ -22,7 +24,8 @@ export const Message = Type.Object({
 export const TokenRequest = Type.Object({
   description: Type.String({ minLength: 1, maxLength: descriptionMaxLength, format: 'description', description: 'What the token is for, in one line.', examples: ['backup script'] }),
   expires_in: Type.Optional(Type.Integer({ minimum: 1, maximum: tokenMaxLifetimeSeconds, default: personalTokenLifetimeSeconds, description: 'The lifetime of the token, in seconds: 30 days by default, at most one year.', examples: [personalTokenLifetimeSeconds] })),
-  password: Type.Optional(Type.String({ minLength: 1, format: 'current-password', description: `The password of the account: required if the login is older than ${recentLoginSeconds / 60} minutes.`, examples: ['correct horse battery staple'] }))
+  password: Type.Optional(Type.String({ minLength: 1, format: 'current-password', description: `The password of the account: required if the login is older than ${recentLoginSeconds / 60} minutes.`, examples: ['correct horse battery staple'] })),
+  code: SecondFactorCode
 }, { $id: 'latchkey.TokenRequest', description: 'A request for a personal access token.' })
 
 export const NewTokenBody = Type.Object({

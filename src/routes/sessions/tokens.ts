@@ -2,10 +2,10 @@ import { Type } from '@sinclair/typebox'
 import type { FastifyRequest } from 'fastify'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { isTokenId } from '../../plugins/tokens/claims.js'
-import { Overloaded, PasswordIncorrect, TooManyAttempts, TooManyTokens } from '../../errors.js'
+import { CodeIncorrect, CodeRequired, Overloaded, PasswordIncorrect, TooManyAttempts, TooManyTokens } from '../../errors.js'
 import { runGuardsAgain } from '../../plugins/authenticate/guard.js'
 import type { HashJob } from '../../plugins/passwords/hash-limiter.js'
-import { checkOwnPassword } from '../../plugins/login-throttle/check-own-password.js'
+import { checkOwnPassword, type OwnCredentials } from '../../plugins/login-throttle/check-own-password.js'
 import { hashJobOf } from '../../plugins/passwords/hash-job.js'
 import { tokenBody, TokenList } from '../../plugins/tokens/token-body.js'
 import { ref } from '../../schema-ref.js'
@@ -32,7 +32,7 @@ const tokens: FastifyPluginAsyncTypebox = async (app) => {
    * Requires a recent login or the password: a stolen token must not create others, which
    * would stay valid after it expires or is revoked.
    */
-  async function requireOwner (request: FastifyRequest, job: HashJob, password?: string): Promise<void> {
+  async function requireOwner (request: FastifyRequest, job: HashJob, { password, code }: Partial<OwnCredentials>): Promise<void> {
     const { currentUser: { id: userId }, currentTokenId } = request
     const current = await app.tokens.findAge(userId, currentTokenId)
     // A token that was revoked concurrently: inserting the new one fails.
@@ -40,26 +40,23 @@ const tokens: FastifyPluginAsyncTypebox = async (app) => {
     if (current.kind === 'personal') throw new LoginRequired()
     if (password === undefined) {
       if (current.ageSeconds > recentLoginSeconds) throw new LoginTooOld()
-    } else if (!(await checkOwnPassword(app, request, { hash: await app.users.findHash(userId), password, job }))) {
-      app.audit.record({ kind: 'token_creation', outcome: 'password_incorrect', userId }, request)
-      throw new PasswordIncorrect()
-    }
+    } else await checkOwnPassword(app, request, { kind: 'token_creation', password, code, job })
   }
 
   app.post('/tokens', {
     onRequest: [app.authenticate],
-    config: { errors: [PasswordIncorrect, LoginTooOld, LoginRequired, TooManyTokens, TooManyAttempts, Overloaded] },
+    config: { errors: [PasswordIncorrect, CodeRequired, CodeIncorrect, LoginTooOld, LoginRequired, TooManyTokens, TooManyAttempts, Overloaded] },
     schema: {
       operationId: 'createToken',
       tags: ['Sessions'],
       summary: 'Create a personal access token',
-      description: `Creates a token for a script or another program, with its own description and lifetime. The server shows it only once. An account can have ${personalTokensPerUser}; after many in an hour, the next ones have to wait. A personal access token cannot create others. A login that is older than ${recentLoginSeconds / 60} minutes must send the password as well.`,
+      description: `Creates a token for a script or another program, with its own description and lifetime. The server shows it only once. An account can have ${personalTokensPerUser}; after many in an hour, the next ones have to wait. A personal access token cannot create others. A login that is older than ${recentLoginSeconds / 60} minutes must send the password as well, and with a second factor a code.`,
       body: ref(TokenRequest),
       response: { 201: ref(NewTokenBody) }
     }
   }, async (request, reply) => {
-    const { currentUser: { id: userId }, currentTokenId, body: { description, expires_in: lifetimeSeconds = personalTokenLifetimeSeconds, password } } = request
-    await requireOwner(request, hashJobOf(request, reply), password)
+    const { currentUser: { id: userId }, currentTokenId, body: { description, expires_in: lifetimeSeconds = personalTokenLifetimeSeconds } } = request
+    await requireOwner(request, hashJobOf(request, reply), request.body)
     const issued = await app.throttle.createToken(request, userId, () => app.accessTokens.issue({ userId, kind: 'personal', description, lifetimeSeconds, requestingTokenId: currentTokenId }))
     if (issued === undefined) {
       // Either the current token was revoked concurrently, which the guard reports, or there are too many.

@@ -5,8 +5,8 @@ import { userBody } from '../../plugins/users/user-body.js'
 import type { ManagedUser, ResetCode, UserDetailsBody } from './schemas.js'
 
 /** Puts an account of the list into the form of the API. */
-export function managedUser ({ disabledAt, roles, ...user }: ListedUser): Static<typeof ManagedUser> {
-  return { ...userBody(user), disabled_at: disabledAt?.toISOString() ?? null, roles }
+export function managedUser ({ disabledAt, secondFactor, roles, ...user }: ListedUser): Static<typeof ManagedUser> {
+  return { ...userBody(user), second_factor: secondFactor, disabled_at: disabledAt?.toISOString() ?? null, roles }
 }
 
 /** Puts an account with its details into the form of the API. */

@@ -44,7 +44,7 @@ const create: FastifyPluginAsyncTypebox = async (app) => {
     recordAction(app, request, { kind: 'user_creation', userId: user.id })
     for (const name of roles) recordAction(app, request, { kind: 'role_change', userId: user.id, detail: `granted ${name}` })
     reply.code(201)
-    return { user: managedUser({ ...user, disabledAt: null, roles }), ...resetCode(created) }
+    return { user: managedUser({ ...user, secondFactor: false, disabledAt: null, roles }), ...resetCode(created) }
   })
 }
 

@@ -6,6 +6,7 @@ import failures from './failures.js'
 import list from './list.js'
 import passwordReset from './password-reset.js'
 import { ManagedUser, NewUser, NewUserRequest, ResetCode, ResetCodeRequest, UserDetailsBody, UserList } from './schemas.js'
+import secondFactor from './second-factor.js'
 import tokens from './tokens.js'
 import user from './user.js'
 
@@ -20,6 +21,7 @@ const users: FastifyPluginAsync = async (app) => {
   await app.register(tokens) // GET, DELETE /users/:username/tokens: admins
   await app.register(failures) // DELETE /users/:username/failures: admins
   await app.register(passwordReset) // POST /users/:username/password-reset: admins
+  await app.register(secondFactor) // DELETE /users/:username/second-factor: admins
 }
 
 export default users

@@ -10,6 +10,7 @@ const rolesMax = 100
 
 export const ManagedUser = Type.Object({
   ...UserBody.properties,
+  second_factor: Type.Boolean({ description: 'Whether logging in needs a code as well.', examples: [false] }),
   disabled_at: Type.Unsafe<string | null>({ type: ['string', 'null'], format: 'date-time', description: 'When an admin disabled the account; null while it is enabled.', examples: [null] }),
   roles: Type.Array(Type.String({ examples: ['editor'] }), { description: 'The names of the roles, sorted.' })
 }, { $id: 'latchkey.ManagedUser', description: 'An account, as admins see it.' })

@@ -1,10 +1,13 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { PasswordIncorrect } from '../../errors.js'
-import type { EventKind, EventOutcome } from '../../plugins/audit/event.js'
-import { runGuardsAgain } from '../../plugins/authenticate/guard.js'
-import { checkOwnPassword } from '../../plugins/login-throttle/check-own-password.js'
-import { hashJobOf } from '../../plugins/passwords/hash-job.js'
-import type { HashJob } from '../../plugins/passwords/hash-limiter.js'
+import { CodeIncorrect, CodeRequired, Overloaded, PasswordIncorrect, TooManyAttempts } from '../../errors.js'
+import type { EventKind, EventOutcome } from '../audit/event.js'
+import { runGuardsAgain } from '../authenticate/guard.js'
+import { checkOwnPassword, type OwnCredentials } from './check-own-password.js'
+import { hashJobOf } from '../passwords/hash-job.js'
+import type { HashJob } from '../passwords/hash-limiter.js'
+
+/** What a route answers that asks for the user's own password. */
+export const ownPasswordErrors = [PasswordIncorrect, CodeRequired, CodeIncorrect, TooManyAttempts, Overloaded]
 
 /** The hooks of a route that asks for the user's own password: it is limited like a login. */
 export function ownPasswordHooks (app: FastifyInstance) {
@@ -33,23 +36,21 @@ export interface OwnPassword {
 }
 
 /**
- * Verifies the password of the current user.
+ * Verifies the password of the current user and, where the second factor is on, the code.
  *
  * @param check.kind the kind of the events that are recorded
  * @throws {PasswordIncorrect}
+ * @throws {CodeRequired} the password is correct, and there is no code
+ * @throws {CodeIncorrect} the password is correct, the code is not
  * @throws {TooManyAttempts} this address or this account has to wait
  * @throws {Overloaded} it waited too long, or the hash limiter rejected the job
  */
-export async function verifyOwnPassword (app: FastifyInstance, request: FastifyRequest, reply: FastifyReply, { kind, password }: { kind: EventKind, password: string }): Promise<OwnPassword> {
+export async function verifyOwnPassword (app: FastifyInstance, request: FastifyRequest, reply: FastifyReply, { kind, password, code }: OwnCredentials & { kind: EventKind }): Promise<OwnPassword> {
   const { currentUser: { id } } = request
   const firstJob = hashJobOf(request, reply)
   const job = { ...firstJob, hasPriority: true }
   const record = (outcome: EventOutcome) => app.audit.record({ kind, outcome, userId: id }, request)
-  const hash = await app.users.findHash(id)
-  if (!(await checkOwnPassword(app, request, { hash, password, job: firstJob })) || hash === undefined) {
-    record('password_incorrect')
-    throw new PasswordIncorrect()
-  }
+  const hash = await checkOwnPassword(app, request, { kind, password, code, job: firstJob })
 
   async function actOnVerified (verifiedHash: string, action: (verifiedHash: string) => Promise<boolean>): Promise<boolean> {
     if (await action(verifiedHash)) return true
