@@ -19,7 +19,7 @@ for (const database of databases) {
     t.test('GET /api/v1/me · 200 → the account with its roles; no token → 400', async (t) => {
       const app = await build(t, {}, { now: () => Date.UTC(2026, 10, 23, 20, 44) })
       const token = await tokenOf(app, { ...bob, email: 'bob@example.com' })
-      const expected = { id: 1, username: 'bob', email: 'bob@example.com', email_verified: false, created_at: '2026-11-23T20:44:00.000Z', roles: [] }
+      const expected = { id: 1, username: 'bob', email: 'bob@example.com', email_verified: false, created_at: '2026-11-23T20:44:00.000Z', second_factor: false, roles: [] }
       const response = await as(app, token)('GET', '/me')
       t.same(response.json(), expected)
       t.equal(response.headers['cache-control'], 'no-store')

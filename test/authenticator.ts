@@ -20,6 +20,9 @@ export function totp (secret: Buffer, timeMs: number): string {
   return String((mac.readUInt32BE(offset) & 0x7fff_ffff) % 1_000_000).padStart(6, '0')
 }
 
+/** The same for a secret in base32. */
+export const codeOf = (secret: string, timeMs: number) => totp(decodeBase32(secret), timeMs)
+
 /** A user whose second factor is on. */
 export interface Enrolled extends TestUser {
   recoveryCodes: string[]
@@ -36,7 +39,7 @@ export async function enable (app: FastifyInstance, user: TestUser, timeMs: numb
   const { username } = user.user
   const asked = await user.inject({ method: 'POST', url: '/api/v1/me/second-factor', payload: { password: bob.password, code: present } })
   const { secret, enrolment } = asked.json()
-  const codeAt = (timeMs: number) => totp(decodeBase32(secret), timeMs)
+  const codeAt = (timeMs: number) => codeOf(secret, timeMs)
   const firstCode = codeAt(timeMs)
   const enabled = await user.inject({ method: 'PUT', url: '/api/v1/me/second-factor', payload: { enrolment, code: firstCode } })
   if (enabled.statusCode !== 200) throw new Error(`${asked.body} ${enabled.body}`)

@@ -10,6 +10,7 @@ import { brokenOperations, undeclared } from '../scripts/openapi-breaking.js'
 import { issuePasswordReset } from '../src/plugins/codes/password-reset.js'
 import { servicesOf } from '../src/services.js'
 import { asUser, type TestUser } from '../src/testing.js'
+import { codeOf, enable, enrolled } from './authenticator.js'
 import { codesOf, type Operation, operations, violation } from './contract.js'
 import { bob, build, signToken } from './helper.js'
 
@@ -32,6 +33,12 @@ async function deletion ({ app }: Fixture): Promise<InjectOptions> {
   return { payload: { password } }
 }
 
+/** Switches the second factor of the admin on: the request has a recovery code. */
+async function onceMore ({ app, admin }: Fixture): Promise<InjectOptions> {
+  const { recoveryCodes: [code] } = await enable(app, admin, Date.now())
+  return { payload: { password, code } }
+}
+
 /** A request of each operation that succeeds, by operationId. The admin sends it. */
 const requests: Record<string, (fixture: Fixture) => Promise<InjectOptions> | InjectOptions> = {
   signUp: () => ({ payload: { ...bob, username: 'carol', email: 'carol@example.com' } }),
@@ -49,6 +56,16 @@ const requests: Record<string, (fixture: Fixture) => Promise<InjectOptions> | In
   createToken: () => ({ payload: { description: 'backup script' } }),
   revokeTokens: () => ({}),
   revokeToken: async ({ app, admin }) => ({ url: `/api/v1/tokens/${(await servicesOf(app).accessTokens.issue({ userId: admin.user.id, kind: 'personal', description: 'x' }))?.id}` }),
+  getSecondFactor: () => ({}),
+  enrolSecondFactor: () => ({ payload: { password } }),
+  enableSecondFactor: async ({ admin }) => {
+    const { secret, enrolment } = (await admin.inject({ method: 'POST', url: '/api/v1/me/second-factor', payload: { password } })).json()
+    return { payload: { enrolment, code: codeOf(secret, Date.now()) } }
+  },
+  disableSecondFactor: onceMore,
+  disableSecondFactorByPost: onceMore,
+  createRecoveryCodes: onceMore,
+  disableSecondFactorOfUser: () => ({ url: '/api/v1/users/bob/second-factor' }),
   requestPasswordReset: () => ({ payload: { email: 'carol@example.com' } }),
   resetPassword: async ({ app, bob }) => ({ payload: { code: (await issuePasswordReset(servicesOf(app), bob.user.id))?.code, new_password: 'incorrect donkey charger clip' } }),
   listUsers: () => ({}),
@@ -118,6 +135,12 @@ const harmless = (send: Trigger['send']): Trigger => ({ send, isHarmless: true }
 /** Making a token asks for no password by itself. */
 const withPassword = ({ operationId }: Operation): InjectOptions => operationId === 'createToken' ? { payload: { description: 'x', password } } : {}
 
+/** The body of any operation that asks for a password. */
+const passwords = { password, current_password: password, new_password: 'incorrect donkey charger clip', email: 'carol@example.com', description: 'x' }
+
+/** A user whose second factor is on. */
+const withSecondFactor = (app: FastifyInstance) => enrolled(app, 'grace', Date.now())
+
 /** How each code is triggered. A key may begin with the status, as in `400 USER_NOT_FOUND`. */
 const triggers: Record<string, Trigger> = {
   AUTHORIZATION_MISSING: harmless(({ call }) => call({ headers: { authorization: undefined } })),
@@ -175,10 +198,12 @@ const triggers: Record<string, Trigger> = {
       await app.inject({ method: 'POST', url: '/api/v1/login', payload: { ...bob, password: 'wrong' } })
       await app.inject({ method: 'POST', url: '/api/v1/signup', payload: { ...bob, username: 'dave' } })
       await app.inject({ method: 'POST', url: '/api/v1/password-reset', payload: { email: 'bob@example.com' } })
+      // Where the request needs a second factor, the network of the user is known: it has a limit of its own.
+      if (/second-factor|recovery-codes/.test(operation.name)) await call({ payload: {} })
       return await call(withPassword(operation))
     }
   },
-  CODE_INVALID: harmless(({ call }, { operationId }) => call({ payload: operationId === 'signUp' ? { ...bob, username: 'carol', invite: '0'.repeat(24) } : { code: 'x', new_password: 'incorrect donkey charger clip' } })),
+  CODE_INVALID: harmless(({ call }, { operationId }) => call({ payload: operationId === 'signUp' ? { ...bob, username: 'carol', invite: '0'.repeat(24) } : { code: 'x', enrolment: 'x', new_password: 'incorrect donkey charger clip' } })),
   ACCOUNT_DISABLED: plain(async ({ app, call }) => {
     const { db, tables: { users } } = servicesOf(app).store
     await db.update(users).set({ disabledAt: new Date() })
@@ -234,6 +259,16 @@ const triggers: Record<string, Trigger> = {
   ROLE_EXISTS: harmless(({ call }) => call({ payload: { name: 'admin', description: 'x' } })),
   ROLE_NOT_FOUND: harmless(({ call }, operation) => call(operation.requestBody === undefined ? { url: urlFor(operation, 'bob', 'nothing') } : { payload: { username: 'dave', roles: ['nothing'] } })),
   ROLE_PROTECTED: harmless(({ call }) => call({ url: '/api/v1/roles/admin' })),
+  CODE_REQUIRED: plain(async ({ app, call }) => {
+    const user = await withSecondFactor(app)
+    return await call({ headers: { authorization: user.token }, payload: { ...passwords, username: user.user.username } })
+  }),
+  CODE_INCORRECT: plain(async ({ app, call }) => {
+    const user = await withSecondFactor(app)
+    const { enrolment } = (await user.inject({ method: 'POST', url: '/api/v1/me/second-factor', payload: { password, code: user.recoveryCodes[0] } })).json()
+    return await call({ headers: { authorization: user.token }, payload: { ...passwords, username: user.user.username, enrolment, code: '000000' } })
+  }),
+  SECOND_FACTOR_OFF: plain(async ({ bob, call }) => await call({ headers: { authorization: bob.token } })),
   '404 USER_UNKNOWN': harmless(({ call }, operation) => call({ url: urlFor(operation, 'nobody') }))
 }
 

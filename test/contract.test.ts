@@ -80,7 +80,7 @@ t.test('openapi.yaml', async (t) => {
   })
 
   t.test('names its components', async (t) => {
-    t.match(Object.keys(document.components.schemas), ['ErrorResponse', 'ValidationErrorResponse', 'User', 'Account', 'SignupRequest', 'SignupResponse', 'PasswordChange', 'AccountDeletion', 'UsernameChange', 'EmailChange', 'EmailVerification', 'LoginRequest', 'LoginResponse', 'Message', 'Token', 'TokenList', 'TokenRequest', 'NewToken', 'PasswordResetRequest', 'PasswordReset', 'ManagedUser', 'UserList', 'UserDetails', 'NewUserRequest', 'NewUser', 'ResetCodeRequest', 'ResetCode', 'Role', 'RoleList', 'InviteRequest', 'NewInvite', 'Invite', 'InviteList', 'Event', 'EventList', 'Health'])
+    t.match(Object.keys(document.components.schemas), ['ErrorResponse', 'ValidationErrorResponse', 'User', 'Account', 'SignupRequest', 'SignupResponse', 'PasswordChange', 'AccountDeletion', 'UsernameChange', 'EmailChange', 'EmailVerification', 'LoginRequest', 'LoginResponse', 'Message', 'Token', 'TokenList', 'TokenRequest', 'NewToken', 'SecondFactor', 'SecondFactorConfirmation', 'Enrolment', 'EnrolmentProof', 'RecoveryCodes', 'PasswordResetRequest', 'PasswordReset', 'ManagedUser', 'UserList', 'UserDetails', 'NewUserRequest', 'NewUser', 'ResetCodeRequest', 'ResetCode', 'Role', 'RoleList', 'InviteRequest', 'NewInvite', 'Invite', 'InviteList', 'Event', 'EventList', 'Health'])
     t.notMatch(yaml, /def-\d/)
     t.same(Object.keys(document.components.securitySchemes), ['bearerAuth'])
   })
@@ -131,7 +131,7 @@ t.test('openapi.yaml', async (t) => {
     }
     const login = find('POST /api/v1/login')
     t.same(Object.keys(login.responses), ['200', '400', '401', '403', '404', '413', '415', '422', '429', '500', '503'])
-    t.same(codes(login, 401), ['PASSWORD_INCORRECT', 'CREDENTIALS_INCORRECT'])
+    t.same(codes(login, 401), ['PASSWORD_INCORRECT', 'CREDENTIALS_INCORRECT', 'CODE_REQUIRED', 'CODE_INCORRECT'])
     t.same(codes(login, 404), ['USERNAME_UNKNOWN'])
     const signup = find('POST /api/v1/signup')
     t.same(Object.keys(signup.responses), ['200', '400', '403', '409', '413', '415', '422', '429', '500', '503'])

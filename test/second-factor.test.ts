@@ -8,6 +8,7 @@ import { stepOf } from '../src/plugins/second-factor/totp.js'
 import { servicesOf } from '../src/services.js'
 import { asUser, createTestClock, type TestUser } from '../src/testing.js'
 import { enable, type Enrolled, enrolled, totp } from './authenticator.js'
+import { commandLine, refused } from './command-line.js'
 import { databases } from './databases.js'
 import { bob, buildOn, logIn, makeAdmin, needLogin, pairOn, secretKey, until } from './helper.js'
 
@@ -446,6 +447,60 @@ for (const database of databases) {
       t.equal((await send(bobs, 'DELETE', '/users/carol/second-factor')).statusCode, 204)
       t.match((await eventsOf(app, carols.user.id)).at(-1), { detail: 'disabled', actorId: 1 })
       t.notOk((await eventsOf(app, carols.user.id)).some(({ detail }) => detail === 'recovery codes'))
+    })
+
+    t.test('latchkey user second-factor off, show, export, import, reset-db', async (t) => {
+      const clock = createTestClock(start)
+      const source = commandLine(t, { DATABASE_URL: await database.create(t, { isShared: true }) })
+      const app = await build(t, source.settings, { now: clock.now })
+      const bobs = await enrolled(app, 'bob', clock.now())
+      const carols = await enrolled(app, 'carol', clock.now())
+      await bobs.logIn(bobs.recoveryCodes[0])
+      await servicesOf(app).tokens.revokeAll(1)
+      await servicesOf(app).tokens.revokeAll(2)
+      t.match((await source.latchkey(['user', 'show', 'bob'])).out, /\nsecond_factor: true\n/)
+      t.match(JSON.parse((await source.latchkey(['user', 'list', '--json'])).out), [{ second_factor: true }, { second_factor: true }])
+      const { out } = await source.latchkey(['export'])
+      const records = out.trimEnd().split('\n').map((line) => JSON.parse(line))
+      const [bobsRecord, carolsRecord] = records.filter(({ type }) => type === 'user')
+      t.match(bobsRecord, { second_factor: { sealed_secret: /^v1\./, last_step: clock.now() / step, enabled_at: start.toISOString(), recovery_hashes: Array.from({ length: 9 }, () => /^[\w-]{43}$/) } })
+      for (const code of [...bobs.recoveryCodes, bobs.secret]) t.notMatch(out, code)
+
+      const target = commandLine(t, { DATABASE_URL: await database.create(t, { isShared: true }) })
+      const sealedWith = /latchkey: line 3: the second factor of "?bob"? was sealed with another SECRET_KEY: set SECRET_KEY, or SECRET_KEY_PREVIOUS, to the key of the exporting server, or set second_factor to null; nothing was imported\n$/
+      target.settings.SECRET_KEY = otherKey
+      refused(t, await target.latchkey(['import'], out), sealedWith)
+      delete target.settings.SECRET_KEY
+      refused(t, await target.latchkey(['import'], out), 'SECRET_KEY is not set')
+      const edited = (change: object) => [records[0], { ...carolsRecord, second_factor: { ...carolsRecord.second_factor, ...change } }, { type: 'end', users: 1, roles: 0 }].map((record) => JSON.stringify(record)).join('\n')
+      for (const [change, problem] of [
+        [{ sealed_secret: 'x'.repeat(257) }, 'second_factor'],
+        [{ last_step: -1 }, 'second_factor'],
+        [{ recovery_hashes: ['x'] }, 'second_factor'],
+        [{ enabled_at: '2026-02-30T00:00:00Z' }, 'a date or time does not exist'],
+        [{ recovery_hashes: Array.from({ length: 2 }, () => 'x'.repeat(43)) }, 'the recovery code "x{40}…" is already on line 2']
+      ] as const) refused(t, await target.latchkey(['import'], edited(change)), new RegExp(`line 2: ${problem}`))
+      target.settings.SECRET_KEY = otherKey
+      target.settings.SECRET_KEY_PREVIOUS = secretKey
+      t.match(await target.latchkey(['import'], out), { code: 0, err: '' })
+      t.equal((await target.latchkey(['export'])).out, out, 'the same')
+      const imported = await build(t, target.settings, { now: clock.now })
+      t.equal((await logIn(imported, { ...bob, code: bobs.recoveryCodes[0] })).statusCode, 401)
+      t.equal((await logIn(imported, { ...bob, code: bobs.firstCode })).statusCode, 401)
+      t.equal((await logIn(imported, { ...bob, code: bobs.recoveryCodes[1] })).statusCode, 200)
+      t.equal((await logIn(imported, { ...bob, username: 'carol', code: nextCode(carols, clock) })).statusCode, 200)
+
+      t.match(await source.latchkey(['user', 'second-factor', 'off', 'BOB']), { code: 0, out: 'the second factor of user bob is off\n', err: '' })
+      t.match(await source.latchkey(['user', 'second-factor', 'off', '--', 'bob']), { code: 0, out: 'user bob has no second factor\n' })
+      refused(t, await source.latchkey(['user', 'second-factor', 'off', 'nobody']), 'there is no user nobody')
+      t.equal((await bobs.logIn()).statusCode, 200)
+      t.match(await eventsOf(app, 1), [{ detail: 'enabled' }, { detail: 'disabled', source: 'cli', actorId: null }])
+      const { db, tables: { codes, secondFactors } } = servicesOf(app).store
+      await db.delete(secondFactors)
+      t.match(await source.latchkey(['export']), { code: 1, err: /latchkey: the secret of the second factor of user carol is missing: switch it off first, latchkey user second-factor off carol\n$/ })
+      t.match(await target.latchkey(['reset-db', '--yes']), { code: 0 })
+      const { store } = servicesOf(imported)
+      t.same([await store.db.select().from(codes), await store.db.select().from(secondFactors)], [[], []])
     })
   })
 }

@@ -71,7 +71,7 @@ for (const database of databases) {
       const { code, out, err } = await latchkey(['user', 'create', 'bob', '--no-password'])
       t.match({ code, out, err }, { code: 0, out: /^user bob was created with the id 1\nuser bob can set a new password once, until \S+, with the code [0-9A-Z]{24}:\nPUT .*\n$/, err: '' })
       const created = await json('user', 'create', 'carol', '--no-password', '--admin', '--email', 'carol@example.com')
-      t.match(created, { id: 2, username: 'carol', email: 'carol@example.com', email_verified: false, disabled_at: null, roles: ['admin'], code: String, url: null, expires_at: String })
+      t.match(created, { id: 2, username: 'carol', email: 'carol@example.com', email_verified: false, second_factor: false, disabled_at: null, roles: ['admin'], code: String, url: null, expires_at: String })
       t.match(await services.codes.find('password_reset', created.code), { userId: 2 })
       const hashes = [(await rowOf('bob'))?.passwordHash, (await rowOf('carol'))?.passwordHash].map(String)
       t.ok(hashes.every(isNoPassword))
@@ -127,7 +127,7 @@ for (const database of databases) {
       t.match(await json('user', 'list', '--disabled', '--search', 'BO', '--limit', '9'), [{ username: 'Bonnie' }])
       t.equal((await json('user', 'list', '--disabled', '--search', 'BO')).length, 1)
       t.equal((await latchkey(['user', 'list', '--disabled', '--search', 'x'])).out, 'there are no disabled users whose username begins with that\n')
-      t.match((await latchkey(['user', 'show', 'bob'])).out, /\nemail_verified: false\ndisabled_at: \ncreated_at: /)
+      t.match((await latchkey(['user', 'show', 'bob'])).out, /\nemail_verified: false\nsecond_factor: false\ndisabled_at: \ncreated_at: /)
       t.match((await latchkey(['user', 'show', 'carol'])).out, /\ndisabled_at: 20\S+Z\n/)
     })
 

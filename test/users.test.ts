@@ -108,7 +108,7 @@ for (const database of databases) {
       const { code, ...body } = response.json()
       t.match(code, /^[0-9A-Z]{24}$/)
       t.same(body, {
-        user: { id: 3, username: 'Carol', email: 'Carol@example.com', email_verified: false, created_at: '2026-11-23T20:44:00.000Z', disabled_at: null, roles: ['author', 'editor'] },
+        user: { id: 3, username: 'Carol', email: 'Carol@example.com', email_verified: false, created_at: '2026-11-23T20:44:00.000Z', second_factor: false, disabled_at: null, roles: ['author', 'editor'] },
         url: `https://login.example.com/auth/ui/reset#${code}`,
         expires_at: '2026-11-24T20:44:00.000Z'
       })
@@ -316,7 +316,7 @@ for (const database of databases) {
       const details = async (name = 'alice') => (await admin('GET', `/users/${name}`)).json()
       const first = await details('ALICE')
       t.match(first, { id: 2, username: 'alice', email: null, email_verified: false, created_at: '2026-11-01T00:00:00.000Z', disabled_at: null, roles: [], last_login_at: '2026-11-01T00:00:00.000Z', token_count: 1 })
-      t.same(Object.keys(first), ['id', 'username', 'email', 'email_verified', 'created_at', 'disabled_at', 'roles', 'last_login_at', 'token_count'])
+      t.same(Object.keys(first), ['id', 'username', 'email', 'email_verified', 'created_at', 'second_factor', 'disabled_at', 'roles', 'last_login_at', 'token_count'])
       now += 3_600_000
       await logIn(app, alice)
       await servicesOf(app).accessTokens.issue({ userId: 2, kind: 'personal', description: 'x', lifetimeSeconds: 10 * day / 1_000 })

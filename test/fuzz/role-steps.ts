@@ -114,7 +114,7 @@ export const getMeStep = (asker: Asker): Step => ({
     answers: ['200'],
     effect (body) {
       const account = accountOfAsker(model, asker)
-      deepEqual(body, { ...accountBody(account), roles: account.roles.toSorted() })
+      deepEqual(body, { ...accountBody(account), second_factor: false, roles: account.roles.toSorted() })
     }
   }
 })

@@ -67,7 +67,7 @@ async function tryDocs (t: Test, path: string) {
 
   t.equal(await page.title(), 'Latchkey · API')
   t.ok(await page.locator('link[rel="icon"]').count() > 0)
-  t.match(await page.locator('.opblock-tag').evaluateAll((tags) => tags.map((tag) => tag.getAttribute('data-tag'))), ['Accounts', 'Sessions', 'Passwords', 'Users', 'Roles', 'Invitations', 'Addresses', 'Events', 'Greeting', 'Health'], 'in the order in which one needs them')
+  t.match(await page.locator('.opblock-tag').evaluateAll((tags) => tags.map((tag) => tag.getAttribute('data-tag'))), ['Accounts', 'Sessions', 'Second factor', 'Passwords', 'Users', 'Roles', 'Invitations', 'Addresses', 'Events', 'Greeting', 'Health'], 'in the order in which one needs them')
 
   t.equal(await status('needLogin'), '400')
   t.equal(await status('signUp'), '200', 'the example is an account')
