@@ -152,7 +152,7 @@ for (const database of databases) {
       refused(t, await latchkey(['user', 'rename', '--', 'robert', '-x']), 'the username must not begin with -')
       await t.rejects(services.users.rename(1, '-x'), TypeError)
       await t.rejects(services.users.rename(1, 'b b'), TypeError)
-      t.equal(await services.users.rename(9, 'nobody'), undefined)
+      t.equal(await services.users.rename(9, 'nobody'), false)
       t.match((await signUp(app)).json(), { user: { id: 3 } }, 'the old name is free')
     })
 
