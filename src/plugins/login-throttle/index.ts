@@ -47,7 +47,7 @@ const plugin: FastifyPluginAsync<ThrottleOptions> = async (app, { now, hashDeadl
   app.cleanup.schedule({ deleteBatch: loginFailures.deleteOldFailures, failure: 'old login failures could not be deleted' })
   app.cleanup.schedule({ deleteBatch: loginFailures.deleteOldNetworks, failure: 'old known networks could not be deleted' })
 
-  const counts: ThrottleCounts = { address: 0, account: 0, signup: 0, address_logins: 0, account_logins: 0, account_tokens: 0 }
+  const counts: ThrottleCounts = { address: 0, account: 0, signup: 0, address_logins: 0, account_logins: 0, account_renewals: 0, account_tokens: 0 }
   const limiters = createLimiters(limits, { now, deadlineMs })
   const unlocks = addressUnlocks(app, now)
   app.cleanup.schedule({ deleteBatch: unlocks.deleteOld, failure: 'old unlocks of addresses could not be deleted' })
@@ -154,6 +154,12 @@ const plugin: FastifyPluginAsync<ThrottleOptions> = async (app, { now, hashDeadl
         limiters.account_logins.count(account)
         return issued
       }))
+    },
+
+    countRenewal (request, userId) {
+      const waitMs = limiters.account_renewals.retryAfterMs(String(userId))
+      if (waitMs > 0) reject(request, 'account_renewals', waitMs, userId)
+      limiters.account_renewals.count(String(userId))
     },
 
     createToken: (request, userId, issue) => attempt(request, { limit: 'account_tokens', key: String(userId), userId }, async () => {
