@@ -1,3 +1,4 @@
+import { eq } from 'drizzle-orm'
 import Fastify, { type FastifyInstance, type FastifyPluginCallback, type FastifyPluginOptions, type InjectOptions, type LightMyRequestResponse } from 'fastify'
 import latchkey, { type LatchkeyOptions, type User } from './index.js'
 import { servicesOf } from './services.js'
@@ -54,6 +55,8 @@ export interface TestUserOptions {
   email?: string
   /** Of a user who does not exist yet: `correct horse battery staple` by default. */
   password?: string
+  /** How long ago the user logged in with the password, in seconds, for `app.requireRecentLogin`; the token is new all the same. 0 by default. */
+  loggedInSecondsAgo?: number
 }
 
 /**
@@ -62,12 +65,12 @@ export interface TestUserOptions {
  *
  * @throws {TypeError} the username or a role is invalid, or the email belongs to another user
  */
-export async function asUser (app: LatchkeyApp, username: string, { roles = [], email, password = 'correct horse battery staple' }: TestUserOptions = {}): Promise<TestUser> {
+export async function asUser (app: LatchkeyApp, username: string, { roles = [], email, password = 'correct horse battery staple', loggedInSecondsAgo = 0 }: TestUserOptions = {}): Promise<TestUser> {
   await app.ready()
   const wrong = roles.find((name) => roleNameProblem(name) !== undefined)
   if (wrong !== undefined) throw new TypeError(`the role ${wrong} ${roleNameProblem(wrong)}`)
   // Past the rules for new passwords and past the audit log: this is no signup.
-  const { accessTokens, passwords, roles: roleService, users } = servicesOf(app)
+  const { accessTokens, passwords, roles: roleService, store: { db, tables: { tokens } }, users } = servicesOf(app)
   const user = await users.find(username) ??
     await users.create({ username, email: email ?? null, passwordHash: await passwords.hash(password) }) ??
     // Another call created the same user concurrently.
@@ -79,7 +82,8 @@ export async function asUser (app: LatchkeyApp, username: string, { roles = [], 
   }
   const issued = await accessTokens.issue({ userId: user.id, kind: 'login', passwordHash: String(await users.findHash(user.id)), description: 'a test' })
   if (issued === undefined) throw new TypeError(`${username} cannot log in: the account is disabled`)
-  const { token } = issued
+  const { id, token, createdAt } = issued
+  if (loggedInSecondsAgo > 0) await db.update(tokens).set({ loggedInAt: new Date(createdAt.getTime() - loggedInSecondsAgo * 1_000) }).where(eq(tokens.id, id))
   return {
     user,
     token,
