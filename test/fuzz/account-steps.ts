@@ -28,7 +28,7 @@ function isPersonal (password: string, { username, email }: { username: string, 
   return [username, email].some((name) => name?.toLowerCase() === password.toLowerCase())
 }
 
-export const accountBody = ({ id, username, email, createdAt }: Account) => ({ id, username, email, created_at: new Date(createdAt).toISOString() })
+export const accountBody = ({ id, username, email, createdAt }: Account) => ({ id, username, email, email_verified: false, created_at: new Date(createdAt).toISOString() })
 
 export const signUp = fc.record({
   username: mostly(usernames, badUsernames), email: mostly(emails, badEmails), password: mostly(passwords, badNewPasswords)

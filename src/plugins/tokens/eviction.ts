@@ -26,7 +26,7 @@ export function tokenEviction (app: FastifyInstance, now: () => number): (evicti
     // What must stay comes first: `keepIds`, then active personal access tokens, then the active
     // logins, those that were renewed last. Expired tokens are only the last: it is for the
     // cleanup to judge the clock.
-    .orderBy(desc(inArray(tokens.id, [sql.placeholder('keepId'), sql.placeholder('otherKeepId')])), desc(isActive), desc(tokens.kind), desc(isNull(tokens.renewedAt)), desc(sql`coalesce(${tokens.lastUsedAt}, ${tokens.createdAt})`), desc(tokens.createdAt))
+    .orderBy(desc(inArray(tokens.id, [sql.placeholder('keepId'), sql.placeholder('otherKeepId')])), desc(isActive), desc(tokens.kind), desc(isNull(tokens.renewedAt)), desc(sql`coalesce(${tokens.lastUsedAt}, ${tokens.createdAt})`), desc(tokens.createdAt), desc(tokens.id))
     .limit(tokensPerUser)
   const evict = prepare('evict_tokens', db
     .delete(tokens)
