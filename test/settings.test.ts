@@ -40,6 +40,7 @@ t.test('loadConfig', async (t) => {
       databaseStatementTimeoutMs: 3_000,
       secretKey,
       tokenTtlSeconds: 172_800,
+      sessionMaxSeconds: 2_592_000,
       passwordMinLength: 8,
       passwordBlocklist: 'on',
       hashConcurrency: defaultHashConcurrency,
