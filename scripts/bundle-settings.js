@@ -7,7 +7,7 @@ const source = resolve(import.meta.dirname, '../src')
 // Not bundled: native packages, packages that read files next to their code, and packages that
 // are loaded only when needed.
 const external = [
-  'better-sqlite3', '@node-rs/argon2', '@node-rs/bcrypt', 'pg', 'pino-pretty', 'prom-client', 'light-my-request',
+  'better-sqlite3', '@node-rs/argon2', '@node-rs/bcrypt', 'pg', 'pino-pretty', 'prom-client', 'light-my-request', 'nodemailer',
   '@fastify/swagger-ui', '@fastify/ajv-compiler', '@fastify/fast-json-stringify-compiler'
 ]
 

@@ -2,6 +2,7 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import { pino } from 'pino'
 import type { Config } from './standalone/config.js'
 import latchkey from './latchkey.js'
+import type { SendMail } from './plugins/mail/mail.js'
 import { type HashParameters, recommendedParameters } from './plugins/passwords/stored-hash.js'
 import { lazyCompilers } from './plugins/validation/lazy-compilers.js'
 import { loggerOptions } from './standalone/log-serializers.js'
@@ -32,6 +33,8 @@ export interface BuildOptions {
   hashParameters?: HashParameters
   /** How long idle connections stay open once the server is closing, in milliseconds; 0 by default. */
   idleGraceMs?: number
+  /** Sends mails, instead of a mail server. */
+  sendMail?: SendMail
 }
 
 /** The longest parameter in a path, in characters as they are sent: a username whose every character is escaped fits. */
@@ -53,7 +56,7 @@ const pluginTimeoutMs = 90_000
 
 /** A Fastify server as Latchkey runs it, not yet listening: limits, contract, routes. */
 export async function buildApp (config: Config, options: BuildOptions = {}): Promise<FastifyInstance> {
-  const { logStream, now = Date.now, hashParameters = recommendedParameters, idleGraceMs = 0 } = options
+  const { logStream, now = Date.now, hashParameters = recommendedParameters, sendMail, idleGraceMs = 0 } = options
   const log = pino({ ...loggerOptions, level: config.logLevel }, logStream)
   const { frameworkErrors, clientErrorHandler, checkExpectation } = unroutedErrors(config.corsOrigin)
   const connections = connectionCloser()
@@ -100,7 +103,8 @@ export async function buildApp (config: Config, options: BuildOptions = {}): Pro
     securityScheme: 'bearerAuth',
     databaseKeepsBallast: true,
     now,
-    hashParameters
+    hashParameters,
+    sendMail
   })
   await app.register(async (scope) => {
     await scope.register(errors)

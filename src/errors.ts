@@ -111,5 +111,7 @@ export const RoleNotFound = createError('ROLE_NOT_FOUND', 'there is no such role
 export const RoleExists = createError('ROLE_EXISTS', 'there is such a role already', 409)
 export const RoleProtected = createError('ROLE_PROTECTED', 'this role cannot be deleted', 409)
 export const TooManyTokens = createError('TOO_MANY_TOKENS', 'you have too many access tokens: delete one first', 409)
+export const TooManyInvites = createError('TOO_MANY_INVITES', 'there are too many open invitations: delete one first', 409)
 export const PasswordIncorrect = createError('PASSWORD_INCORRECT', 'password incorrect', 401)
+/** Disabled accounts do not count. */
 export const LastAdmin = createError('LAST_ADMIN', 'this would leave nobody with the role admin', 409)

@@ -1,5 +1,7 @@
 import type { AuditEvent, EventFilter, NewEvent } from './plugins/audit/event.js'
 import type { Guard } from './plugins/authenticate/guard.js'
+import type { InvitesApi } from './plugins/invites/api.js'
+import type { IssuedLink } from './plugins/codes/password-reset.js'
 import type { Role } from './plugins/roles/role.js'
 import type { IssuedToken, Token } from './plugins/tokens/token.js'
 import type { User } from './plugins/users/user.js'
@@ -56,7 +58,7 @@ declare module 'fastify' {
 }
 
 /**
- * `app.latchkey`: accounts, roles, tokens and the audit log, without HTTP. It takes passwords,
+ * `app.latchkey`: accounts, roles, tokens, invitations and the audit log, without HTTP. It takes passwords,
  * never hashes, and gives neither a hash nor the database away. Its errors are those of the
  * routes: a handler can let them pass.
  */
@@ -77,7 +79,7 @@ export interface LatchkeyApi {
     /**
      * Deletes an account and its data; false when there was none.
      *
-     * @throws {LastAdmin} 409: nobody would have the role admin
+     * @throws {LastAdmin} 409: no enabled account would have the role admin
      */
     delete: (userId: number) => Promise<boolean>
     /**
@@ -87,6 +89,44 @@ export interface LatchkeyApi {
      * @throws {UserUnknown} 404
      */
     setPassword: (userId: number, password: string) => Promise<void>
+    /**
+     * Gives an account another username. One that contains @ must be its email, and becomes its
+     * email where it has none.
+     *
+     * @throws {ValidationFailed} 422: the username is not allowed
+     * @throws {UserUnknown} 404
+     * @throws {UsernameTaken} 409
+     * @throws {EmailTaken} 409
+     */
+    rename: (userId: number, username: string) => Promise<void>
+    /**
+     * Gives an account another email, or none, at once. Codes that were mailed to the one before
+     * are not valid any longer; if it was verified, it is told.
+     *
+     * @param options.verified whether you know that the email is its owner's; false by default
+     * @throws {ValidationFailed} 422: the email is not allowed, or the username is the present one
+     * @throws {UserUnknown} 404
+     * @throws {EmailTaken} 409
+     */
+    setEmail: (userId: number, email: string | null, options?: { verified?: boolean }) => Promise<void>
+    /**
+     * Disables an account, which may be disabled already, and revokes its tokens: nobody can log in
+     * to it. False when there is none.
+     *
+     * @throws {LastAdmin} 409: no enabled account would have the role admin
+     */
+    disable: (userId: number) => Promise<boolean>
+    /** Enables an account, which may be enabled already; false when there is none. */
+    enable: (userId: number) => Promise<boolean>
+    /**
+     * Creates a code with which the user sets another password; it is shown this once. Older ones
+     * are not valid any longer. `url` is null without `publicUrl`.
+     *
+     * @param options.expiresInSeconds how long it is valid: 24 hours by default, a minute to a week
+     * @throws {ValidationFailed} 422: the lifetime is not allowed
+     * @throws {UserUnknown} 404
+     */
+    startPasswordReset: (userId: number, options?: { expiresInSeconds?: number }) => Promise<IssuedLink>
   }
   roles: {
     /** All roles, by name. */
@@ -116,7 +156,7 @@ export interface LatchkeyApi {
     /**
      * Revokes a role from a user, who need not have it.
      *
-     * @throws {LastAdmin} 409: nobody would have the role admin
+     * @throws {LastAdmin} 409: no enabled account would have the role admin
      */
     revoke: (userId: number, name: string) => Promise<void>
   }
@@ -127,6 +167,7 @@ export interface LatchkeyApi {
      * @param token.expiresInSeconds its lifetime: 30 days by default, at most a year
      * @throws {ValidationFailed} 422: the description or the lifetime is not allowed
      * @throws {UserUnknown} 404
+     * @throws {AccountDisabled} 403
      * @throws {TooManyTokens} 409
      */
     issue: (userId: number, token: { description: string, expiresInSeconds?: number }) => Promise<IssuedToken>
@@ -137,6 +178,7 @@ export interface LatchkeyApi {
     /** Revokes every token of a user; false when there was none. */
     revokeAll: (userId: number) => Promise<boolean>
   }
+  invites: InvitesApi
   audit: {
     /** Calls a function with each event from now on, such as `logout` or `revocation`. What it throws is logged. */
     subscribe: (listener: (event: NewEvent) => void) => void

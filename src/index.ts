@@ -8,12 +8,18 @@ export type { LatchkeyApi } from './host.js'
 export type { LatchkeyOptions } from './options.js'
 export type { AuditEvent, EventFilter, EventKind, EventOutcome, NewEvent } from './plugins/audit/event.js'
 export type { Guard } from './plugins/authenticate/guard.js'
+export type { IssuedLink } from './plugins/codes/password-reset.js'
+export type { InvitesApi } from './plugins/invites/api.js'
+export type { Invite, IssuedInvite } from './plugins/invites/invite.js'
+export type { Mail, MailKind, SendMail } from './plugins/mail/mail.js'
 export type { Role } from './plugins/roles/role.js'
 export type { IssuedToken, Token } from './plugins/tokens/token.js'
 export type { User } from './plugins/users/user.js'
 export { StoreError } from './database/store-error.js'
 export * from './errors.js'
+export * from './plugins/codes/errors.js'
 export * from './routes/accounts/errors.js'
+export * from './routes/invites/errors.js'
 export * from './routes/sessions/errors.js'
 
 /** The code of an error class. */
@@ -24,7 +30,9 @@ type CodesOf<Module> = { [Name in keyof Module]: CodeOf<Module[Name]> }[keyof Mo
 /** Every code that an error of Latchkey can have. A code has one meaning and one status. */
 export type ErrorCode =
   | CodesOf<typeof import('./errors.js')>
+  | CodesOf<typeof import('./plugins/codes/errors.js')>
   | CodesOf<typeof import('./routes/accounts/errors.js')>
+  | CodesOf<typeof import('./routes/invites/errors.js')>
   | CodesOf<typeof import('./routes/sessions/errors.js')>
 
 /**

@@ -10,8 +10,11 @@ import validation from './plugins/validation/index.js'
 import accounts from './routes/accounts/index.js'
 import addresses from './routes/addresses/index.js'
 import events from './routes/events/index.js'
+import invites from './routes/invites/index.js'
+import passwordReset from './routes/password-reset/index.js'
 import roles from './routes/roles/index.js'
 import sessions from './routes/sessions/index.js'
+import users from './routes/users/index.js'
 import services, { exposeServices, type ServicesOptions } from './services.js'
 
 /** The largest body that is read, in bytes: every request is a few short strings. */
@@ -30,7 +33,10 @@ const routes: FastifyPluginAsync<Pick<ResolvedOptions, 'signup' | 'loginErrors' 
 
   await app.register(accounts, { signup })
   await app.register(sessions, { loginErrors, tokenTtlSeconds, sessionMaxSeconds })
+  await app.register(passwordReset)
+  await app.register(users)
   await app.register(roles)
+  await app.register(invites)
   await app.register(addresses)
   await app.register(events)
 }

@@ -8,6 +8,7 @@ import { isSecretKey, secretKeyRule } from './lib/secret-key.js'
 import { defaultHashConcurrency } from './lib/thread-pool.js'
 import { recommendedParameters } from './plugins/passwords/stored-hash.js'
 import type { SendMail } from './plugins/mail/mail.js'
+import { mailFromRule, parseMailFrom, parseSmtpUrl, smtpUrlRule } from './plugins/mail/settings.js'
 import { tokenMaxLifetimeSeconds } from './plugins/tokens/claims.js'
 
 // Every option once: its schema, its default, its meaning. A `description` is the end of a
@@ -25,6 +26,8 @@ FormatRegistry.Set('address-range', (range) => {
 })
 FormatRegistry.Set('origin', isOrigin)
 FormatRegistry.Set('public-url', (url) => publicUrlProblem(url) === undefined)
+FormatRegistry.Set('smtp-url', (url) => parseSmtpUrl(url) !== undefined)
+FormatRegistry.Set('mail-from', (text) => parseMailFrom(text) !== undefined)
 
 const SecretKey = () => Type.String({ format: 'secret-key', description: secretKeyRule })
 
@@ -86,6 +89,10 @@ const shared = {
   resetsPerAddressHour: Attempts(20),
   /** Where people reach the app: the beginning of links in mails. */
   publicUrl: Type.Optional(Type.String({ format: 'public-url', description: 'must be a URL like https://login.example.com' })),
+  /** The mail server: `smtp://` or `smtps://`. Without it, and without `sendMail`, the app sends no mails. */
+  smtpUrl: Type.Optional(Type.String({ format: 'smtp-url', description: smtpUrlRule })),
+  /** The sender of mails: `login@example.com` or `Example <login@example.com>`. */
+  mailFrom: Type.Optional(Type.String({ format: 'mail-from', description: mailFromRule })),
   /** For how many days audit events are kept. */
   auditRetentionDays: Type.Integer({ default: 30, minimum: 0, maximum: 3_650, description: 'must be an integer from 0 (nothing is kept) to 3650 (days)' }),
   /** `invite`: only with an invitation; `closed`: nobody can sign up over HTTP. */
@@ -122,7 +129,7 @@ export const EmbeddingOptions = Type.Object({
    * default. For clients that cannot set headers, such as WebSockets in browsers.
    */
   tokenFrom: Type.Optional(Type.Unsafe<(request: FastifyRequest) => string | undefined>(Type.Function([], Type.Unknown(), { description: 'must be a function that returns the token of a request' }))),
-  /** Sends a mail. Without it the app sends none. */
+  /** Sends a mail, instead of a mail server. */
   sendMail: Type.Optional(Type.Unsafe<SendMail>(Type.Function([], Type.Unknown(), { description: 'must be a function that sends a mail' }))),
   /** What a password hash costs: for tests. */
   hashParameters: Type.Optional(Type.Object({ memoryCost: Type.Integer({ minimum: 8 }), timeCost: Type.Integer({ minimum: 1 }), parallelism: Type.Integer({ minimum: 1 }) }, { default: recommendedParameters, description: 'must have memoryCost, timeCost and parallelism' })),
@@ -134,7 +141,7 @@ export const EmbeddingOptions = Type.Object({
 export interface LatchkeyOptions extends Static<typeof EmbeddingOptions> {}
 
 /** The options without a default. */
-type OptionalName = 'secretKeyPrevious' | 'publicUrl' | 'securityScheme' | 'tokenFrom' | 'sendMail'
+type OptionalName = 'secretKeyPrevious' | 'publicUrl' | 'smtpUrl' | 'mailFrom' | 'securityScheme' | 'tokenFrom' | 'sendMail'
 
 /** The same with every default filled in. */
 export type ResolvedOptions = Required<Omit<LatchkeyOptions, OptionalName>> & Pick<LatchkeyOptions, OptionalName>

@@ -10,7 +10,7 @@ import { EmbeddingOptions, type LatchkeyOptions, type ResolvedOptions } from './
 const registerOptions = ['logLevel', 'logSerializers']
 
 /** Settings with these formats can contain a key or a password. */
-const secretFormats = ['secret-key', 'database-url']
+const secretFormats = ['secret-key', 'database-url', 'smtp-url']
 
 /** The end of a message that repeats the invalid value; nothing for an object, or for a URL with a password in it. */
 function shownValue (value: unknown): string {
@@ -29,6 +29,17 @@ function problemOf ({ items, format = items?.format, description }: TSchema, val
   return `${problem ?? description}${secretFormats.includes(String(format)) ? '' : shownValue(value)}`
 }
 
+/** What is wrong with the settings of mails together: each of them may be valid by itself. */
+function mailProblems (settings: object, nameOf: (name: string) => string): string[] {
+  const [hasServer, hasSender] = ['smtpUrl', 'mailFrom'].map((name) => name in settings)
+  const [server, sender] = [nameOf('smtpUrl'), nameOf('mailFrom')]
+  return [
+    ...hasServer && !hasSender ? [`${sender} is not set: ${server} needs it`] : [],
+    ...hasSender && !hasServer ? [`${server} is not set: ${sender} needs it`] : [],
+    ...hasServer && 'sendMail' in settings ? [`${nameOf('sendMail')} and ${server} must not both be set`] : []
+  ]
+}
+
 /**
  * What is wrong with settings, one sentence each, in the order of the documentation. Sentences
  * repeat invalid values, but neither secret keys nor URLs of databases.
@@ -39,11 +50,12 @@ function problemOf ({ items, format = items?.format, description }: TSchema, val
 export function problemsOf (schema: TObject, settings: object, { nameOf = (name: string) => name, given = settings }: { nameOf?: (name: string) => string, given?: object } = {}): string[] {
   const wrong = new Map([...Value.Errors(schema, settings)].reverse().map(({ path, value }) => [path.split('/')[1], value]))
   const spaced = new Set(Object.entries(given).filter(([, value]) => typeof value === 'string' && hasSpaceAround(value)).map(([name]) => name))
-  return Object.entries(schema.properties).flatMap(([name, property]) => {
+  const ofEach = Object.entries(schema.properties).flatMap(([name, property]) => {
     if (spaced.has(name)) return [`${nameOf(name)} must not begin or end with white space`]
     if (!wrong.has(name)) return []
     return [`${nameOf(name)} ${name in settings ? problemOf(property, wrong.get(name)) : 'is not set'}`]
   })
+  return [...ofEach, ...mailProblems(settings, nameOf)]
 }
 
 /** What `String()` and templates make of a variable that is not set, and its like. */

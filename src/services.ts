@@ -6,8 +6,10 @@ import authenticate from './plugins/authenticate/index.js'
 import cleanup from './plugins/cleanup/index.js'
 import codes from './plugins/codes/index.js'
 import database from './plugins/database.js'
+import invites from './plugins/invites/index.js'
 import loginThrottle from './plugins/login-throttle/index.js'
 import mail from './plugins/mail/index.js'
+import passwordReset from './plugins/password-reset/index.js'
 import passwords from './plugins/passwords/index.js'
 import roles from './plugins/roles/index.js'
 import jwt from './plugins/tokens/jwt.js'
@@ -44,6 +46,8 @@ const services: FastifyPluginAsync<ServicesOptions> = async (app, options) => {
   await app.register(jwt, options)
   await app.register(authenticate, options)
   await app.register(roles)
+  await app.register(invites, { now })
+  await app.register(passwordReset, { now })
 }
 
 export default fp(services, { name: 'latchkey-services', fastify: '5.x' })

@@ -1,6 +1,6 @@
 import { eq } from 'drizzle-orm'
 import Fastify, { type FastifyInstance, type FastifyPluginCallback, type FastifyPluginOptions, type InjectOptions, type LightMyRequestResponse } from 'fastify'
-import latchkey, { type LatchkeyOptions, type User } from './index.js'
+import latchkey, { type LatchkeyOptions, type Mail, type User } from './index.js'
 import { servicesOf } from './services.js'
 import { roleNameProblem } from './plugins/roles/role-name.js'
 import { createSecretKey } from './lib/secret-key.js'
@@ -53,6 +53,8 @@ export interface TestUserOptions {
   roles?: string[]
   /** Of a user who does not exist yet. */
   email?: string
+  /** Whether the email is verified: mails are sent only then. Unverified by default. */
+  emailVerified?: boolean
   /** Of a user who does not exist yet: `correct horse battery staple` by default. */
   password?: string
   /** How long ago the user logged in with the password, in seconds, for `app.requireRecentLogin`; the token is new all the same. 0 by default. */
@@ -65,17 +67,22 @@ export interface TestUserOptions {
  *
  * @throws {TypeError} the username or a role is invalid, or the email belongs to another user
  */
-export async function asUser (app: LatchkeyApp, username: string, { roles = [], email, password = 'correct horse battery staple', loggedInSecondsAgo = 0 }: TestUserOptions = {}): Promise<TestUser> {
+export async function asUser (app: LatchkeyApp, username: string, { roles = [], email, emailVerified = false, password = 'correct horse battery staple', loggedInSecondsAgo = 0 }: TestUserOptions = {}): Promise<TestUser> {
   await app.ready()
   const wrong = roles.find((name) => roleNameProblem(name) !== undefined)
   if (wrong !== undefined) throw new TypeError(`the role ${wrong} ${roleNameProblem(wrong)}`)
   // Past the rules for new passwords and past the audit log: this is no signup.
-  const { accessTokens, passwords, roles: roleService, store: { db, tables: { tokens } }, users } = servicesOf(app)
+  const { accessTokens, passwords, roles: roleService, store, users } = servicesOf(app)
   const user = await users.find(username) ??
     await users.create({ username, email: email ?? null, passwordHash: await passwords.hash(password) }) ??
     // Another call created the same user concurrently.
     await users.find(username)
   if (user === undefined) throw new TypeError(`${username} cannot be made: the email is taken`)
+  const { db, tables } = store
+  if (emailVerified) {
+    await db.update(tables.users).set({ emailVerifiedAt: new Date() }).where(eq(tables.users.id, user.id))
+    user.emailVerified = user.email !== null
+  }
   for (const name of roles) {
     await roleService.create({ name, description: `Has the role ${name}.` })
     await roleService.grant(user.id, name)
@@ -83,7 +90,7 @@ export async function asUser (app: LatchkeyApp, username: string, { roles = [], 
   const issued = await accessTokens.issue({ userId: user.id, kind: 'login', passwordHash: String(await users.findHash(user.id)), description: 'a test' })
   if (issued === undefined) throw new TypeError(`${username} cannot log in: the account is disabled`)
   const { id, token, createdAt } = issued
-  if (loggedInSecondsAgo > 0) await db.update(tokens).set({ loggedInAt: new Date(createdAt.getTime() - loggedInSecondsAgo * 1_000) }).where(eq(tokens.id, id))
+  if (loggedInSecondsAgo > 0) await db.update(tables.tokens).set({ loggedInAt: new Date(createdAt.getTime() - loggedInSecondsAgo * 1_000) }).where(eq(tables.tokens.id, id))
   return {
     user,
     token,
@@ -94,10 +101,12 @@ export async function asUser (app: LatchkeyApp, username: string, { roles = [], 
   }
 }
 
-/** A Latchkey of a test: an app, its clock, and people who are logged in. */
+/** A Latchkey of a test: an app, its clock, its mails, and people who are logged in. */
 export interface TestLatchkey {
   app: FastifyInstance
   clock: TestClock
+  /** The mails that were sent, oldest first; none where the options have `sendMail` or `smtpUrl`. */
+  outbox: Mail[]
   asUser: (username: string, options?: TestUserOptions) => Promise<TestUser>
 }
 
@@ -122,9 +131,11 @@ export type SetUp<Options> = (app: FastifyInstance, options: Options, done: (err
 export async function testLatchkey<Options extends FastifyPluginOptions> (setUp: SetUp<Options> = () => {}, options: Partial<LatchkeyOptions> = {}, setUpOptions?: Options): Promise<TestLatchkey> {
   const app = Fastify()
   const clock = createTestClock()
-  await app.register(latchkey, testOptions({ now: clock.now, ...options }))
+  const outbox: Mail[] = []
+  const sendMail = options.smtpUrl === undefined ? async (mail: Mail) => { outbox.push(mail) } : undefined
+  await app.register(latchkey, testOptions({ now: clock.now, sendMail, ...options }))
   if (setUpOptions !== undefined || setUp.length > 2) await app.register(setUp as FastifyPluginCallback<Options>, setUpOptions ?? {} as Options)
   else await (setUp as (app: FastifyInstance) => unknown)(app)
   await app.ready()
-  return { app, clock, asUser: (username, options) => asUser(app, username, options) }
+  return { app, clock, outbox, asUser: (username, options) => asUser(app, username, options) }
 }

@@ -194,6 +194,8 @@ t.test('database locked by another process · a right and a wrong password get t
     ['PUT', '/me/password', (password: string) => ({ current_password: password, new_password: next })],
     ['PUT', '/me/password', (password: string) => ({ current_password: password, new_password: bob.username.repeat(3) })],
     ['PUT', '/me/password', (password: string) => ({ current_password: password, new_password: 'bob@example.com' })],
+    ['PUT', '/me/username', (password: string) => ({ username: 'robert', password })],
+    ['PUT', '/me/email', (password: string) => ({ email: 'bob@example.com', password })],
     ...deletions.map(([method, path]) => [method, path, (password: string) => ({ password })] as const),
     ['POST', '/tokens', (password: string) => ({ description: 'x', password })]
   ] as const) {

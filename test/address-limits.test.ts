@@ -242,7 +242,7 @@ for (const database of databases) {
       const { latchkey } = commandLine(t, env)
       await block(app)
       t.equal((await logIn(app, office, wrong)).statusCode, 429)
-      t.same(await latchkey(['unlock', '--address', `::ffff:${office}`]), { code: 0, out: `the failed logins, logins and signups of ${office} are forgotten on every server within about a second\n`, err: '' })
+      t.same(await latchkey(['unlock', '--address', `::ffff:${office}`]), { code: 0, out: `the failed logins, logins, signups and requests for a new password of ${office} are forgotten on every server within about a second\n`, err: '' })
       await until(async () => (await logIn(app, office, wrong)).statusCode === 404)
       const events = JSON.parse(`[${(await latchkey(['events', '--json', '--kind', 'unlock'])).out.trim().split('\n').join()}]`)
       t.match(events, [{ detail: office, source: 'cli', user_id: null, actor_id: null }])

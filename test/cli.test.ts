@@ -127,6 +127,43 @@ for (const database of databases) {
       refused(t, await latchkey(['role', 'delete', 'admin']), 'the role admin cannot be deleted')
     })
 
+    t.test('latchkey invite create, list, delete', async (t) => {
+      const { settings, latchkey } = await newCommandLine(t)
+      const app = await build(t, { ...settings, SIGNUP: 'invite' })
+      await servicesOf(app).roles.create({ name: 'editor', description: 'x' })
+      await servicesOf(app).users.create({ username: 'alice', email: 'alice@example.com', passwordHash: '' })
+      t.equal((await latchkey(['invite', 'list'])).out, 'there are no open invitations\n')
+      const { code, out } = await latchkey(['invite', 'create', '--email', 'bob@example.com', '--role', 'editor', '--role', 'admin'])
+      const [invite = ''] = out.split('\n')
+      t.same({ code, out }, { code: 0, out: `${invite}\nto sign up: POST /api/v1/signup with "invite": "${invite}"\n` })
+      settings.PUBLIC_URL = 'https://login.example.com'
+      const record = JSON.parse((await latchkey(['invite', 'create', '--expires-in', '60', '--json'])).out)
+      t.match(record, { id: /^[\w-]{43}$/, code: String, url: `https://login.example.com/ui/signup#${record.code}`, expires_at: String })
+      t.match(await latchkey(['invite', 'create']), { code: 0, out: /^https:\/\/login\.example\.com\/ui\/signup#(\w+)\nto sign up: POST \/api\/v1\/signup with "invite": "\1"\n$/ })
+
+      const list = JSON.parse((await latchkey(['invite', 'list', '--json'])).out)
+      t.match(list, [{ roles: [] }, { id: record.id, email: null, roles: [], expires_at: record.expires_at }, { email: 'bob@example.com', roles: ['admin', 'editor'], created_at: String }])
+      t.match((await latchkey(['invite', 'list'])).out, /^id +email +roles +created_at +expires_at\n[^]*bob@example\.com +admin, editor +20/)
+      t.match(await latchkey(['invite', 'delete', '--', record.id]), { code: 0, out: `the invitation ${record.id} was deleted\n` })
+      refused(t, await latchkey(['invite', 'delete', '--', record.id]), `there is no invitation ${record.id}`)
+      t.match((await signUp(app, { ...bob, invite: record.code })).json(), { code: 'CODE_INVALID' })
+      t.match((await signUp(app, { ...bob, invite })).json(), { user: { email: 'bob@example.com', email_verified: true } })
+      t.same(await servicesOf(app).roles.ofUser(2), ['admin', 'editor'])
+      const { events } = (await app.inject({ url: '/api/v1/events?kind=invitation', headers: { authorization: (await logIn(app)).json().token } })).json()
+      t.match(events[0], { detail: `deleted ${record.id}`, source: 'cli', actor_id: null })
+      t.equal(events.length, 4)
+
+      refused(t, await latchkey(['invite', 'create', '--email', 'nowhere']), 'the email must be one address')
+      refused(t, await latchkey(['invite', 'create', '--email', 'ALICE@example.com']), 'the email "ALICE@example.com" is already signed up')
+      refused(t, await latchkey(['invite', 'create', '--role', 'nothing']), 'there is no role nothing')
+      for (const expiresIn of ['59', '2592001', '7d', '']) t.match(await latchkey(['invite', 'create', `--expires-in=${expiresIn}`]), { code: 2, out: '' })
+      const { codes, store } = servicesOf(app)
+      await store.db.insert(store.tables.codes).values(Array.from({ length: 999 }, () => codes.prepare({ kind: 'invite', data: { email: null, roles: [] }, lifetimeSeconds: 600 }).row))
+      refused(t, await latchkey(['invite', 'create']), 'there are too many open invitations: delete one first')
+      await latchkey(['reset-db', '--yes'])
+      t.equal((await latchkey(['invite', 'list', '--json'])).out, '[]\n')
+    })
+
     t.test('latchkey token create · valid → the token; invalid → one line; limit reached → rejected', async (t) => {
       const { settings, latchkey } = await newCommandLine(t)
       const app = await build(t, settings)
@@ -241,8 +278,8 @@ t.test('no database, no key, invalid settings, locked database → one line, exi
 
 t.test('--help → usage, exit code 0; misuse → exit code 2', async (t) => {
   const { latchkey } = commandLine(t)
-  const commands = ['serve', 'migrate', 'reset-db', 'secret', 'user create', 'user list', 'user show', 'user delete', 'user set-password', 'user reset', 'user logout', 'user unlock', 'user disable', 'user enable', 'user rename', 'user set-email', 'unlock', 'events', 'role grant', 'role revoke', 'role list', 'role create', 'role delete', 'token create']
-  for (const command of ['', 'user', 'role', 'token', ...commands]) {
+  const commands = ['serve', 'migrate', 'reset-db', 'secret', 'user create', 'user list', 'user show', 'user delete', 'user set-password', 'user reset', 'user logout', 'user unlock', 'user disable', 'user enable', 'user rename', 'user set-email', 'unlock', 'events', 'role grant', 'role revoke', 'role list', 'role create', 'role delete', 'invite create', 'invite list', 'invite delete', 'token create']
+  for (const command of ['', 'user', 'role', 'invite', 'token', ...commands]) {
     const { code, out, err } = await latchkey([...command.split(' ').filter(Boolean), '--help'])
     t.match({ code, out, err }, { code: 0, out: new RegExp(`^Usage: latchkey ?${command}`), err: '' }, command)
   }

@@ -6,10 +6,10 @@ import fp from 'fastify-plugin'
 import { pino } from 'pino'
 import t, { type Test } from 'tap'
 import { createClient, type ErrorCode, isLatchkeyError, type LatchkeyError, type Schemas } from '../src/client/index.js'
-import latchkey from '../src/index.js'
+import latchkey, { type Mail } from '../src/index.js'
 import { asUser, createTestClock, testLatchkey, testOptions } from '../src/testing.js'
 import { servicesOf } from '../src/services.js'
-import { bob, build, claimsOf, signToken } from './helper.js'
+import { bob, build, claimsOf, signToken, until } from './helper.js'
 
 /** The server on a socket, and a client for it. */
 async function clientOf (t: Test, app: FastifyInstance, options = {}) {
@@ -24,6 +24,7 @@ t.test('latchkey/client', async (t) => {
     const signup = await client.POST('/api/v1/signup', { body: bob })
     t.match(signup.data, { msg: 'welcome :-)', user: { id: 1, username: 'bob' } })
     t.equal(client.token, undefined)
+    t.equal((await client.POST('/api/v1/signup', { body: { ...bob, username: 'carol', invite: 'a code' } })).error?.code, 'CODE_INVALID')
 
     const wrong = await client.login({ ...bob, password: 'wrong' })
     t.equal(wrong.error?.code, 'PASSWORD_INCORRECT')
@@ -70,7 +71,7 @@ t.test('latchkey/client', async (t) => {
     const client = await clientOf(t, await build(t))
     const { error } = await client.POST('/api/v1/signup', { body: { username: 'b b', password: '1' } })
     // That this compiles is the test.
-    const code: 'VALIDATION_FAILED' | 'USERNAME_TAKEN' | 'EMAIL_TAKEN' | 'SIGNUP_CLOSED' | 'TOO_MANY_ATTEMPTS' | 'OVERLOADED' | 'SERVICE_UNAVAILABLE' | 'BODY_MALFORMED' | 'BODY_TOO_LARGE' | 'MEDIA_TYPE_UNSUPPORTED' | 'INTERNAL_SERVER_ERROR' | undefined = error?.code
+    const code: 'VALIDATION_FAILED' | 'USERNAME_TAKEN' | 'EMAIL_TAKEN' | 'SIGNUP_CLOSED' | 'INVITE_REQUIRED' | 'CODE_INVALID' | 'TOO_MANY_ATTEMPTS' | 'OVERLOADED' | 'SERVICE_UNAVAILABLE' | 'BODY_MALFORMED' | 'BODY_TOO_LARGE' | 'MEDIA_TYPE_UNSUPPORTED' | 'INTERNAL_SERVER_ERROR' | undefined = error?.code
     const any: LatchkeyError | undefined = error
     const codes: ErrorCode[] = ['LAST_ADMIN', 'TOKEN_REVOKED']
     const user: Schemas['User'] = { id: 1, username: 'bob', email: null, email_verified: false, created_at: '' }
@@ -346,6 +347,30 @@ t.test('latchkey/testing', async (t) => {
     for (const { inject } of [await asUser(http2, 'bob', { roles: ['editor'] }), await asUser(logged, 'bob', { roles: ['editor'] })]) {
       for (const url of ['/mine', '/editors/1']) t.equal((await inject(url)).body, 'bob')
     }
+  })
+
+  t.test('mails → in the outbox, unless the options send them', async (t) => {
+    const { app, asUser, outbox } = await testLatchkey()
+    t.teardown(() => app.close())
+    const { user } = await asUser('bob', { email: 'bob@example.com', emailVerified: true })
+    t.equal(user.emailVerified, true)
+    t.equal((await asUser('alice', { emailVerified: true })).user.emailVerified, false, 'without an email there is none to verify')
+    t.equal((await app.inject({ method: 'POST', url: '/api/v1/password-reset', payload: { email: 'bob@example.com' } })).statusCode, 202)
+    await until(() => outbox.length === 1)
+    t.match(outbox, [{ kind: 'password_reset', to: 'bob@example.com', code: String, url: undefined }])
+    const payload = { code: outbox[0]?.code, new_password: 'incorrect donkey charger clip' }
+    t.equal((await app.inject({ method: 'PUT', url: '/api/v1/password-reset', payload })).statusCode, 204)
+    t.equal((await app.inject({ method: 'POST', url: '/api/v1/login', payload: { username: 'bob', password: payload.new_password } })).statusCode, 200)
+
+    const sent: Mail[] = []
+    for (const options of [{ sendMail: async (mail: Mail) => sent.push(mail) }, { smtpUrl: 'smtp://127.0.0.1:1', mailFrom: 'login@example.com' }]) {
+      const other = await testLatchkey(() => {}, options)
+      const { user } = await other.asUser('bob', { email: 'bob@example.com', emailVerified: true })
+      await other.app.latchkey.users.setPassword(user.id, 'incorrect donkey charger clip')
+      await other.app.close()
+      t.same(other.outbox, [])
+    }
+    t.match(sent, [{ kind: 'password_changed', to: 'bob@example.com' }])
   })
 
   t.test('an app of one\'s own, with options of one\'s own', async (t) => {

@@ -7,6 +7,7 @@ import type { FastifyInstance, InjectOptions } from 'fastify'
 import t, { type Test } from 'tap'
 import { parse, stringify } from 'yaml'
 import { brokenOperations, undeclared } from '../scripts/openapi-breaking.js'
+import { issuePasswordReset } from '../src/plugins/codes/password-reset.js'
 import { servicesOf } from '../src/services.js'
 import { asUser, type TestUser } from '../src/testing.js'
 import { codesOf, type Operation, operations, violation } from './contract.js'
@@ -39,17 +40,36 @@ const requests: Record<string, (fixture: Fixture) => Promise<InjectOptions> | In
   logOut: () => ({}),
   getMe: () => ({}),
   changePassword: () => ({ payload: { current_password: password, new_password: 'incorrect donkey charger clip' } }),
+  changeUsername: () => ({ payload: { username: 'ada', password } }),
+  changeEmail: () => ({ payload: { email: 'carol@example.com', password } }),
+  mailEmailVerification: () => ({}),
+  verifyEmail: async ({ app, admin }) => ({ payload: { code: (await servicesOf(app).codes.issue({ kind: 'email_verification', userId: admin.user.id, data: { email: 'carol@example.com' }, lifetimeSeconds: 60 }))?.code } }),
   deleteMe: deletion,
   deleteMeByPost: deletion,
   listTokens: () => ({}),
   createToken: () => ({ payload: { description: 'backup script' } }),
   revokeTokens: () => ({}),
   revokeToken: async ({ app, admin }) => ({ url: `/api/v1/tokens/${(await servicesOf(app).accessTokens.issue({ userId: admin.user.id, kind: 'personal', description: 'x' }))?.id}` }),
+  requestPasswordReset: () => ({ payload: { email: 'carol@example.com' } }),
+  resetPassword: async ({ app, bob }) => ({ payload: { code: (await issuePasswordReset(servicesOf(app), bob.user.id))?.code, new_password: 'incorrect donkey charger clip' } }),
+  listUsers: () => ({}),
+  createUser: () => ({ payload: { username: 'carol', email: 'carol@example.com' } }),
+  getUser: () => ({ url: '/api/v1/users/bob' }),
+  deleteUser: () => ({ url: '/api/v1/users/bob' }),
+  disableUser: () => ({ url: '/api/v1/users/bob/disabled' }),
+  enableUser: () => ({ url: '/api/v1/users/bob/disabled' }),
+  listUserTokens: () => ({ url: '/api/v1/users/bob/tokens' }),
+  revokeUserTokens: () => ({ url: '/api/v1/users/bob/tokens' }),
+  unlockUser: () => ({ url: '/api/v1/users/bob/failures' }),
+  startPasswordReset: () => ({ url: '/api/v1/users/bob/password-reset' }),
   listRoles: () => ({}),
   createRole: () => ({ payload: { name: 'author', description: 'May write articles.' } }),
   deleteRole: () => ({ url: '/api/v1/roles/editor' }),
   grantRole: () => ({ url: '/api/v1/users/bob/roles/editor' }),
   revokeRole: () => ({ url: '/api/v1/users/bob/roles/editor' }),
+  createInvite: () => ({ payload: { email: 'carol@example.com', roles: ['editor'] } }),
+  listInvites: () => ({}),
+  deleteInvite: async ({ app }) => ({ url: `/api/v1/invites/${(await app.latchkey.invites.create()).id}` }),
   unlockAddress: () => ({ url: '/api/v1/addresses/203.0.113.7/failures' }),
   listEvents: () => ({}),
   listMyEvents: () => ({}),
@@ -63,7 +83,10 @@ const requests: Record<string, (fixture: Fixture) => Promise<InjectOptions> | In
 
 /** A body that is not what the operation asks for; a query or a parameter of the path, where it has no body. */
 const wrongInput = ({ requestBody, name }: Operation): InjectOptions =>
-  name.includes('addresses') ? { url: '/api/v1/addresses/nowhere/failures' } : requestBody === undefined ? { query: name.includes('events') ? { kind: 'nonsense' } : { scope: 'nonsense' } } : { payload: { password: 5 } }
+  name.includes('addresses') ? { url: '/api/v1/addresses/nowhere/failures' } : requestBody === undefined ? { query: { kind: 'nonsense', scope: 'nonsense', limit: 'nonsense' } } : { payload: { password: 5, email: 5, expires_in: 5 } }
+
+/** The URL of an operation for a user, and where it has one for a role. */
+const urlFor = ({ name }: Operation, username: string, role = 'editor') => name.replace(/^\w+ /, '').replace('{username}', username).replace('{name}', role)
 
 const json = { 'content-type': 'application/json' }
 
@@ -124,7 +147,14 @@ const triggers: Record<string, Trigger> = {
   BODY_TOO_LARGE: harmless(({ call }) => call({ headers: json, payload: JSON.stringify({ padding: 'x'.repeat(20_000) }) })),
   MEDIA_TYPE_UNSUPPORTED: harmless(({ call }) => call({ headers: { 'content-type': 'text/plain' }, payload: 'bob' })),
   VALIDATION_FAILED: harmless(({ call }, operation) => call(wrongInput(operation))),
-  INTERNAL_SERVER_ERROR: harmless(({ call }) => failing('SQLITE_CORRUPT', call)),
+  INTERNAL_SERVER_ERROR: harmless(async ({ app, call }, { operationId }) => {
+    if (operationId !== 'requestPasswordReset') return await failing('SQLITE_CORRUPT', call)
+    // It asks nothing of the database before it answers.
+    const { throttle } = servicesOf(app)
+    const { requestReset } = throttle
+    throttle.requestReset = async () => { throw new Error('a fault of the test') }
+    return await call().finally(() => { throttle.requestReset = requestReset })
+  }),
   SERVICE_UNAVAILABLE: plain(({ call }) => failing('SQLITE_BUSY', call)),
   OVERLOADED: {
     env: { HASH_CONCURRENCY: '1', HASH_QUEUE: '0' },
@@ -137,30 +167,50 @@ const triggers: Record<string, Trigger> = {
     }
   },
   TOO_MANY_ATTEMPTS: {
-    env: { LOGIN_FAILURES_PER_ADDRESS_MINUTE: '1', LOGINS_PER_ACCOUNT_MINUTE: '1', SIGNUPS_PER_ADDRESS_HOUR: '1' },
-    async send ({ app, call }, operation) {
+    env: { LOGIN_FAILURES_PER_ADDRESS_MINUTE: '1', LOGINS_PER_ACCOUNT_MINUTE: '1', SIGNUPS_PER_ADDRESS_HOUR: '1', RESETS_PER_ADDRESS_HOUR: '1' },
+    async send ({ app, call, advance }, operation) {
+      for (let mails = 0; operation.operationId === 'mailEmailVerification' && mails < 10; mails++) {
+        await call()
+        advance(60)
+      }
       await app.inject({ method: 'POST', url: '/api/v1/login', payload: { ...bob, password: 'wrong' } })
       await app.inject({ method: 'POST', url: '/api/v1/signup', payload: { ...bob, username: 'dave' } })
+      await app.inject({ method: 'POST', url: '/api/v1/password-reset', payload: { email: 'bob@example.com' } })
       if (operation.operationId === 'renewToken') await call()
       return await call(withPassword(operation))
     }
   },
+  CODE_INVALID: harmless(({ call }, { operationId }) => call({ payload: operationId === 'signUp' ? { ...bob, username: 'carol', invite: '0'.repeat(24) } : { code: 'x', new_password: 'incorrect donkey charger clip' } })),
   ACCOUNT_DISABLED: plain(async ({ app, call }) => {
     const { db, tables: { users } } = servicesOf(app).store
     await db.update(users).set({ disabledAt: new Date() })
     return await call()
   }),
   SIGNUP_CLOSED: { env: { SIGNUP: 'closed' }, send: ({ call }) => call() },
+  INVITE_REQUIRED: { env: { SIGNUP: 'invite' }, send: ({ call }) => call() },
   USERNAME_TAKEN: harmless(({ call }) => call({ payload: bob })),
-  EMAIL_TAKEN: plain(async ({ app, call }) => {
+  EMAIL_TAKEN: plain(async ({ app, admin, call }, { operationId }) => {
     await asUser(app, 'dave', { email: 'carol@example.com' })
+    if (operationId !== 'changeUsername') return await call()
+    await app.latchkey.users.setEmail(admin.user.id, null)
+    return await call({ payload: { username: 'carol@example.com', password } })
+  }),
+  EMAIL_MISSING: plain(async ({ app, admin, call }) => {
+    await app.latchkey.users.setEmail(admin.user.id, null)
     return await call()
   }),
+  EMAIL_VERIFIED: plain(async ({ app, admin, call }) => {
+    await app.latchkey.users.setEmail(admin.user.id, 'admin@example.com', { verified: true })
+    return await call()
+  }),
+  MAIL_NOT_CONFIGURED: { options: { sendMail: undefined }, send: ({ call }) => call() },
+  // Without a way to send mails an email changes at once.
+  'changeEmail 204': { options: { sendMail: undefined }, send: ({ call }) => call() },
   USERNAME_UNKNOWN: harmless(({ call }) => call({ payload: { ...bob, username: 'nobody' } })),
-  PASSWORD_INCORRECT: harmless(({ call }) => call({ payload: { username: 'bob', password: 'wrong', current_password: 'wrong', new_password: 'incorrect donkey charger clip', description: 'x' } })),
+  PASSWORD_INCORRECT: harmless(({ call }) => call({ payload: { username: 'bob', email: 'bob@example.com', password: 'wrong', current_password: 'wrong', new_password: 'incorrect donkey charger clip', description: 'x' } })),
   CREDENTIALS_INCORRECT: { env: { LOGIN_ERRORS: 'uniform' }, send: ({ call }) => call({ payload: { ...bob, username: 'nobody' } }) },
-  LAST_ADMIN: plain(async ({ app, call }, { operationId }) => {
-    if (!operationId.startsWith('deleteMe')) return await call({ url: '/api/v1/users/admin/roles/admin' })
+  LAST_ADMIN: plain(async ({ app, call }, operation) => {
+    if (!operation.operationId.startsWith('deleteMe')) return await call({ url: urlFor(operation, 'admin', 'admin') })
     await servicesOf(app).roles.revoke(Number((await servicesOf(app).users.find('another'))?.id), 'admin')
     return await call()
   }),
@@ -168,6 +218,12 @@ const triggers: Record<string, Trigger> = {
     for (let i = 0; i < 99; i++) await servicesOf(app).accessTokens.issue({ userId: admin.user.id, kind: 'personal', description: 'x' })
     return await call()
   }),
+  TOO_MANY_INVITES: plain(async ({ app, call }) => {
+    const { codes, store } = servicesOf(app)
+    await store.batch(Array.from({ length: 1_000 }, () => codes.insertQuery(codes.prepare({ kind: 'invite', data: { email: null, roles: [] }, lifetimeSeconds: 60 }).row)))
+    return await call()
+  }),
+  INVITE_NOT_FOUND: harmless(({ call }) => call({ url: '/api/v1/invites/nothing' })),
   LOGIN_REQUIRED: harmless(async ({ app, admin, call }) => {
     const personal = await servicesOf(app).accessTokens.issue({ userId: admin.user.id, kind: 'personal', description: 'x' })
     return await call({ headers: { authorization: personal?.token } })
@@ -181,15 +237,15 @@ const triggers: Record<string, Trigger> = {
   },
   TOKEN_NOT_FOUND: harmless(({ call }) => call({ url: `/api/v1/tokens/${anId}` })),
   ROLE_EXISTS: harmless(({ call }) => call({ payload: { name: 'admin', description: 'x' } })),
-  ROLE_NOT_FOUND: harmless(({ call }, { name }) => call({ url: name.includes('users') ? '/api/v1/users/bob/roles/nothing' : '/api/v1/roles/nothing' })),
+  ROLE_NOT_FOUND: harmless(({ call }, operation) => call(operation.requestBody === undefined ? { url: urlFor(operation, 'bob', 'nothing') } : { payload: { username: 'dave', roles: ['nothing'] } })),
   ROLE_PROTECTED: harmless(({ call }) => call({ url: '/api/v1/roles/admin' })),
-  '404 USER_UNKNOWN': harmless(({ call }) => call({ url: '/api/v1/users/nobody/roles/editor' }))
+  '404 USER_UNKNOWN': harmless(({ call }, operation) => call({ url: urlFor(operation, 'nobody') }))
 }
 
 async function createFixture (t: Test, operation: Operation, { env = {}, options = {} }: Partial<Trigger> = {}): Promise<Fixture> {
   let shift = 0
-  const app = await build(t, env, { now: () => Date.now() + shift, ...options })
-  const admin = await asUser(app, 'admin', { roles: ['admin', 'editor'], password })
+  const app = await build(t, env, { now: () => Date.now() + shift, sendMail: async () => {}, ...options })
+  const admin = await asUser(app, 'admin', { roles: ['admin', 'editor'], email: 'admin@example.com', password })
   const created: Fixture = {
     app,
     admin,
@@ -224,9 +280,9 @@ for (const operation of operations) {
       const codes = status.startsWith('2') ? [''] : codesOf(operation, status)
       t.ok(codes.length > 0, `${status} says which codes it has`)
       for (const code of codes) {
-        const name = `${status} ${code}` in triggers ? `${status} ${code}` : code
+        const name = [`${operation.operationId} ${status}`, `${status} ${code}`].find((candidate) => candidate in triggers) ?? code
         used.add(name)
-        const trigger = code === '' ? plain(({ call }) => call()) : triggers[name]
+        const trigger = name === '' ? plain(({ call }) => call()) : triggers[name]
         if (trigger === undefined) {
           t.fail(`${status} ${code} is documented for ${operation.name}, and nothing triggers it: add \`${code}: plain(({ call }) => call({ … }))\` to \`triggers\` in test/codes.test.ts, with the changes to the request, or to the server before it, that lead to ${code}`)
           continue

@@ -80,7 +80,7 @@ t.test('openapi.yaml', async (t) => {
   })
 
   t.test('names its components', async (t) => {
-    t.match(Object.keys(document.components.schemas), ['ErrorResponse', 'ValidationErrorResponse', 'User', 'Account', 'SignupRequest', 'SignupResponse', 'PasswordChange', 'AccountDeletion', 'LoginRequest', 'LoginResponse', 'Message', 'Token', 'TokenList', 'TokenRequest', 'NewToken', 'Role', 'RoleList', 'Event', 'EventList', 'Health'])
+    t.match(Object.keys(document.components.schemas), ['ErrorResponse', 'ValidationErrorResponse', 'User', 'Account', 'SignupRequest', 'SignupResponse', 'PasswordChange', 'AccountDeletion', 'UsernameChange', 'EmailChange', 'EmailVerification', 'LoginRequest', 'LoginResponse', 'Message', 'Token', 'TokenList', 'TokenRequest', 'NewToken', 'PasswordResetRequest', 'PasswordReset', 'ManagedUser', 'UserList', 'UserDetails', 'NewUserRequest', 'NewUser', 'ResetCodeRequest', 'ResetCode', 'Role', 'RoleList', 'InviteRequest', 'NewInvite', 'Invite', 'InviteList', 'Event', 'EventList', 'Health'])
     t.notMatch(yaml, /def-\d/)
     t.same(Object.keys(document.components.securitySchemes), ['bearerAuth'])
   })
@@ -118,7 +118,7 @@ t.test('openapi.yaml', async (t) => {
     const codes = ({ responses }: Operation, status: number) =>
       responses[status]?.content?.['application/json']?.schema.allOf?.flatMap(({ properties }) => properties?.code?.enum ?? []) ?? []
     const guarded = operations.filter(([, { security }]) => security.length > 0)
-    t.same(operations.filter(([name]) => !guarded.some(([other]) => other === name)).map(([name]) => name), ['POST /api/v1/signup', 'POST /api/v1/login', 'GET /', 'GET /health/live', 'GET /health/ready'])
+    t.same(operations.filter(([name]) => !guarded.some(([other]) => other === name)).map(([name]) => name), ['POST /api/v1/signup', 'PUT /api/v1/email-verification', 'POST /api/v1/login', 'PUT /api/v1/password-reset', 'POST /api/v1/password-reset', 'GET /', 'GET /health/live', 'GET /health/ready'])
     for (const [name, operation] of guarded) {
       t.same(operation.security, [{ bearerAuth: [] }], name)
       t.same(codes(operation, 400).slice(0, 3), ['AUTHORIZATION_MISSING', 'TOKEN_CLAIMS_INVALID', 'USER_NOT_FOUND'])
@@ -135,6 +135,7 @@ t.test('openapi.yaml', async (t) => {
     t.same(codes(login, 404), ['USERNAME_UNKNOWN'])
     const signup = find('POST /api/v1/signup')
     t.same(Object.keys(signup.responses), ['200', '400', '403', '409', '413', '415', '422', '429', '500', '503'])
+    t.same(codes(signup, 403), ['SIGNUP_CLOSED', 'INVITE_REQUIRED', 'CODE_INVALID'])
     t.same(codes(signup, 409), ['USERNAME_TAKEN', 'EMAIL_TAKEN'])
     for (const [name, { responses }] of operations) {
       for (const [status, { content = {} }] of Object.entries(responses)) {

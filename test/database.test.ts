@@ -366,12 +366,14 @@ t.test('openStore', async (t) => {
     other.exec("insert into tokens (id, user_id, kind, description, created_at, expires_at, last_used_at) values ('y', 1, 'personal', 'a script', 1, 2, 3)")
     other.exec("insert into tokens (id, user_id, description, created_at, expires_at) values ('x', 42, '', 0, 0)")
     // The last migrations are applied again: the first of them rebuilds a table.
-    other.exec('drop index events_user_id_kind_index; drop table cleanup_clock; drop table address_unlocks; drop table signing_keys')
+    other.exec('drop index events_user_id_kind_index; drop table cleanup_clock; drop table address_unlocks; drop table signing_keys; drop table codes; drop table second_factors; drop index users_disabled_index')
+    for (const column of ['disabled_at', 'email_verified_at', 'second_factor_at']) other.exec(`alter table users drop column ${column}`)
+    for (const column of ['logged_in_at', 'renewed_at']) other.exec(`alter table tokens drop column ${column}`)
     other.exec('delete from __drizzle_migrations where created_at in (select created_at from __drizzle_migrations order by created_at desc limit 7)')
     for (let start = 1; start <= 2; start++) await t.rejects(openStore(`sqlite:///${file}`), { name: 'StoreError', message: /rows refer to rows that do not exist/ })
     other.exec('delete from tokens where user_id = 42')
     await (await openStore(`sqlite:///${file}`)).close()
-    t.same(other.prepare('select * from tokens').all(), [{ id: 'y', user_id: 1, kind: 'personal', description: 'a script', created_at: 1, expires_at: 2, last_used_at: 3 }], 'other rows are kept')
+    t.same(other.prepare('select * from tokens').all(), [{ id: 'y', user_id: 1, kind: 'personal', description: 'a script', created_at: 1, expires_at: 2, last_used_at: 3, logged_in_at: null, renewed_at: null }], 'other rows are kept')
     other.close()
   })
 

@@ -6,7 +6,7 @@ import swagger from '@fastify/swagger'
 import { transformSync } from 'esbuild'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
-import latchkey, { EmailTaken, type ErrorCode, LastAdmin, RoleExists, RoleNotFound, RoleProtected, TooManyTokens, UsernameTaken, UserUnknown } from '../src/index.js'
+import latchkey, { AccountDisabled, EmailTaken, type ErrorCode, LastAdmin, RoleExists, RoleNotFound, RoleProtected, TooManyTokens, UsernameTaken, UserUnknown } from '../src/index.js'
 import { servicesOf } from '../src/services.js'
 import { asUser, type TestUser, testOptions } from '../src/testing.js'
 import { databases } from './databases.js'
@@ -274,7 +274,7 @@ t.test('what a host sees', async (t) => {
     const before = namesOf(app)
     await app.register(latchkey, options)
     t.same(namesOf(app).filter((name) => !before.includes(name)).sort(), ['authenticate', 'authenticateWithRoles', 'latchkey', 'requireRecentLogin', 'requireRole'])
-    t.same(Object.keys(app.latchkey), ['users', 'roles', 'tokens', 'audit', 'ping'])
+    t.same(Object.keys(app.latchkey), ['users', 'roles', 'tokens', 'invites', 'audit', 'ping'])
   })
 
   t.test('request · three properties, nothing else', async (t) => {
@@ -408,12 +408,34 @@ for (const database of databases) {
     t.equal((await logIn(app, { ...bob, password: 'incorrect donkey charger clip' })).statusCode, 200)
 
     await t.rejects(users.delete(user.id), LastAdmin)
+    await t.rejects(users.disable(user.id), LastAdmin)
+    for (const id of [999, NaN]) {
+      t.equal(await users.disable(id), false)
+      t.equal(await users.enable(id), false)
+      await t.rejects(users.startPasswordReset(id), UserUnknown)
+    }
+    for (const attempt of ['once', 'twice']) t.equal(await users.disable(dave.id), true, attempt)
+    t.match((await logIn(app, { ...bob, username: 'dave' })).json(), { code: 'ACCOUNT_DISABLED' })
+    await t.rejects(tokens.issue(dave.id, { description: 'x' }), AccountDisabled)
+    for (const attempt of ['once', 'twice']) t.equal(await users.enable(dave.id), true, attempt)
+    const { code, url, expiresAt } = await users.startPasswordReset(dave.id, { expiresInSeconds: 60 })
+    t.same([code.length, url, expiresAt.getTime() - Date.now() <= 60_000], [24, null, true])
+    t.ok((await users.startPasswordReset(dave.id)).expiresAt.getTime() - Date.now() > 86_000_000)
+    for (const expiresInSeconds of [59, 60.5, 604_801]) await t.rejects(users.startPasswordReset(dave.id, { expiresInSeconds }), { code: 'VALIDATION_FAILED' })
+    const { disable } = servicesOf(app).users
+    Object.assign(servicesOf(app).users, {
+      async disable (id: number) {
+        await servicesOf(app).users.delete(id)
+        return await disable(id)
+      }
+    })
+    t.equal(await users.disable((await users.create({ ...bob, username: 'erin' })).id), false, 'deleted concurrently')
     t.equal(await users.delete(dave.id), true)
     t.equal(await users.delete(dave.id), false)
     const events = await audit.list({}, 200)
-    t.match(events.filter(({ source }) => source === 'http').map(({ kind }) => kind), ['login', 'login_failure', 'login'])
+    t.match(events.filter(({ source }) => source === 'http').map(({ kind }) => kind), ['login_failure', 'login', 'login_failure', 'login'])
     t.match(events.filter(({ source, kind }) => source === 'app' && kind !== 'token_creation').map(({ kind, detail }) => detail === null ? kind : `${kind} ${detail}`), [
-      'deletion', 'password_change', 'revocation all', /^revocation /, 'role_change deleted editor', 'role_change revoked editor',
+      'deletion', 'signup', 'reset_request', 'reset_request', 'enabling', 'disabling', 'password_change', 'revocation all', /^revocation /, 'role_change deleted editor', 'role_change revoked editor',
       'role_change granted admin', 'role_change granted editor', 'role_change granted editor', 'role_change created editor', 'signup', 'signup'
     ])
     t.equal(heard.length, events.length)

@@ -38,7 +38,8 @@ const roomForTests = {
   LOGINS_PER_ADDRESS_MINUTE: '0',
   LOGINS_PER_ACCOUNT_MINUTE: '0',
   TOKENS_PER_ACCOUNT_HOUR: '0',
-  SIGNUPS_PER_ADDRESS_HOUR: '0'
+  SIGNUPS_PER_ADDRESS_HOUR: '0',
+  RESETS_PER_ADDRESS_HOUR: '0'
 }
 
 /** The server as it is, on a database in memory; closed when the test ends. Whatever it answers is held to the contract. */

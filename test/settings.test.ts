@@ -53,6 +53,7 @@ t.test('loadConfig', async (t) => {
       loginsPerAccountMinute: 300,
       tokensPerAccountHour: 200,
       signupsPerAddressHour: 100,
+      resetsPerAddressHour: 20,
       auditRetentionDays: 30,
       signup: 'open',
       loginErrors: 'detailed',
@@ -374,6 +375,7 @@ t.test('loadEnvironment', async (t) => {
       return loadEnvironment({ SECRET_KEY: secretKey, DATABASE_URL: 'sqlite://' }, path).warnings
     }
     t.same(warningsFor(`SECRET_KEY=${secretKey}\nPORT=4000\nDATABASE_URL=postgres://bob:secret@localhost/latchkey\n`, 0o644), [`other users of this machine can read or change ${path}, which contains SECRET_KEY and DATABASE_URL: run chmod 600 ${path}`])
+    t.match(warningsFor('SMTP_URL=smtps://bob:secret@mail.example.com\nMAIL_FROM=login@example.com', 0o644), [/which contains SMTP_URL: run/])
     for (const mode of [0o640, 0o604, 0o620, 0o602]) t.match(warningsFor(`SECRET_KEY_PREVIOUS=${secretKey}`, mode), [/other users of this machine can read or change \S+, which contains SECRET_KEY_PREVIOUS:/])
     for (const mode of [0o600, 0o400]) t.same(warningsFor(`SECRET_KEY=${secretKey}`, mode), [])
     t.same(warningsFor('PORT=4000\n# SECRET_KEY=\nDATABASE_URL=\n', 0o644), [], 'there is nothing to hide')

@@ -29,7 +29,7 @@ for (const database of databases) {
       t.equal(response.statusCode, 200)
       t.same(response.json(), {
         msg: 'welcome :-)',
-        user: { id: 1, username: 'Bob', email: 'Bob@Example.com', created_at: '2026-11-23T20:44:00.000Z' }
+        user: { id: 1, username: 'Bob', email: 'Bob@Example.com', email_verified: false, created_at: '2026-11-23T20:44:00.000Z' }
       })
       t.equal(response.headers['cache-control'], 'no-store')
     })

@@ -111,7 +111,7 @@ for (const database of databases) {
         const app = await build(t, { ...defaults, LOGINS_PER_ACCOUNT_MINUTE: '0', HASH_QUEUE: '100' })
         await signUp(app)
         t.same(await tally(times(60).map(() => logIn(app))), { 200: 60 })
-        t.same(Object.values(servicesOf(app).throttle.counts), [0, 0, 0, 0, 0, 0, 0])
+        t.ok(Object.values(servicesOf(app).throttle.counts).every((count) => count === 0))
         t.same(await servicesOf(app).store.db.select().from(servicesOf(app).store.tables.loginFailures), [])
         const statuses = await tally(times(60).map((i) => logIn(app, i % 4 === 0 ? bob : wrong)))
         t.ok(Number(statuses[401]) <= 40, JSON.stringify(statuses))

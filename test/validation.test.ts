@@ -195,7 +195,7 @@ for (const database of databases) {
         const response = await post('/api/v1/signup', '{"username":"first","username":"eve","password":"long enough to do","id":99,"roles":["admin"],"password_hash":"x","created_at":0,"toString":1}')
         t.match(response.json(), { msg: 'welcome :-)', user: { username: 'eve' } })
         t.not(response.json().user.id, 99)
-        t.same(Object.keys(response.json().user), ['id', 'username', 'email', 'created_at'])
+        t.same(Object.keys(response.json().user), ['id', 'username', 'email', 'email_verified', 'created_at'])
       })
 
       t.test('usernames like __proto__ → ordinary names', async (t) => {

@@ -7,6 +7,7 @@ import { unwrapDatabaseError } from '../lib/unwrap-error.js'
 import { errorLines, explainSetupError } from '../standalone/startup-error.js'
 import { eventCommands } from './events.js'
 import { addExamples } from './examples.js'
+import { inviteCommands } from './invite.js'
 import { OutputError, print } from './output.js'
 import { roleCommands } from './role.js'
 import { serverCommands } from './server.js'
@@ -40,6 +41,7 @@ function buildProgram (terminal: Terminal, writeHelp: (text: string) => void): C
   userCommands(program, terminal)
   unlockCommand(program, terminal)
   roleCommands(program, terminal)
+  inviteCommands(program, terminal)
   tokenCommands(program, terminal)
   eventCommands(program, terminal)
   transferCommands(program, terminal)

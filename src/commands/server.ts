@@ -28,6 +28,7 @@ export function serverCommands (program: Command, terminal: Terminal): void {
         await services.users.deleteAll()
         await services.codes.deleteAll()
         await services.roles.deleteAll()
+        await services.codes.deleteAll()
         await services.loginFailures.resetAll()
         services.audit.record({ kind: 'reset' })
         await printLine(terminal, 'the database is empty')

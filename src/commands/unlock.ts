@@ -10,7 +10,7 @@ async function unlockAddress (terminal: Terminal, address: string): Promise<void
   await withServices(terminal, { database: true }, async (services) => {
     const network = await services.throttle.unlockAddress(address)
     services.audit.record({ kind: 'unlock', detail: network })
-    await printLine(terminal, `the failed logins, logins and signups of ${network} are forgotten on every server within about a second`)
+    await printLine(terminal, `the failed logins, logins, signups and requests for a new password of ${network} are forgotten on every server within about a second`)
   })
 }
 

@@ -4,6 +4,7 @@ import { createNoPassword } from '../plugins/passwords/stored-hash.js'
 import { adminRole } from '../plugins/roles/role-name.js'
 import { emailProblem } from '../plugins/users/email.js'
 import { usernameProblem } from '../plugins/users/username.js'
+import { emailOfAccount, usernameAddressProblem } from '../plugins/users/username-address.js'
 import { hashNewPassword } from './new-password.js'
 import { printResult } from './output.js'
 import { CommandError, rejectInvalid, type Terminal } from './terminal.js'
@@ -22,9 +23,11 @@ export function userCreateCommand (user: Command, terminal: Terminal): void {
     .option('--password-stdin', 'read the password from standard input')
     .option('--json', 'print a JSON object')
     .action(async (username: string, options: CreateOptions) => {
-      const { email = null, admin = false, password: hasPassword } = options
+      const { email: givenEmail = null, admin = false, password: hasPassword } = options
       rejectInvalid('username', username === '' ? 'is empty' : usernameProblem(username))
-      if (email !== null) rejectInvalid('email', emailProblem(email))
+      if (givenEmail !== null) rejectInvalid('email', emailProblem(givenEmail))
+      rejectInvalid('username', usernameAddressProblem(username, givenEmail))
+      const email = emailOfAccount(username, givenEmail)
       await withServices(terminal, {}, async (services, config) => {
         const usernameTaken = `the username ${printable(username)} is already taken`
         if (await services.users.find(username) !== undefined) throw new CommandError(usernameTaken)

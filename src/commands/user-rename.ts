@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import { printable } from '../lib/printable.js'
 import { usernameProblem } from '../plugins/users/username.js'
+import { usernameAddressProblem } from '../plugins/users/username-address.js'
 import { printLine } from './output.js'
 import { CommandError, rejectInvalid, type Terminal } from './terminal.js'
 import { findUser, withServices } from './with-services.js'
@@ -12,6 +13,7 @@ export function userRenameCommand (user: Command, terminal: Terminal): void {
       rejectInvalid('username', newUsername === '' ? 'is empty' : usernameProblem(newUsername))
       await withServices(terminal, { database: true }, async (services) => {
         const found = await findUser(services, username)
+        rejectInvalid('username', usernameAddressProblem(newUsername, found.email))
         if (!(await services.users.rename(found.id, newUsername))) {
           // Another message where it was deleted concurrently.
           await findUser(services, username)

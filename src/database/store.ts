@@ -81,6 +81,8 @@ export interface Store {
    * under way for the user, and sees what it has changed.
    */
   shareLock: SQL
+  /** For an `insert … select` into users: the id of the new one. */
+  newUserId: SQL
   /** The highest id that any user ever had; 0 when there was none. */
   lastUserId: () => Promise<number>
   /**

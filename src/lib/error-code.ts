@@ -6,6 +6,10 @@ interface ErrorMembers {
   code?: unknown
   statusCode?: unknown
   headers?: unknown
+  /** Of nodemailer: the code of the system's error; the status of the mail server, and the command that it answered. */
+  originalCode?: unknown
+  responseCode?: unknown
+  command?: unknown
   /** Of http-errors: whether the message is meant for clients. */
   expose?: unknown
 }

@@ -38,7 +38,7 @@ export function settingsIn (file: EnvFile | undefined): Environment {
 }
 
 /** Settings that give access to every account or to the database. */
-const secretSettings = ['SECRET_KEY', 'SECRET_KEY_PREVIOUS', 'DATABASE_URL']
+const secretSettings = ['SECRET_KEY', 'SECRET_KEY_PREVIOUS', 'DATABASE_URL', 'SMTP_URL']
 /** The permissions of the group and of others. */
 const accessibleToOthers = 0o077
 

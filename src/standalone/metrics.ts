@@ -91,6 +91,12 @@ const plugin: FastifyPluginAsync<MetricsOptions> = async (app, { host, port }) =
   const unwritten = new Gauge({ name: 'latchkey_audit_events_pending', help: 'Audit events that are not written yet.', registers, collect: () => { unwritten.set(servicesOf(app).audit.counts().waiting) } })
   counterOf(registry, 'latchkey_audit_events_dropped_total', 'Audit events that were dropped because the queue was full.', [], (counter) => counter.inc(servicesOf(app).audit.counts().dropped))
 
+  counterOf(registry, 'latchkey_mails_total', 'Mails by outcome: sent, failed after all tries, or dropped because the queue was full.', ['outcome'], (counter) => {
+    const { sent, failed, dropped } = servicesOf(app).mail.counts()
+    for (const [outcome, count] of Object.entries({ sent, failed, dropped })) counter.labels(outcome).inc(count)
+  })
+  const unsent = new Gauge({ name: 'latchkey_mails_queued', help: 'Mails that are not sent yet.', registers, collect: () => { unsent.set(servicesOf(app).mail.counts().queued) } })
+
   const listener = Fastify({ logger: { ...loggerOptions, level: 'silent' }, requestTimeout: scrapeTimeoutMs, connectionTimeout: scrapeTimeoutMs, forceCloseConnections: true })
   listener.setNotFoundHandler((request, reply) => reply.code(404).type('text/plain').send('Not Found'))
   listener.get('/metrics', async (request, reply) => reply.type(registry.contentType).send(await registry.metrics()))

@@ -8,7 +8,7 @@ const settingNames = Object.keys(Settings.properties).map(environmentName)
 /** Too short, or too common in other programs, to tell a typo from a name of another program. */
 const commonNames = ['HOST', 'PORT']
 /** Names of other programs that are within a typo of a setting. */
-const otherPrograms = new Set(['LOGLEVEL', 'LOG_LEVELS', 'DATABASE_SSL', 'DATABASE_URLS'])
+const otherPrograms = new Set(['LOGLEVEL', 'LOG_LEVELS', 'DATABASE_SSL', 'DATABASE_URLS', 'SMTP_SSL', 'EMAIL_FROM', 'MAILFROM'])
 
 /** From this length on, two edits are a typo; a shorter name allows one. */
 const twoEditsMinLength = 8

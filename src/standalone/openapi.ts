@@ -35,7 +35,10 @@ const plugin: FastifyPluginAsync = async (app) => {
       tags: [
         { name: 'Accounts', description: 'Sign up, change and delete your account.' },
         { name: 'Sessions', description: 'Create, list and revoke tokens.' },
+        { name: 'Passwords', description: 'Set a new password when the old one is forgotten.' },
+        { name: 'Users', description: 'Create, find, disable and delete the accounts of others; for admins.' },
         { name: 'Roles', description: 'Manage roles and who has them; for admins.' },
+        { name: 'Invitations', description: 'Invite people to sign up; for admins.' },
         { name: 'Addresses', description: 'The limits of client addresses; for admins.' },
         { name: 'Events', description: 'The audit log.' },
         { name: 'Greeting', description: 'Try out a token.' },

@@ -67,7 +67,7 @@ async function tryDocs (t: Test, path: string) {
 
   t.equal(await page.title(), 'Latchkey · API')
   t.ok(await page.locator('link[rel="icon"]').count() > 0)
-  t.match(await page.locator('.opblock-tag').evaluateAll((tags) => tags.map((tag) => tag.getAttribute('data-tag'))), ['Accounts', 'Sessions', 'Roles', 'Addresses', 'Events', 'Greeting', 'Health'], 'in the order in which one needs them')
+  t.match(await page.locator('.opblock-tag').evaluateAll((tags) => tags.map((tag) => tag.getAttribute('data-tag'))), ['Accounts', 'Sessions', 'Passwords', 'Users', 'Roles', 'Invitations', 'Addresses', 'Events', 'Greeting', 'Health'], 'in the order in which one needs them')
 
   t.equal(await status('needLogin'), '400')
   t.equal(await status('signUp'), '200', 'the example is an account')
@@ -89,7 +89,9 @@ async function tryDocs (t: Test, path: string) {
   await servicesOf(app).roles.grant(2, 'admin')
   for (const [operationId, expected] of [
     ['getMe', '200'], ['listTokens', '200'], ['createToken', '201'], ['revokeToken', '404'],
-    ['createRole', '201'], ['listRoles', '200'], ['grantRole', '204'], ['revokeRole', '204'], ['deleteRole', '204'],
+    ['createUser', '201'], ['listUsers', '200'], ['getUser', '200'], ['disableUser', '204'], ['enableUser', '204'],
+    ['listUserTokens', '200'], ['revokeUserTokens', '204'], ['unlockUser', '204'], ['startPasswordReset', '201'], ['deleteUser', '204'],
+    ['createRole', '201'], ['listRoles', '200'], ['createInvite', '201'], ['listInvites', '200'], ['deleteInvite', '404'], ['grantRole', '204'], ['revokeRole', '204'], ['deleteRole', '204'],
     ['listEvents', '200'], ['listMyEvents', '200'], ['hello', '200'], ['needLoginV1', '200'], ['needAdmin', '200'], ['isLive', '200'], ['isReady', '200'],
     ['changePassword', '204']
   ] as const) t.equal(await status(operationId), expected, operationId)

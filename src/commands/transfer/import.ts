@@ -4,6 +4,7 @@ import { isConflict } from '../../database/errors.js'
 import { errorMessage } from '../../lib/error-code.js'
 import { printable } from '../../lib/printable.js'
 import { usernameProblem } from '../../plugins/users/username.js'
+import { emailOfAccount, usernameAddressProblem } from '../../plugins/users/username-address.js'
 import { countOf } from '../output.js'
 import { CommandError } from '../terminal.js'
 import { parseRecord, RecordError, type RoleRecord, type UserRecord } from './format.js'
@@ -25,8 +26,8 @@ export interface ImportRecords {
 const lineError = (line: number, problem: string) => new CommandError(`line ${line}: ${problem}; nothing was imported`)
 
 /** What is wrong with a valid record that is not part of an export; `undefined` when nothing is. */
-function newUserProblem ({ username, password_hash: hash }: UserRecord): string | undefined {
-  const problem = usernameProblem(username)
+function newUserProblem ({ username, email = null, password_hash: hash }: UserRecord): string | undefined {
+  const problem = usernameProblem(username) ?? usernameAddressProblem(username, email)
   if (problem !== undefined) return `the username ${problem}`
   if (hash === null) return 'the password_hash is null: only an account of an export can be without a password'
 }
@@ -48,9 +49,10 @@ export async function readImport (stream: Readable): Promise<ImportRecords> {
     try {
       const record = parseRecord(line.text)
       if (record.type === 'user') {
+        const { username, email = null } = record
         const problem = isExport ? undefined : newUserProblem(record)
         if (problem !== undefined) throw new RecordError(problem)
-        records.users.push({ line: number, record })
+        records.users.push({ line: number, record: isExport ? record : { ...record, email: emailOfAccount(username, email) } })
       } else if (record.type === 'role') records.roles.push({ line: number, record })
       else if (record.type === 'end') isIncomplete = record.users !== records.users.length || record.roles !== records.roles.length
       else {

@@ -39,6 +39,7 @@ function createStore (pool: pg.Pool): Store {
     prepareGet: (name, columns, query, parameters) => prepareGet(pool, name, columns, query, parameters),
     batch: (queries, { retryBusyMs = 0 } = {}) => retryWhenRolledBack(retryBusyMs, () => runBatch(pool, queries)),
     shareLock: sql` for share`,
+    newUserId: sql`nextval('latchkey.users_id_seq')`,
     lockUser: (userId) => [{ toSQL: () => ({ sql: 'select id from latchkey.users where id = $1 for update', params: [userId] }) }],
     lastUserId: () => lastUserId(pool),
     claimUserIds,

@@ -53,6 +53,7 @@ function createStore (durable: Connection, relaxed: Connection, { ballast, files
     // A batch locks the whole database from its beginning.
     lockUser: () => [],
     shareLock: sql``,
+    newUserId: sql`null`,
     lastUserId: async () => lastUserId(durable),
     claimUserIds,
     skipUserIds,

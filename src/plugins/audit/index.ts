@@ -11,7 +11,7 @@ import { eventsRepository, type NewEventRow } from './repository.js'
 import { auditRetention } from './retention.js'
 
 /** The kinds of successful events that are written on a nearly full disk: users cannot cause them at will. */
-const essentialKinds: EventKind[] = ['role_change', 'deletion', 'unlock', 'export', 'import', 'reset']
+const essentialKinds: EventKind[] = ['role_change', 'invitation', 'deletion', 'disabling', 'enabling', 'unlock', 'export', 'import', 'reset']
 /** How long a reader waits for pending events to be written, in milliseconds. */
 const flushTimeoutMs = 500
 
@@ -21,10 +21,13 @@ declare module 'fastify' {
   }
 }
 
+/** What an event records of a request. */
+export type EventRequest = Pick<FastifyRequest, 'id' | 'ip' | 'headers' | 'log'>
+
 /** The audit log: what happened to whom, when, and from where. */
 export interface AuditLog {
   /** Records an event, in the server's log and in the audit log. It is written later: no request waits for it. */
-  record: (event: NewEvent, request?: FastifyRequest) => void
+  record: (event: NewEvent, request?: EventRequest) => void
   /** Calls a listener with each event that is recorded in this process. An error that it throws is logged, and changes nothing. */
   subscribe: (listener: (event: NewEvent) => void) => void
   /** Events, newest first, including those just recorded by this process if they can be written in time. */

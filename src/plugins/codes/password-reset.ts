@@ -3,6 +3,9 @@ import type { FastifyInstance } from 'fastify'
 
 /** How long the code of an admin or the command line is valid, in seconds: 24 hours. */
 export const resetLifetimeSeconds = 86_400
+/** The shortest and the longest lifetime that an admin can choose for a code, in seconds: a minute and a week. */
+export const resetLifetimeMinSeconds = 60
+export const resetLifetimeMaxSeconds = 604_800
 /** How long a mailed code is valid, in seconds. */
 export const mailedResetLifetimeSeconds = 3_600
 

@@ -46,8 +46,8 @@ export function codesRepository (store: Store, now: () => number) {
     return { code, expiresAt, row: { hash: String(hashCode(code)), kind, userId: userId ?? null, data: data === undefined ? null : JSON.stringify(data), createdAt, expiresAt } }
   }
 
-  /** A row as a select with a condition. */
-  function selectRow ({ hash, kind, data, createdAt, expiresAt }: CodeRow, userId: number, condition?: SQL) {
+  /** A row as a select, for the user that a condition selects. */
+  function selectRow ({ hash, kind, data, createdAt, expiresAt }: CodeRow, condition: SQL | undefined) {
     return db.select({
       hash: sql<string>`${sql.param(hash, codes.hash)}`.as('hash'),
       kind: sql<CodeKind>`${sql.param(kind, codes.kind)}`.as('kind'),
@@ -55,7 +55,7 @@ export function codesRepository (store: Store, now: () => number) {
       data: sql<string | null>`${sql.param(data, codes.data)}`.as('data'),
       createdAt: sql<Date>`${sql.param(createdAt, codes.createdAt)}`.as('created_at'),
       expiresAt: sql<Date>`${sql.param(expiresAt, codes.expiresAt)}`.as('expires_at')
-    }).from(users).where(and(eq(users.id, userId), condition))
+    }).from(users).where(condition)
   }
 
   return {
@@ -63,6 +63,9 @@ export function codesRepository (store: Store, now: () => number) {
 
     /** For a batch: inserts a row of `prepare`. */
     insertQuery: (row: CodeRow): Query => db.insert(codes).values(row),
+
+    /** For a batch: inserts a row of `prepare` for the user that a condition on users selects, if there is one. */
+    insertForQuery: (row: CodeRow, condition: SQL | undefined): Query => db.insert(codes).select(selectRow(row, condition)),
 
     /** For a condition of another query: whether the code exists, has this kind and has not expired. */
     isUsable: (kind: CodeKind, hash: string): SQL => exists(db.select({ hash: codes.hash }).from(codes).where(isUsable(kind, hash))),
@@ -73,8 +76,8 @@ export function codesRepository (store: Store, now: () => number) {
      */
     lockQuery: (hash: string): Query => db.update(codes).set({ hash }).where(eq(codes.hash, hash)),
 
-    /** For a batch: deletes a code. */
-    deleteQuery: (hash: string): Query => db.delete(codes).where(eq(codes.hash, hash)),
+    /** For a batch: deletes a code, if a condition holds. */
+    deleteQuery: (hash: string, condition?: SQL): Query => db.delete(codes).where(and(eq(codes.hash, hash), condition)),
 
     /** For a batch: deletes all codes of some kinds of a user. */
     deleteOfUserQuery: (userId: number, kinds: CodeKind[], condition?: SQL): Query => db.delete(codes).where(and(ofUser(userId, kinds), condition)),
@@ -83,17 +86,18 @@ export function codesRepository (store: Store, now: () => number) {
      * Creates a code of a user, and deletes the older ones of its kind.
      *
      * @param options.pauseMs creates none if the newest one is younger, and leaves that as it is
-     * @param options.condition must hold for the user's row
+     * @param options.condition must hold for the user's row: otherwise nothing changes
      * @returns undefined when none was created, or there is no such user
      */
     async issue (newCode: NewCode & { userId: number }, { pauseMs = 0, condition }: { pauseMs?: number, condition?: SQL } = {}): Promise<IssuedCode | undefined> {
       const { kind, userId } = newCode
       const { row, ...issued } = prepare(newCode)
       const isRecent = and(ofUser(userId, [kind]), gt(codes.createdAt, new Date(now() - pauseMs)))
+      const isUser = and(eq(users.id, userId), condition)
       const written = await store.batch([
         ...store.lockUser(userId),
-        db.delete(codes).where(and(ofUser(userId, [kind]), pauseMs === 0 ? undefined : lte(codes.createdAt, new Date(now() - pauseMs)))),
-        db.insert(codes).select(selectRow(row, userId, and(condition, pauseMs === 0 ? undefined : notExists(db.select({ hash: codes.hash }).from(codes).where(isRecent)))))
+        db.delete(codes).where(and(ofUser(userId, [kind]), exists(db.select({ id: users.id }).from(users).where(isUser)), pauseMs === 0 ? undefined : lte(codes.createdAt, new Date(now() - pauseMs)))),
+        db.insert(codes).select(selectRow(row, and(isUser, pauseMs === 0 ? undefined : notExists(db.select({ hash: codes.hash }).from(codes).where(isRecent)))))
       ])
       return written.at(-1) === 0 ? undefined : issued
     },

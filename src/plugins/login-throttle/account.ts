@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { bestEffort } from '../../lib/background.js'
 import { keyedMutex } from '../../lib/keyed-mutex.js'
+import { canonicalEmail, emailProblem } from '../users/email.js'
 import { canonicalUsername } from '../users/username.js'
 import { networkOf } from './network.js'
 import type { PasswordCheck } from './throttle.js'
@@ -22,6 +23,15 @@ export interface AccountCheck {
 }
 
 /**
+ * What failures are counted for: the username of an account, or what was typed in place of one. An
+ * unknown email counts as well, also one that no username can be: otherwise the waits would tell
+ * which addresses have accounts.
+ */
+function failuresKey (name: string): string | undefined {
+  return canonicalUsername(name) ?? (emailProblem(name) === undefined ? canonicalEmail(name) : undefined)
+}
+
+/**
  * Creates the function that checks the passwords of an account one at a time, and counts
  * failures in the database, which is shared by all servers.
  */
@@ -29,8 +39,8 @@ export function accountThrottle (app: FastifyInstance, { failuresFree, now, dead
   const withLock = keyedMutex({ deadlineMs })
 
   return async function checkAccount (request: FastifyRequest, { username, userId, lastLoginAt, wait, mustRecord = false }: PasswordCheck, { verify, reject }: AccountCheck): Promise<boolean> {
-    const usernameKey = canonicalUsername(username)
-    // A text that cannot be a username belongs to no account.
+    const usernameKey = failuresKey(username)
+    // A text that can be neither a username nor an email belongs to no account.
     if (usernameKey === undefined) return await verify()
     const attempt = { usernameKey, network: networkOf(request), lastLoginAt }
     const { network: scope } = app.loginFailures.scopeOf(attempt)

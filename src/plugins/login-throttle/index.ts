@@ -1,16 +1,17 @@
 import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { BodyMalformed, BodyTooLarge, EmailTaken, TooManyAttempts, UsernameTaken, ValidationFailed } from '../../errors.js'
+import { EmailTaken, TooManyAttempts, UsernameTaken } from '../../errors.js'
 import { bestEffort } from '../../lib/background.js'
 import { clientNetwork, printableAddress } from '../../lib/client-network.js'
 import type { Wait } from '../../lib/waiter.js'
 import { keyedMutex } from '../../lib/keyed-mutex.js'
 import type { ResolvedOptions } from '../../options.js'
-import { toExpectedError } from '../errors/expected-error.js'
+import { CodeInvalid } from '../codes/errors.js'
 import { canonicalUsername } from '../users/username.js'
 import { accountThrottle } from './account.js'
 import { addressUnlocks } from './address-unlocks.js'
 import { type AttemptLimits, createLimiters, type Limiters } from './limits.js'
+import { isMalformed } from './malformed.js'
 import { addressKey, networkIn, networkOf } from './network.js'
 import { type LoginFailures, loginFailuresRepository } from './repository.js'
 import type { Throttle, ThrottleCounts } from './throttle.js'
@@ -25,20 +26,9 @@ declare module 'fastify' {
 /** The plugin's options. */
 export type ThrottleOptions = AttemptLimits & Pick<ResolvedOptions, 'hashDeadlineMs' | 'now'>
 
-const addressLimits = { login: ['address', 'address_logins'], password: ['address'], signup: ['signup', 'signup_rejections'] } as const
+const addressLimits = { login: ['address', 'address_logins'], password: ['address'], signup: ['signup', 'signup_rejections'], reset: ['reset'] } as const
 /** The limits whose keys are networks. */
-const networkLimits: ReadonlyArray<keyof Limiters> = ['address', 'address_logins', 'signup', 'signup_rejections']
-
-/**
- * Whether a request was rejected for its body. Only JSON counts: a page of another origin can
- * send anything else from its visitors' addresses without a preflight
- * (https://fetch.spec.whatwg.org/#cors-safelisted-request-header), to lock them out.
- */
-function isMalformed (request: FastifyRequest, thrown: unknown): boolean {
-  if (!/^application\/json\b/i.test(request.headers['content-type'] ?? '')) return false
-  const error = toExpectedError(thrown, request)
-  return [BodyMalformed, BodyTooLarge, ValidationFailed].some((Malformed) => error instanceof Malformed)
-}
+const networkLimits: ReadonlyArray<keyof Limiters> = ['address', 'address_logins', 'signup', 'signup_rejections', 'reset']
 
 /** Login throttling: how often passwords can be guessed, and accounts created. */
 const plugin: FastifyPluginAsync<ThrottleOptions> = async (app, { now, hashDeadlineMs: deadlineMs, ...limits }) => {
@@ -47,7 +37,7 @@ const plugin: FastifyPluginAsync<ThrottleOptions> = async (app, { now, hashDeadl
   app.cleanup.schedule({ deleteBatch: loginFailures.deleteOldFailures, failure: 'old login failures could not be deleted' })
   app.cleanup.schedule({ deleteBatch: loginFailures.deleteOldNetworks, failure: 'old known networks could not be deleted' })
 
-  const counts: ThrottleCounts = { address: 0, account: 0, signup: 0, address_logins: 0, account_logins: 0, account_renewals: 0, account_tokens: 0 }
+  const counts: ThrottleCounts = { address: 0, account: 0, signup: 0, reset: 0, address_logins: 0, account_logins: 0, account_renewals: 0, account_tokens: 0, account_mails: 0 }
   const limiters = createLimiters(limits, { now, deadlineMs })
   const unlocks = addressUnlocks(app, now)
   app.cleanup.schedule({ deleteBatch: unlocks.deleteOld, failure: 'old unlocks of addresses could not be deleted' })
@@ -84,7 +74,8 @@ const plugin: FastifyPluginAsync<ThrottleOptions> = async (app, { now, hashDeadl
       const { id } = request.currentUser
       return addressKey(networkOf(request), id, await loginFailures.lastLoginAt(id, networkOf(request)))
     },
-    signup: async (request: FastifyRequest) => networkOf(request)
+    signup: async (request: FastifyRequest) => networkOf(request),
+    reset: async (request: FastifyRequest) => networkOf(request)
   }
 
   /** Runs an attempt within a limit. Where those in flight could use the limit up, it waits for them. */
@@ -94,6 +85,13 @@ const plugin: FastifyPluginAsync<ThrottleOptions> = async (app, { now, hashDeadl
       return await work()
     })
   }
+
+  /** Runs an attempt of a user within a limit, and counts it unless it comes to nothing. */
+  const attemptOfUser = (limit: keyof Limiters) => <Result>(request: FastifyRequest, userId: number, work: () => Promise<Result>) => attempt(request, { limit, key: String(userId), userId }, async () => {
+    const result = await work()
+    if (result !== undefined && result !== false) limiters[limit].count(String(userId))
+    return result
+  })
 
   const withSignupLock = keyedMutex({ deadlineMs })
   const checkAccount = accountThrottle(app, { failuresFree: limits.loginFailuresPerAccount, now, deadlineMs })
@@ -162,25 +160,28 @@ const plugin: FastifyPluginAsync<ThrottleOptions> = async (app, { now, hashDeadl
       limiters.account_renewals.count(String(userId))
     },
 
-    createToken: (request, userId, issue) => attempt(request, { limit: 'account_tokens', key: String(userId), userId }, async () => {
-      const issued = await issue()
-      if (issued !== undefined) limiters.account_tokens.count(String(userId))
-      return issued
+    createToken: attemptOfUser('account_tokens'),
+    mailCode: attemptOfUser('account_mails'),
+
+    claimName: (request, wait, claim) => attempt(request, { limit: 'signup_rejections', key: networkOf(request), wait }, async () => {
+      try {
+        return await claim()
+      } catch (error) {
+        if ([UsernameTaken, EmailTaken, CodeInvalid].some((Rejected) => error instanceof Rejected)) limiters.signup_rejections.count(networkOf(request))
+        throw error
+      }
     }),
 
     signUp (request, { username, wait }, create) {
       const network = networkOf(request)
-      return attempt(request, { limit: 'signup', key: network, wait }, () => attempt(request, { limit: 'signup_rejections', key: network, wait }, async () => {
-        try {
-          const created = await withSignupLock(String(canonicalUsername(username)), wait, create)
-          limiters.signup.count(network)
-          return created
-        } catch (error) {
-          if (error instanceof UsernameTaken || error instanceof EmailTaken) limiters.signup_rejections.count(network)
-          throw error
-        }
+      return attempt(request, { limit: 'signup', key: network, wait }, () => throttle.claimName(request, wait, async () => {
+        const created = await withSignupLock(String(canonicalUsername(username)), wait, create)
+        limiters.signup.count(network)
+        return created
       }))
     },
+
+    requestReset: (request) => attempt(request, { limit: 'reset', key: networkOf(request) }, async () => limiters.reset.count(networkOf(request))),
 
     async unlockAddress (address) {
       const network = clientNetwork(address)

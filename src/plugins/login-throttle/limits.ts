@@ -5,7 +5,7 @@ import { slidingWindowLog, type WindowLimit } from './sliding-window.js'
 /** How many attempts an address and an account have; 0 turns a limit off. */
 export type AttemptLimits = Pick<ResolvedOptions,
   | 'loginFailuresPerAddressMinute' | 'loginFailuresPerAddressHour' | 'loginFailuresPerAccount'
-  | 'loginsPerAddressMinute' | 'loginsPerAccountMinute' | 'tokensPerAccountHour' | 'signupsPerAddressHour'>
+  | 'loginsPerAddressMinute' | 'loginsPerAccountMinute' | 'tokensPerAccountHour' | 'signupsPerAddressHour' | 'resetsPerAddressHour'>
 
 /**
  * The wait after failed logins for an account, in milliseconds: the first wait, which each further
@@ -18,6 +18,9 @@ export const doublingsUntilLongestWait = Math.ceil(Math.log2(longestWaitMs / fir
 
 const minuteMs = 60_000
 const hourMs = 3_600_000
+
+/** How many codes are mailed for one account in an hour: nobody floods a stranger with them. */
+const mailsPerAccountHour = 10
 
 /** What is limited in memory, in a sliding window, by the network of the client or by the id of the user. */
 export interface Limiter {
@@ -60,11 +63,15 @@ export function createLimiters (limits: AttemptLimits, { now, deadlineMs }: { no
     signup: limiter({ attempts: limits.signupsPerAddressHour, windowMs: hourMs }),
     /** Rejected signups of an address: whether a name is taken reveals as much as a failed login. */
     signup_rejections: limiter({ attempts: limits.loginFailuresPerAddressHour, windowMs: hourMs }),
+    /** Requests of an address for a new password. */
+    reset: limiter({ attempts: limits.resetsPerAddressHour, windowMs: hourMs }),
     /** Successful logins of an account. */
     account_logins: limiter({ attempts: limits.loginsPerAccountMinute, windowMs: minuteMs }),
     /** Renewals of an account's tokens. Not counted with its logins: a stolen token must not keep its owner from logging in. */
     account_renewals: limiter({ attempts: limits.loginsPerAccountMinute, windowMs: minuteMs }),
     /** Personal access tokens of an account. */
-    account_tokens: limiter({ attempts: limits.tokensPerAccountHour, windowMs: hourMs })
+    account_tokens: limiter({ attempts: limits.tokensPerAccountHour, windowMs: hourMs }),
+    /** Codes that are mailed to the addresses that an account names. */
+    account_mails: limiter({ attempts: mailsPerAccountHour, windowMs: hourMs })
   }
 }

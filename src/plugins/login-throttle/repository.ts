@@ -2,6 +2,7 @@ import { and, eq, inArray, lte, type SQL, sql } from 'drizzle-orm'
 import { isForeignKeyViolation } from '../../database/errors.js'
 import type { Store } from '../../database/store.js'
 import { rowsPerCleanup } from '../../lib/background.js'
+import { type Actor, isStillAdmin } from '../roles/admin-conditions.js'
 import type { User } from '../users/user.js'
 import { canonicalUsername } from '../users/username.js'
 import { knownNetworksRepository } from './known-networks.js'
@@ -118,9 +119,14 @@ export function loginFailuresRepository (store: Store, now: () => number) {
       ])
     },
 
-    /** Deletes all failures for a username; false when there were none. */
-    async reset (username: string): Promise<boolean> {
-      const rows = await relaxed.delete(loginFailures).where(matchesUsername(username)).returning({ network: loginFailures.network })
+    /**
+     * Deletes all failures for a username.
+     *
+     * @param actor the admin who acts; undefined where the user or the operator does
+     * @returns false when there were none, or the actor is not an admin any longer
+     */
+    async reset (username: string, actor?: Actor): Promise<boolean> {
+      const rows = await relaxed.delete(loginFailures).where(and(matchesUsername(username), isStillAdmin(store, actor))).returning({ network: loginFailures.network })
       return rows.length > 0
     },
 

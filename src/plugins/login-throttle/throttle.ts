@@ -29,6 +29,8 @@ export interface ThrottleCounts {
   account: number
   /** Signups of an address. */
   signup: number
+  /** Requests of an address for a new password. */
+  reset: number
   /** Successful logins of an address. */
   address_logins: number
   /** Successful logins of an account. */
@@ -37,10 +39,12 @@ export interface ThrottleCounts {
   account_renewals: number
   /** Personal access tokens of an account. */
   account_tokens: number
+  /** Codes mailed for an account. */
+  account_mails: number
 }
 
 /**
- * Limits password checks, logins, signups and personal access tokens, by address and by account.
+ * Limits password checks, logins, signups, requests for a new password and personal access tokens, by address and by account.
  * On a network that its user has logged in from before, an account has a budget of its own: no
  * attempt at another account from the same address can hold its owner up.
  */
@@ -50,7 +54,7 @@ export interface Throttle {
    * onRequest before the body is read, as preValidation before it is validated. A login names its
    * account in the body: as preHandler, so that an invalid body tells nothing about an account.
    */
-  rejectAddress: (action: 'login' | 'password' | 'signup') => (request: FastifyRequest) => Promise<void>
+  rejectAddress: (action: 'login' | 'password' | 'signup' | 'reset') => (request: FastifyRequest) => Promise<void>
   /** Makes an onError hook that counts a malformed or invalid body like a failed attempt: it costs time as well. */
   countMalformed: (action: 'password' | 'signup') => onErrorHookHandler
   /**
@@ -99,7 +103,25 @@ export interface Throttle {
    */
   createToken: <Issued>(request: FastifyRequest, userId: number, issue: () => Promise<Issued>) => Promise<Issued>
   /**
-   * Creates an account, and counts it; where its name or email is taken, the rejection is counted.
+   * Mails a code for an account, and counts it, unless none was mailed.
+   *
+   * @param mail whether it has mailed one
+   * @returns what `mail` returns
+   * @throws {TooManyAttempts} this account has to wait
+   */
+  mailCode: (request: FastifyRequest, userId: number, mail: () => Promise<boolean>) => Promise<boolean>
+  /**
+   * Gives a name or an email to somebody. Where it is taken, the rejection is counted for the
+   * address: it reveals as much as a failed login.
+   *
+   * @returns what `claim` returns
+   * @throws {TooManyAttempts} this address has to wait
+   * @throws {Overloaded} it waited too long for others
+   */
+  claimName: <Claimed>(request: FastifyRequest, wait: Wait, claim: () => Promise<Claimed>) => Promise<Claimed>
+  /**
+   * Creates an account, and counts it; where its name or email is taken, or its invitation is not
+   * valid, the rejection is counted.
    * Signups for one name run one at a time, so that only one of them needs a hash.
    *
    * @returns what `create` returns
@@ -107,10 +129,16 @@ export interface Throttle {
    * @throws {Overloaded} it waited too long for others
    */
   signUp: <Created>(request: FastifyRequest, signup: { username: string, wait: Wait }, create: () => Promise<Created>) => Promise<Created>
+  /**
+   * Counts a request for a new password.
+   *
+   * @throws {TooManyAttempts} this address has to wait
+   */
+  requestReset: (request: FastifyRequest) => Promise<void>
   /** Deletes the failures for the name of a new user, and records the network that they are on. */
   registerNewUser: (request: FastifyRequest, user: User) => Promise<void>
   /**
-   * Forgets the failed logins, the logins and the signups of an address, also on all other servers.
+   * Forgets the failed logins, the logins, the signups and the requests for a new password of an address, also on all other servers.
    *
    * @returns the network whose attempts are forgotten
    */

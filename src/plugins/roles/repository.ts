@@ -1,30 +1,18 @@
-import { and, asc, eq, exists, ne, sql } from 'drizzle-orm'
+import { and, asc, eq, isNull, ne, sql } from 'drizzle-orm'
 import { isForeignKeyViolation } from '../../database/errors.js'
-import type { Query, Store } from '../../database/store.js'
-import { lockAdmins, revocationRetryMs } from './lock-admins.js'
+import type { Store } from '../../database/store.js'
+import { type Actor, adminLocks, isStillAdmin, leavesAnAdmin } from './admin-conditions.js'
+import { revocationRetryMs } from './lock-admins.js'
 import type { Role } from './role.js'
 import { adminRole, roleNameProblem } from './role-name.js'
-
-/** An admin who changes roles, and the token of the request. */
-export interface Actor {
-  userId: number
-  tokenId: string
-}
 
 /** Every query on roles. */
 export type Roles = ReturnType<typeof rolesRepository>
 
 /** Every query on roles, and on who has them. */
 export function rolesRepository (store: Store) {
-  const { db, tables: { roles, tokens, users, userRoles } } = store
+  const { db, tables: { roles, users, userRoles } } = store
   const roleOfUser = (userId: number, roleName: string) => and(eq(userRoles.userId, userId), eq(userRoles.roleName, roleName))
-  /** For the start of a batch: the actor's rights and the number of admins change before it or after it. */
-  const locks = (actor: Actor | undefined): Query[] => [lockAdmins(store), ...actor === undefined ? [] : store.lockUser(actor.userId)]
-  /** Whether an actor is still an admin, with a token that is not revoked. Without an actor the operator acts. */
-  const isStillAdmin = (actor: Actor | undefined) => actor && and(
-    exists(db.select({ id: tokens.id }).from(tokens).where(and(eq(tokens.id, actor.tokenId), eq(tokens.userId, actor.userId)))),
-    exists(db.select({ userId: userRoles.userId }).from(userRoles).where(roleOfUser(actor.userId, adminRole)))
-  )
   const isGranted = async (userId: number, roleName: string) => (await db.select().from(userRoles).where(roleOfUser(userId, roleName))).length > 0
 
   return {
@@ -72,9 +60,9 @@ export function rolesRepository (store: Store) {
      * or the role does not exist, or the actor is not an admin any longer.
      */
     async grant (userId: number, roleName: string, actor?: Actor): Promise<boolean> {
-      const row = db.select({ userId: users.id, roleName: sql<string>`${sql.param(roleName, userRoles.roleName)}`.as('role_name') }).from(users).where(and(eq(users.id, userId), isStillAdmin(actor)))
+      const row = db.select({ userId: users.id, roleName: sql<string>`${sql.param(roleName, userRoles.roleName)}`.as('role_name') }).from(users).where(and(eq(users.id, userId), isStillAdmin(store, actor)))
       try {
-        const written = await store.batch([...locks(actor), db.insert(userRoles).select(row).onConflictDoNothing()])
+        const written = await store.batch([...adminLocks(store, actor), db.insert(userRoles).select(row).onConflictDoNothing()])
         if (written.at(-1) !== 0) return true
       } catch (error) {
         if (isForeignKeyViolation(error)) return false
@@ -85,19 +73,18 @@ export function rolesRepository (store: Store) {
 
     /**
      * Revokes a user's role, which the user need not have; false, and nothing changes, when it is
-     * the last `admin`, or the actor is not an admin any longer.
+     * `admin` of the last enabled one, or the actor is not an admin any longer.
      */
     async revoke (userId: number, roleName: string, actor?: Actor): Promise<boolean> {
-      const others = db.select({ userId: userRoles.userId }).from(userRoles)
-        .where(and(eq(userRoles.roleName, adminRole), ne(userRoles.userId, userId)))
-      const isAllowed = and(roleName === adminRole ? exists(others) : undefined, isStillAdmin(actor))
-      const written = await store.batch([...locks(actor), db.delete(userRoles).where(and(roleOfUser(userId, roleName), isAllowed))], { retryBusyMs: revocationRetryMs })
+      const isAllowed = and(roleName === adminRole ? leavesAnAdmin(store, userId) : undefined, isStillAdmin(store, actor))
+      const written = await store.batch([...adminLocks(store, actor), db.delete(userRoles).where(and(roleOfUser(userId, roleName), isAllowed))], { retryBusyMs: revocationRetryMs })
       return written.at(-1) !== 0 || !(await isGranted(userId, roleName))
     },
 
-    /** Whether a user is the only admin. */
+    /** Whether a user is the only admin whose account is enabled. */
     async isLastAdmin (userId: number): Promise<boolean> {
-      const admins = await db.select({ userId: userRoles.userId }).from(userRoles).where(eq(userRoles.roleName, adminRole)).limit(2)
+      const admins = await db.select({ userId: userRoles.userId }).from(userRoles).innerJoin(users, eq(users.id, userRoles.userId))
+        .where(and(eq(userRoles.roleName, adminRole), isNull(users.disabledAt))).limit(2)
       return admins.length === 1 && admins[0]?.userId === userId
     }
   }

@@ -1,4 +1,4 @@
-/** The role that may manage roles. It always exists, and its last holder cannot lose it. */
+/** The role that may manage users and roles. It always exists, and its last holder whose account is enabled cannot lose it. */
 export const adminRole = 'admin'
 /** The maximum length of a role's name, in characters. */
 export const roleNameMaxLength = 64

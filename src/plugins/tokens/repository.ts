@@ -1,6 +1,7 @@
 import { and, desc, eq, gt, inArray, isNull, lte, ne, sql } from 'drizzle-orm'
 import type { Store } from '../../database/store.js'
 import { rowsPerCleanup } from '../../lib/background.js'
+import { type Actor, adminLocks, isStillAdmin } from '../roles/admin-conditions.js'
 import { revocationRetryMs } from '../roles/lock-admins.js'
 import { isEmailVerified, type User } from '../users/user.js'
 import { tokenCreation } from './creation.js'
@@ -82,10 +83,16 @@ export function tokensRepository (store: Store, { now, pendingLastUsed }: { now:
       return revoked !== 0
     },
 
-    /** Revokes all tokens of a user, or all but one, including those that are being created concurrently; false when there were none. */
-    async revokeAll (userId: number, exceptId?: string): Promise<boolean> {
-      const isRevoked = and(eq(tokens.userId, userId), exceptId === undefined ? undefined : ne(tokens.id, exceptId))
-      const written = await batch([...lockUser(userId), db.delete(tokens).where(isRevoked)], { retryBusyMs: revocationRetryMs })
+    /**
+     * Revokes all tokens of a user, or all but one, including those that are being created concurrently.
+     *
+     * @param actor the admin who acts; undefined where the user or the operator does
+     * @returns false when there were none, or the actor is not an admin any longer
+     */
+    async revokeAll (userId: number, exceptId?: string, actor?: Actor): Promise<boolean> {
+      const isRevoked = and(eq(tokens.userId, userId), exceptId === undefined ? undefined : ne(tokens.id, exceptId), isStillAdmin(store, actor))
+      const locks = actor === undefined ? lockUser(userId) : adminLocks(store, actor, userId)
+      const written = await batch([...locks, db.delete(tokens).where(isRevoked)], { retryBusyMs: revocationRetryMs })
       return written.at(-1) !== 0
     },
 

@@ -1,14 +1,13 @@
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import { bestEffort } from '../../lib/background.js'
+import { type Directory, directoryRepository } from './directory.js'
 import { type Disabling, disablingRepository } from './disabling.js'
-import { type EmailChange, emailChangeRepository } from './email-change.js'
-import { type Renaming, renamingRepository } from './renaming.js'
 import { type Users, usersRepository } from './repository.js'
 
 declare module 'fastify' {
   interface FastifyInstance {
-    users: Users & Disabling & Renaming & EmailChange
+    users: Users & Directory & Disabling
   }
 }
 
@@ -17,7 +16,7 @@ const listedUsernames = 10
 
 const plugin: FastifyPluginAsync<{ now: () => number }> = async (app, { now }) => {
   const users = usersRepository(app.store, now)
-  app.decorate('users', { ...users, ...disablingRepository(app.store, now), ...renamingRepository(app.store, now), ...emailChangeRepository(app.store, now) })
+  app.decorate('users', { ...users, ...directoryRepository(app.store, now), ...disablingRepository(app.store, now) })
   app.addHook('onReady', bestEffort(app, {
     async work () {
       const names = await users.listUnaddressable(listedUsernames + 1)

@@ -1,10 +1,12 @@
-import { and, asc, eq, exists, gt, gte, inArray, isNotNull, lt, ne, not, or, sql, type SQL } from 'drizzle-orm'
+import { and, asc, eq, exists, gt, gte, inArray, isNotNull, lt, ne, or, sql, type SQL } from 'drizzle-orm'
 import type { Store } from '../../database/store.js'
-import { lockAdmins, revocationRetryMs } from '../roles/lock-admins.js'
-import { adminRole } from '../roles/role-name.js'
+import { type Actor, adminLocks, isStillAdmin, leavesAnAdmin } from '../roles/admin-conditions.js'
+import { revocationRetryMs } from '../roles/lock-admins.js'
 import { isUserId } from '../tokens/claims.js'
 import { canonicalEmail, emailProblem } from './email.js'
-import { isEmailVerified, type User } from './user.js'
+import { userNames } from './names.js'
+import { ownerConditions } from './owner.js'
+import { accountColumns, type User } from './user.js'
 import { canonicalUsername, usernameProblem } from './username.js'
 
 type UserRow = Store['tables']['users']['$inferSelect']
@@ -24,8 +26,8 @@ export type Users = ReturnType<typeof usersRepository>
  * @param now the clock, in milliseconds since 1970
  */
 export function usersRepository (store: Store, now: () => number) {
-  const { db, tables: { knownNetworks, tokens, users, userRoles } } = store
-  const account = { id: users.id, username: users.username, email: users.email, emailVerified: isEmailVerified(users), createdAt: users.createdAt }
+  const { db, tables: { codes, knownNetworks, tokens, users, userRoles } } = store
+  const account = accountColumns(users)
   const credentials = { id: users.id, username: users.username, passwordHash: users.passwordHash, disabledAt: users.disabledAt, lastLoginAt: knownNetworks.lastLoginAt }
   const selectCredentials = (condition: SQL) => db
     .select(credentials)
@@ -37,12 +39,11 @@ export function usersRepository (store: Store, now: () => number) {
   const hash = { passwordHash: users.passwordHash, disabledAt: users.disabledAt }
   const hashOf = store.prepareGet<Pick<UserRow, 'passwordHash' | 'disabledAt'>>('password_hash', hash, db.select(hash).from(users).where(eq(users.id, sql.placeholder('id'))))
 
-  /** Whether the token of the request is not revoked. Without a token the operator acts. */
-  const isActive = (userId: number, tokenId: string | undefined) => tokenId === undefined
-    ? undefined
-    : exists(db.select({ id: tokens.id }).from(tokens).where(and(eq(tokens.id, tokenId), eq(tokens.userId, userId))))
+  const { isActive } = ownerConditions(store)
 
   return {
+    ...userNames(store, now),
+
     /**
      * Creates an account; `undefined` when the username or the email is taken.
      *
@@ -95,7 +96,7 @@ export function usersRepository (store: Store, now: () => number) {
     },
 
     /**
-     * Replaces the password and revokes the user's tokens, both or neither.
+     * Replaces the password, revokes the user's tokens and deletes the codes for a new password, all or nothing.
      *
      * @param options.oldHash the hash that was verified; undefined where none was
      * @param options.keptTokenId the token of the request, which is kept; undefined where the operator acts: none is kept
@@ -108,9 +109,11 @@ export function usersRepository (store: Store, now: () => number) {
         db.update(users)
           .set({ passwordHash: newHash, updatedAt: new Date(now()) })
           .where(and(eq(users.id, id), oldHash === undefined ? undefined : eq(users.passwordHash, oldHash), isActive(id, keptTokenId))),
-        db.delete(tokens).where(and(eq(tokens.userId, id), keptTokenId === undefined ? undefined : ne(tokens.id, keptTokenId), isReplaced))
+        db.delete(tokens).where(and(eq(tokens.userId, id), keptTokenId === undefined ? undefined : ne(tokens.id, keptTokenId), isReplaced)),
+        // A code of before must not undo it.
+        db.delete(codes).where(and(eq(codes.userId, id), eq(codes.kind, 'password_reset'), isReplaced))
       ], { retryBusyMs: revocationRetryMs })
-      return written.at(-2) !== 0
+      return written.at(-3) !== 0
     },
 
     /** The number of accounts. */
@@ -142,9 +145,9 @@ export function usersRepository (store: Store, now: () => number) {
       return rows.map(({ username }) => username)
     },
 
-    /** Whether an account has an email, in any case. */
-    async isEmailTaken (email: string): Promise<boolean> {
-      const rows = await db.select({ id: users.id }).from(users).where(eq(users.emailKey, canonicalEmail(email)))
+    /** Whether an account, other than that of an id, has an email, in any case. */
+    async isEmailTaken (email: string, exceptId = 0): Promise<boolean> {
+      const rows = await db.select({ id: users.id }).from(users).where(and(eq(users.emailKey, canonicalEmail(email)), ne(users.id, exceptId)))
       return rows.length > 0
     },
 
@@ -176,19 +179,19 @@ export function usersRepository (store: Store, now: () => number) {
      * Deletes an account and its data.
      *
      * @param options.verifiedHash the hash that the password was verified with
-     * @param options.tokenId the token of the request; both are undefined where the operator acts
-     * @returns false, and nothing changes, when it is the last admin's, the hash was changed, or the token was revoked
+     * @param options.tokenId the token of the request; both are undefined where somebody else acts
+     * @param options.actor the admin who acts; undefined where the user or the operator does
+     * @returns false, and nothing changes, when it is the last enabled admin's, the hash was changed, the token was revoked, or the actor is not an admin any longer
      */
-    async delete (id: number, { verifiedHash, tokenId }: { verifiedHash?: string, tokenId?: string } = {}): Promise<boolean> {
-      const adminExists = (condition: SQL) => exists(db.select({ id: userRoles.userId }).from(userRoles).where(and(eq(userRoles.roleName, adminRole), condition)))
+    async delete (id: number, { verifiedHash, tokenId, actor }: { verifiedHash?: string, tokenId?: string, actor?: Actor } = {}): Promise<boolean> {
       const written = await store.batch([
-        lockAdmins(store),
-        ...store.lockUser(id),
+        ...adminLocks(store, actor, id),
         db.delete(users).where(and(
           eq(users.id, id),
           isActive(id, tokenId),
           verifiedHash === undefined ? undefined : eq(users.passwordHash, verifiedHash),
-          or(not(adminExists(eq(userRoles.userId, id))), adminExists(ne(userRoles.userId, id)))
+          leavesAnAdmin(store, id),
+          isStillAdmin(store, actor)
         ))
       ], { retryBusyMs: revocationRetryMs })
       return written.at(-1) !== 0 || (await db.select({ id: users.id }).from(users).where(eq(users.id, id))).length === 0

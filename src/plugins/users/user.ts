@@ -16,3 +16,8 @@ export interface User {
 export function isEmailVerified ({ emailVerifiedAt }: Pick<Store['tables']['users'], 'emailVerifiedAt'>): SQL<boolean> {
   return sql`(${emailVerifiedAt} is not null)`.mapWith(Boolean)
 }
+
+/** The columns of an account, for a query on users. */
+export function accountColumns (users: Store['tables']['users']) {
+  return { id: users.id, username: users.username, email: users.email, emailVerified: isEmailVerified(users), createdAt: users.createdAt }
+}

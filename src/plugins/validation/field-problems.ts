@@ -9,7 +9,7 @@ interface ValidationError extends FastifySchemaValidationError {
   parentSchema?: { properties?: object }
 }
 
-const typeNames: Record<string, string> = { object: 'an object', string: 'a string', integer: 'an integer', null: 'null' }
+const typeNames: Record<string, string> = { object: 'an object', string: 'a string', integer: 'an integer', boolean: 'true or false', array: 'a list', null: 'null' }
 
 function isMissingOrEmpty ({ keyword, data }: ValidationError): boolean {
   return keyword === 'required' || (keyword === 'minLength' && data === '')

@@ -9,7 +9,7 @@ import type { PasswordPolicy } from '../passwords/policy.js'
 import { fieldProblems } from './field-problems.js'
 import { lazySerializers, lazyValidators, loadCompilersSoon, loadValidatorCompiler, type Validator } from './lazy-compilers.js'
 import { normalizePasswords, passwordFields } from './password-fields.js'
-import { type QuerySchema, withIntegers } from './query-integers.js'
+import { type QuerySchema, withQueryValues } from './query-values.js'
 import { stringFormats } from './string-formats.js'
 
 /** The schemas that others can refer to, by their `$id`. */
@@ -50,7 +50,7 @@ const plugin: FastifyPluginAsync<{ passwordPolicy: PasswordPolicy }> = async (ap
     return (route: FastifyRouteSchemaDef<QuerySchema>) => {
       const { httpPart, schema } = route
       const validate: Validator = compile(route)
-      return httpPart === 'querystring' ? withIntegers(schema.properties, validate) : validate
+      return httpPart === 'querystring' ? withQueryValues(schema.properties, validate) : validate
     }
   }
 

@@ -1,26 +1,17 @@
 import { type Static, Type } from '@sinclair/typebox'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { HashJob } from '../../plugins/passwords/hash-limiter.js'
 import { ref } from '../../schema-ref.js'
 import { LastAdmin, Overloaded, PasswordIncorrect, TooManyAttempts } from '../../errors.js'
-import type { EventOutcome } from '../../plugins/audit/event.js'
-import { runGuardsAgain } from '../../plugins/authenticate/guard.js'
-import { checkOwnPassword } from '../../plugins/login-throttle/check-own-password.js'
 import { networkOf } from '../../plugins/login-throttle/network.js'
-import { hashJobOf } from '../../plugins/passwords/hash-job.js'
-import { rejectPersonalPassword } from './personal-password.js'
+import { passwordChangedMail } from '../../plugins/mail/messages.js'
+import { notifyOwner } from '../../plugins/mail/notes.js'
+import { userBody } from '../../plugins/users/user-body.js'
+import { ownPasswordHooks, verifyOwnPassword } from './own-password.js'
+import { rejectPersonalPassword } from '../../plugins/passwords/personal-password.js'
 import { AccountBody, AccountDeletion, PasswordChange } from './schemas.js'
-import { userBody } from './user-body.js'
 
 const me: FastifyPluginAsyncTypebox = async (app) => {
-  /** Runs an action if the verified hash is still the stored one. A login can upgrade the hash concurrently: then the password is verified against the new hash. */
-  async function actOnVerified (id: number, hash: string, password: string, job: HashJob, act: (hash: string) => Promise<boolean>): Promise<boolean> {
-    if (await act(hash)) return true
-    const currentHash = await app.users.findHash(id)
-    return currentHash !== undefined && currentHash !== hash && await app.passwords.verify(currentHash, password, job) && act(currentHash)
-  }
-
   app.get('/me', {
     onRequest: [app.authenticateWithRoles],
     schema: {
@@ -33,62 +24,37 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
   }, async ({ currentUser, currentRoles: roles }) => Object.assign(userBody(currentUser), { roles }))
 
   app.put('/me/password', {
-    onRequest: [app.authenticate, app.throttle.rejectAddress('password'), app.passwords.rejectWhenFull('login')],
-    preValidation: app.throttle.rejectAddress('password'),
-    onError: app.throttle.countMalformed('password'),
+    ...ownPasswordHooks(app),
     config: { errors: [PasswordIncorrect, TooManyAttempts, Overloaded] },
     schema: {
       operationId: 'changePassword',
       tags: ['Accounts'],
       summary: 'Change the password',
-      description: 'Revokes all other tokens of the account. The current token stays valid.',
+      description: 'Revokes all other tokens of the account. The current token stays valid. Where the server sends mails, the verified email is told.',
       body: ref(PasswordChange),
       response: { 204: Type.Null({ description: 'The password was changed.' }) }
     }
   }, async (request, reply) => {
     const { currentUser, currentTokenId, body } = request
-    const record = (outcome: EventOutcome) => app.audit.record({ kind: 'password_change', outcome, userId: currentUser.id }, request)
-    const job = hashJobOf(request, reply)
-    const nextJob = { ...job, hasPriority: true }
     rejectPersonalPassword('new_password', body.new_password, currentUser)
-    const hash = await app.users.findHash(currentUser.id)
-    if (!(await checkOwnPassword(app, request, { hash, password: body.current_password, job })) || hash === undefined) {
-      record('password_incorrect')
-      throw new PasswordIncorrect()
-    }
-    const newHash = await app.passwords.hash(body.new_password, nextJob)
-
+    const own = await verifyOwnPassword(app, request, reply, { kind: 'password_change', password: body.current_password })
+    const newHash = await app.passwords.hash(body.new_password, own.job)
     // A login that verified the old password, and has not issued its token yet, checks the password once more.
-    const replace = (oldHash: string) => app.users.replacePassword(currentUser.id, newHash, { oldHash, keptTokenId: currentTokenId })
-    if (!(await actOnVerified(currentUser.id, hash, body.current_password, nextJob, replace))) {
-      await runGuardsAgain(request, [app.authenticate])
-      record('password_changed_concurrently')
-      throw new PasswordIncorrect()
-    }
+    await own.act((oldHash) => app.users.replacePassword(currentUser.id, newHash, { oldHash, keptTokenId: currentTokenId }))
     await app.loginFailures.deleteNetworks(currentUser.id, networkOf(request))
-    record('success')
+    own.record('success')
+    notifyOwner(app, currentUser, passwordChangedMail)
     reply.code(204)
     return null
   })
 
   async function deleteAccount (request: FastifyRequest<{ Body: Static<typeof AccountDeletion> }>, reply: FastifyReply): Promise<null> {
-    const { currentUser, currentTokenId } = request
-    const record = (outcome: EventOutcome) => app.audit.record({ kind: 'deletion', outcome, userId: currentUser.id }, request)
-    const { body: { password } } = request
-    const job = hashJobOf(request, reply)
-    const nextJob = { ...job, hasPriority: true }
-    const hash = await app.users.findHash(currentUser.id)
-    if (!(await checkOwnPassword(app, request, { hash, password, job })) || hash === undefined) {
-      record('password_incorrect')
-      throw new PasswordIncorrect()
-    }
-    if (!(await actOnVerified(currentUser.id, hash, password, nextJob, (verifiedHash) => app.users.delete(currentUser.id, { verifiedHash, tokenId: currentTokenId })))) {
-      await runGuardsAgain(request, [app.authenticate])
-      if (await app.roles.isLastAdmin(currentUser.id)) throw new LastAdmin()
-      record('password_changed_concurrently')
-      throw new PasswordIncorrect()
-    }
-    record('success')
+    const { currentUser: { id }, currentTokenId: tokenId, body: { password } } = request
+    const own = await verifyOwnPassword(app, request, reply, { kind: 'deletion', password })
+    await own.act((verifiedHash) => app.users.delete(id, { verifiedHash, tokenId }), async () => {
+      if (await app.roles.isLastAdmin(id)) throw new LastAdmin()
+    })
+    own.record('success')
     reply.code(204)
     return null
   }
@@ -101,14 +67,12 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
     app.route<{ Body: Static<typeof AccountDeletion> }>({
       method,
       url,
-      onRequest: [app.authenticate, app.throttle.rejectAddress('password'), app.passwords.rejectWhenFull('login')],
-      preValidation: app.throttle.rejectAddress('password'),
-      onError: app.throttle.countMalformed('password'),
+      ...ownPasswordHooks(app),
       config: { errors: [PasswordIncorrect, LastAdmin, TooManyAttempts, Overloaded] },
       schema: {
         ...operation,
         tags: ['Accounts'],
-        description: `Deletes the account and its data, such as its tokens and its roles. The last admin cannot be deleted. ${operation.description}`,
+        description: `Deletes the account and its data, such as its tokens and its roles. The last enabled admin cannot be deleted. ${operation.description}`,
         body: ref(AccountDeletion),
         response: { 204: Type.Null({ description: 'The account was deleted.' }) }
       },

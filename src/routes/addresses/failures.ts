@@ -11,7 +11,7 @@ const failures: FastifyPluginAsyncTypebox = async (app) => {
       operationId: 'unlockAddress',
       tags: ['Addresses'],
       summary: 'Unlock an address',
-      description: 'Forgets the failed logins, the logins and the signups of an address, so that the next ones do not have to wait: on this server at once, on the others of the database within about a second. An IPv6 address counts with its /64. Succeeds if there is nothing to forget.',
+      description: 'Forgets the failed logins, the logins, the signups and the requests for a new password of an address, so that the next ones do not have to wait: on this server at once, on the others of the database within about a second. An IPv6 address counts with its /64. Succeeds if there is nothing to forget.',
       params: Type.Object({
         address: Type.String({ format: 'ip-address', description: 'An IPv4 or IPv6 address.', examples: ['203.0.113.7'] })
       }),

@@ -1,8 +1,9 @@
 import { Type } from '@sinclair/typebox'
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance } from 'fastify'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { LastAdmin, RoleNotFound, UserUnknown } from '../../errors.js'
 import { runGuardsAgain } from '../../plugins/authenticate/guard.js'
+import { actorOf } from '../../plugins/roles/actor.js'
 import { adminRole, roleNameProblem } from '../../plugins/roles/role-name.js'
 import type { User } from '../../plugins/users/user.js'
 
@@ -25,8 +26,6 @@ async function lookUp (app: FastifyInstance, username: string, name: string): Pr
   if (roleNameProblem(name) !== undefined || !(await app.roles.has(name))) throw new RoleNotFound()
   return user
 }
-
-const actorOf = ({ currentUser: { id: userId }, currentTokenId: tokenId }: FastifyRequest) => ({ userId, tokenId })
 
 const assign: FastifyPluginAsyncTypebox = async (app) => {
   const onlyAdmins = app.requireRole(adminRole)
@@ -62,7 +61,7 @@ const assign: FastifyPluginAsyncTypebox = async (app) => {
       operationId: 'revokeRole',
       tags: ['Roles'],
       summary: 'Revoke a role',
-      description: 'Revokes a role of a user. Succeeds if the user does not have the role. The last admin cannot lose `admin`.',
+      description: 'Revokes a role of a user. Succeeds if the user does not have the role. The last enabled admin cannot lose `admin`.',
       params,
       response: { 204: Type.Null({ description: 'The user does not have the role.' }) }
     }

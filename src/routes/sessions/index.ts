@@ -1,9 +1,10 @@
 import type { FastifyPluginAsync } from 'fastify'
 import type { ResolvedOptions } from '../../options.js'
+import { TokenBody, TokenList } from '../../plugins/tokens/token-body.js'
 import login from './login.js'
 import logout from './logout.js'
 import renew from './renew.js'
-import { LoginRequest, LoginResponse, Message, NewTokenBody, TokenBody, TokenList, TokenRequest } from './schemas.js'
+import { LoginRequest, LoginResponse, Message, NewTokenBody, TokenRequest } from './schemas.js'
 import tokens from './tokens.js'
 
 /** Sessions, and who may do what. */

@@ -1,8 +1,8 @@
 import { Type } from '@sinclair/typebox'
 import { tokenMaxLifetimeSeconds } from '../../plugins/tokens/claims.js'
 import { descriptionMaxLength } from '../../lib/single-line.js'
-import { ref } from '../../schema-ref.js'
 import { personalTokenLifetimeSeconds, recentLoginSeconds } from '../../plugins/tokens/limits.js'
+import { TokenBody } from '../../plugins/tokens/token-body.js'
 
 export const LoginRequest = Type.Object({
   username: Type.String({ minLength: 1, description: 'In any case.', examples: ['ada'] }),
@@ -18,19 +18,6 @@ export const LoginResponse = Type.Object({
 export const Message = Type.Object({
   msg: Type.String({ description: 'What was done, for humans.', examples: ['logged out'] })
 }, { $id: 'latchkey.Message', description: 'A confirmation.' })
-
-export const TokenBody = Type.Object({
-  id: Type.String({ format: 'uuid', description: 'The `jti` claim of the token (RFC 7519, section 4.1.7).', examples: ['4e808214-e320-4173-bb6c-b75fbdd51003'] }),
-  description: Type.String({ description: 'What the token is for; for a login token, the start of the User-Agent header.', examples: ['backup script'] }),
-  created_at: Type.String({ format: 'date-time', examples: ['2026-11-23T20:44:00.000Z'] }),
-  expires_at: Type.String({ format: 'date-time', examples: ['2026-12-23T20:44:00.000Z'] }),
-  last_used_at: Type.Unsafe<string | null>({ type: ['string', 'null'], format: 'date-time', description: 'Accurate to about five minutes; null if the token was not used yet.', examples: ['2026-11-23T20:44:00.000Z'] }),
-  current: Type.Boolean({ description: 'Whether it is the token of this request.', examples: [false] })
-}, { $id: 'latchkey.Token', description: 'An active token, without the token itself.' })
-
-export const TokenList = Type.Object({
-  tokens: Type.Array(ref(TokenBody), { description: 'Newest first.' })
-}, { $id: 'latchkey.TokenList', description: 'All active tokens of an account.' })
 
 export const TokenRequest = Type.Object({
   description: Type.String({ minLength: 1, maxLength: descriptionMaxLength, format: 'description', description: 'What the token is for, in one line.', examples: ['backup script'] }),

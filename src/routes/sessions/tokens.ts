@@ -8,11 +8,11 @@ import { rejectOldLogin } from '../../plugins/authenticate/recent-login.js'
 import type { HashJob } from '../../plugins/passwords/hash-limiter.js'
 import { checkOwnPassword } from '../../plugins/login-throttle/check-own-password.js'
 import { hashJobOf } from '../../plugins/passwords/hash-job.js'
+import { tokenBody, TokenList } from '../../plugins/tokens/token-body.js'
 import { ref } from '../../schema-ref.js'
 import { personalTokenLifetimeSeconds, personalTokensPerUser, recentLoginSeconds } from '../../plugins/tokens/limits.js'
 import { LoginRequired, TokenNotFound } from './errors.js'
-import { Message, NewTokenBody, TokenList, TokenRequest } from './schemas.js'
-import { tokenBody } from './token-body.js'
+import { Message, NewTokenBody, TokenRequest } from './schemas.js'
 
 const tokens: FastifyPluginAsyncTypebox = async (app) => {
   app.get('/tokens', {
