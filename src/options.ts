@@ -50,6 +50,8 @@ const shared = {
   databaseConnectTimeoutMs: Milliseconds(2_000),
   /** How long PostgreSQL may take for a statement, in milliseconds. */
   databaseStatementTimeoutMs: Milliseconds(3_000),
+  /** `off` works behind poolers that give each transaction another connection to PostgreSQL. */
+  databasePrepare: Type.Union([Type.Literal('on'), Type.Literal('off')], { default: 'on', description: 'must be on or off' }),
   /** Signs and verifies tokens; at least 32 bytes. */
   secretKey: SecretKey(),
   /** Still verifies tokens, never signs: for rotation. */

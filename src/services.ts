@@ -33,8 +33,8 @@ export interface ServicesOptions extends Omit<ResolvedOptions, 'prefix' | 'signu
  * @throws {StoreError} the database cannot be opened
  */
 const services: FastifyPluginAsync<ServicesOptions> = async (app, options) => {
-  const { databaseUrl, databaseMustExist, databaseKeepsBallast, databasePoolSize, databaseConnectTimeoutMs, databaseStatementTimeoutMs, auditSource = 'app', auditRetentionDays, now } = options
-  await app.register(database, { url: databaseUrl, mustExist: databaseMustExist, keepsBallast: databaseKeepsBallast, poolSize: databasePoolSize, connectTimeoutMs: databaseConnectTimeoutMs, statementTimeoutMs: databaseStatementTimeoutMs, now })
+  const { databaseUrl, databaseMustExist, databaseKeepsBallast, databasePoolSize, databaseConnectTimeoutMs, databaseStatementTimeoutMs, databasePrepare, auditSource = 'app', auditRetentionDays, now } = options
+  await app.register(database, { url: databaseUrl, mustExist: databaseMustExist, keepsBallast: databaseKeepsBallast, poolSize: databasePoolSize, connectTimeoutMs: databaseConnectTimeoutMs, statementTimeoutMs: databaseStatementTimeoutMs, preparesStatements: databasePrepare === 'on', now })
   await app.register(cleanup, { now })
   await app.register(users, { now })
   await app.register(tokens, { now })

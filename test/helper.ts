@@ -6,7 +6,7 @@ import { createServer, request as requestTo } from 'node:http'
 import { syncBuiltinESMExports } from 'node:module'
 import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { FastifyInstance, InjectOptions } from 'fastify'
 import type { Test } from 'tap'
@@ -137,9 +137,9 @@ export interface ServerProcess {
 /** Node without what the test runner sets for its own processes: programs run as anybody would run them. */
 export const plainNode = ['env', '-u', 'NODE_OPTIONS', '-u', 'NODE_V8_COVERAGE', process.execPath] as const
 
-/** The command that runs a built program, `server.ts` or `cli.ts`. `prelude` is code that runs in the process first. */
+/** The command that runs a built program, `server.ts` or `cli.ts`, or the file of an absolute path. `prelude` is code that runs in the process first. */
 export function builtProgram (name: string, prelude = ''): string[] {
-  const file = join(import.meta.dirname, '../dist', name.replace('.ts', '.js'))
+  const file = resolve(import.meta.dirname, '../dist', name.replace('.ts', '.js'))
   if (!existsSync(file)) throw new Error(`${file} is not there: npm run build`)
   const imports = prelude === '' ? [] : [`--import=data:text/javascript,${encodeURIComponent(prelude)}`]
   return [...plainNode, ...imports, file]

@@ -14,7 +14,7 @@ import { endWithUs } from './reaper.js'
 /** Why these tests are skipped; false where nginx is installed. */
 export const withoutNginx = spawnSync('nginx', ['-v']).status === 0 ? false : 'nginx is not installed (on Debian: apt-get install nginx-light)'
 
-async function freePort (): Promise<number> {
+export async function freePort (): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
   const { port } = server.address() as AddressInfo
@@ -23,9 +23,10 @@ async function freePort (): Promise<number> {
   return port
 }
 
-/** The configuration of nginx in a page of the documentation. */
-function documented (page: string): string {
-  const text = readFileSync(join(import.meta.dirname, '../docs', page), 'utf8')
+/** The configuration of nginx in a file: the whole file, or the block in a page of the documentation. */
+function documented (file: string): string {
+  const text = readFileSync(join(import.meta.dirname, '..', file), 'utf8')
+  if (file.endsWith('.conf')) return text
   const [, block = ''] = /^```nginx\n(.*?)^```$/ms.exec(text) ?? []
   return block
 }
@@ -37,19 +38,22 @@ export interface ProxiedAnswer { status: number, body: string, headers: Record<s
 export interface Nginx {
   /** Sends JSON from an address of this machine, and closes the connection. */
   ask: (method: string, path: string, options?: { payload?: object, headers?: Record<string, string>, from?: string }) => Promise<ProxiedAnswer>
+  /** The status and the Location of its answer to a request without TLS. */
+  askPlain: (path: string) => Promise<[number, string | null]>
   /** What it has logged about errors. */
   errors: () => string
 }
 
 /**
- * nginx with the configuration in a page of the documentation, in a folder of its own, as the
+ * nginx with the configuration in a file, in a folder of its own, as the
  * current user. Only ports, names of files and the addresses of our servers are replaced.
  *
- * @param servers the URLs of our servers, in the order in which the page names theirs
+ * @param file `deploy/nginx.conf`, or a page of the documentation
+ * @param servers the URLs of our servers, in the order in which the file names theirs
  */
-export async function startNginx (t: Test, page: string, servers: string[]): Promise<Nginx> {
+export async function startNginx (t: Test, file: string, servers: string[]): Promise<Nginx> {
   const folder = temporaryFolder(t)
-  const port = await freePort()
+  const [port, plainPort] = [await freePort(), await freePort()]
   const { cert, private: key } = await generate([{ name: 'commonName', value: 'login.example.com' }], { keySize: 2048 })
   writeFileSync(join(folder, 'cert.pem'), cert)
   writeFileSync(join(folder, 'key.pem'), key)
@@ -58,7 +62,8 @@ export async function startNginx (t: Test, page: string, servers: string[]): Pro
     return `  ${name}_temp_path ${join(folder, name)};`
   })
   const hosts = servers.map((url) => new URL(url).host)
-  const block = documented(page)
+  const block = documented(file)
+    .replace('listen 80;', `listen 127.0.0.1:${plainPort};`)
     .replace('listen 443 ssl;', `listen 127.0.0.1:${port} ssl;`)
     .replace(/\/etc\/ssl\/\S+\.crt;/, `${join(folder, 'cert.pem')};`)
     .replace(/\/etc\/ssl\/\S+\.key;/, `${join(folder, 'key.pem')};`)
@@ -90,7 +95,11 @@ export async function startNginx (t: Test, page: string, servers: string[]): Pro
     return { status: Number(response.statusCode), body: text, headers: response.headers }
   }
   await until(() => ask('GET', '/health/live').then(() => true, () => { if (child.exitCode !== null) throw new Error('nginx did not start') }))
-  return { ask, errors: () => readFileSync(join(folder, 'error.log'), 'utf8') }
+  async function askPlain (path: string): Promise<[number, string | null]> {
+    const { status, headers } = await fetch(`http://127.0.0.1:${plainPort}${path}`, { redirect: 'manual' })
+    return [status, headers.get('location')]
+  }
+  return { ask, askPlain, errors: () => readFileSync(join(folder, 'error.log'), 'utf8') }
 }
 
 /** Servers on one database, behind a proxy of this machine and without limits. */

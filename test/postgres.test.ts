@@ -1,6 +1,5 @@
-import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, chownSync, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { chownSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { connect, createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -20,9 +19,8 @@ import { NIL_UUID } from '../src/plugins/tokens/claims.js'
 import { tokensRepository } from '../src/plugins/tokens/repository.js'
 import { servicesOf } from '../src/services.js'
 import { createPostgres, databases, openStore, startPostgres, withClient } from './databases.js'
-import { freePort } from './embedded-postgres.js'
-import { bob, build, isLongRun, isRoot, logIn, needLogin, signUp, startServer, temporaryFolder, tokenOf, until } from './helper.js'
-import { endWithUs } from './reaper.js'
+import { bob, build, isLongRun, logIn, needLogin, signUp, startServer, temporaryFolder, tokenOf, until } from './helper.js'
+import { startPgBouncer, withoutPgBouncer } from './pgbouncer.js'
 
 /** A store on a database, closed when the test ends. */
 async function open (t: Test, url: string, options: Partial<StoreOptions> = {}): Promise<Store> {
@@ -493,32 +491,10 @@ t.test('GET /need_login · revoked on another server while statements are in fli
   }
 })
 
-const pgbouncer = ['/usr/sbin/pgbouncer', '/usr/local/sbin/pgbouncer', '/usr/bin/pgbouncer', '/opt/homebrew/bin/pgbouncer'].find((path) => existsSync(path))
-
-t.test('PgBouncer with session pooling · guarded requests, one and many at once → 200', { skip: pgbouncer === undefined && 'no PgBouncer is installed' }, async (t) => {
+t.test('PgBouncer with session pooling · guarded requests, one and many at once → 200', { skip: withoutPgBouncer }, async (t) => {
   const url = await createPostgres(t)
-  const { username, password, hostname, port: serverPort, pathname } = new URL(url)
-  const port = String(await freePort())
-  const folder = temporaryFolder(t)
-  const owner = isRoot ? { uid: 65_534, gid: 65_534 } : {}
-  writeFileSync(join(folder, 'users.txt'), `"${username}" "${decodeURIComponent(password)}"\n`)
-  writeFileSync(join(folder, 'pgbouncer.ini'), [
-    '[databases]', `* = host=${hostname} port=${serverPort}`,
-    '[pgbouncer]', 'listen_addr = 127.0.0.1', `listen_port = ${port}`, 'unix_socket_dir =', 'pool_mode = session',
-    'auth_type = scram-sha-256', `auth_file = ${join(folder, 'users.txt')}`,
-    'ignore_startup_parameters = options,statement_timeout,idle_in_transaction_session_timeout'
-  ].join('\n'))
-  if (isRoot) chmodSync(folder, 0o755)
-  const bouncer = spawn(String(pgbouncer), [join(folder, 'pgbouncer.ini')], { stdio: 'ignore', ...owner })
-  const ended = once(bouncer, 'exit')
-  const hasEnded = endWithUs(bouncer.pid)
-  t.teardown(async () => {
-    bouncer.kill('SIGKILL')
-    await ended
-    hasEnded()
-  })
-  const pooled = change(url, { hostname: '127.0.0.1', port })
-  await until(() => withClient(pooled, async () => true).catch(() => false), 10_000)
+  const { pathname } = new URL(url)
+  const pooled = await startPgBouncer(t, url, ['pool_mode = session', 'ignore_startup_parameters = options,statement_timeout,idle_in_transaction_session_timeout'])
   const app = await build(t, { DATABASE_URL: pooled })
   const token = await tokenOf(app)
   for (let i = 0; i < 10; i++) {

@@ -7,11 +7,11 @@ import { burst, postDuring, startNginx, startServers, withoutNginx } from './ngi
 t.jobs = 4
 /** Options of a test: an object of its own, because tap writes the function of the test into it. */
 const options = () => ({ buffered: true, skip: withoutNginx })
-const pages = [['operation.md', 1], ['postgresql.md', 2]] as const
+const pages = [['deploy/nginx.conf', 1], ['docs/postgresql.md', 2]] as const
 const wrong = { ...bob, password: 'a wrong password' }
 
 for (const [page, count] of pages) {
-  t.test(`nginx as in docs/${page} · POST /api/v1/login in bursts, 5 s apart → every answer is the server's, no 502`, options(), async (t) => {
+  t.test(`nginx as in ${page} · POST /api/v1/login in bursts, 5 s apart → every answer is the server's, no 502`, options(), async (t) => {
     const { urls } = await startServers(t, count)
     const nginx = await startNginx(t, page, urls)
     const tally = {}
@@ -22,9 +22,9 @@ for (const [page, count] of pages) {
     t.same(tally, { 404: 128 }, nginx.errors())
   })
 
-  t.test(`nginx as in docs/${page} · limits count the address of the client, headers arrive in both directions`, options(), async (t) => {
+  t.test(`nginx as in ${page} · limits count the address of the client, headers arrive in both directions`, options(), async (t) => {
     const { urls } = await startServers(t, 1, { LOGIN_FAILURES_PER_ADDRESS_MINUTE: '3' })
-    const { ask } = await startNginx(t, page, urls)
+    const { ask, askPlain } = await startNginx(t, page, urls)
     const attempt = async (from: string, headers = {}) => await ask('POST', '/api/v1/login', { payload: { ...wrong, username: 'nobody' }, from, headers })
     for (let i = 0; i < 3; i++) t.equal((await attempt('127.0.0.2')).status, 404)
     const refused = await attempt('127.0.0.2', { 'x-forwarded-for': '203.0.113.7', 'x-real-ip': '203.0.113.7', forwarded: 'for=203.0.113.7' })
@@ -37,13 +37,16 @@ for (const [page, count] of pages) {
     t.equal((await ask('GET', '/need_login', { headers })).status, 200)
     t.match((await ask('GET', '/need_login', { headers: { authorization: 'x' } })).headers, { 'www-authenticate': 'Bearer error="invalid_token"', 'x-content-type-options': 'nosniff' })
     t.match(JSON.parse((await ask('GET', '/api/v1/me/events?kind=login', { headers })).body).events, [{ address: '127.0.0.4' }])
-    if (page === 'operation.md') t.match((await ask('GET', '/')).headers, { 'strict-transport-security': 'max-age=31536000' })
+    if (page === 'deploy/nginx.conf') {
+      t.match((await ask('GET', '/')).headers, { 'strict-transport-security': 'max-age=31536000' })
+      t.same(await askPlain('/docs?x=1'), [308, 'https://login.example.com/docs?x=1'])
+    }
   })
 }
 
 t.test('nginx as in docs/postgresql.md · SIGTERM to one of two servers, and a restart, during POSTs → no 502', options(), async (t) => {
   const { urls, restartLast } = await startServers(t, 2)
-  const nginx = await startNginx(t, 'postgresql.md', urls)
+  const nginx = await startNginx(t, 'docs/postgresql.md', urls)
   const tally = await postDuring(nginx, async () => {
     await delay(200)
     await restartLast()

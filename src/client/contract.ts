@@ -1361,7 +1361,7 @@ export interface components {
              * @example login
              * @enum {string}
              */
-            kind: "signup" | "login" | "login_failure" | "backoff" | "unlock" | "renewal" | "logout" | "token_creation" | "revocation" | "eviction" | "password_change" | "role_change" | "deletion" | "user_creation" | "disabling" | "enabling" | "reset_request" | "password_reset" | "email_change" | "email_verification" | "username_change" | "invitation" | "export" | "import" | "reset";
+            kind: "signup" | "login" | "login_failure" | "backoff" | "unlock" | "renewal" | "logout" | "token_creation" | "revocation" | "eviction" | "password_change" | "role_change" | "deletion" | "user_creation" | "disabling" | "enabling" | "reset_request" | "password_reset" | "email_change" | "email_verification" | "username_change" | "invitation" | "export" | "import" | "restore" | "reset";
             /**
              * @description `success`, or why it failed.
              * @example success
@@ -5628,7 +5628,7 @@ export interface operations {
                 /** @description Only events of the user with this id, also if the user was deleted. */
                 user_id?: number;
                 /** @description Only events of this kind. */
-                kind?: "signup" | "login" | "login_failure" | "backoff" | "unlock" | "renewal" | "logout" | "token_creation" | "revocation" | "eviction" | "password_change" | "role_change" | "deletion" | "user_creation" | "disabling" | "enabling" | "reset_request" | "password_reset" | "email_change" | "email_verification" | "username_change" | "invitation" | "export" | "import" | "reset";
+                kind?: "signup" | "login" | "login_failure" | "backoff" | "unlock" | "renewal" | "logout" | "token_creation" | "revocation" | "eviction" | "password_change" | "role_change" | "deletion" | "user_creation" | "disabling" | "enabling" | "reset_request" | "password_reset" | "email_change" | "email_verification" | "username_change" | "invitation" | "export" | "import" | "restore" | "reset";
                 /** @description The maximum number of events. */
                 limit?: number;
                 /** @description The `next_cursor` of the previous page. */
@@ -5733,7 +5733,7 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description Only events of this kind. */
-                kind?: "signup" | "login" | "login_failure" | "backoff" | "unlock" | "renewal" | "logout" | "token_creation" | "revocation" | "eviction" | "password_change" | "role_change" | "deletion" | "user_creation" | "disabling" | "enabling" | "reset_request" | "password_reset" | "email_change" | "email_verification" | "username_change" | "invitation" | "export" | "import" | "reset";
+                kind?: "signup" | "login" | "login_failure" | "backoff" | "unlock" | "renewal" | "logout" | "token_creation" | "revocation" | "eviction" | "password_change" | "role_change" | "deletion" | "user_creation" | "disabling" | "enabling" | "reset_request" | "password_reset" | "email_change" | "email_verification" | "username_change" | "invitation" | "export" | "import" | "restore" | "reset";
                 /** @description The maximum number of events. */
                 limit?: number;
                 /** @description The `next_cursor` of the previous page. */

@@ -32,7 +32,9 @@ const examples: Record<string, string> = {
   'token revoke': 'token revoke alice 98dec353-8e32-4870-a0af-2f3448d4d932',
   events: 'events --user alice --kind login_failure --limit 20',
   export: 'export ~/latchkey.ndjson',
-  import: 'import ~/latchkey.ndjson'
+  import: 'import ~/latchkey.ndjson',
+  backup: 'backup /var/backups/latchkey/2026-11-26.sqlite',
+  restore: 'restore /var/backups/latchkey/2026-11-26.sqlite'
 }
 
 /** Adds an example to the help of each command that has one, and of its subcommands. */

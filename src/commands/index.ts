@@ -5,10 +5,12 @@ import { errorStack } from '../lib/error-code.js'
 import { describeError } from '../lib/system-error.js'
 import { unwrapDatabaseError } from '../lib/unwrap-error.js'
 import { errorLines, explainSetupError } from '../standalone/startup-error.js'
+import { backupCommand } from './backup.js'
 import { eventCommands } from './events.js'
 import { addExamples } from './examples.js'
 import { inviteCommands } from './invite.js'
 import { OutputError, print } from './output.js'
+import { restoreCommand } from './restore.js'
 import { roleCommands } from './role.js'
 import { serverCommands } from './server.js'
 import { CommandError, type Terminal } from './terminal.js'
@@ -45,6 +47,8 @@ function buildProgram (terminal: Terminal, writeHelp: (text: string) => void): C
   tokenCommands(program, terminal)
   eventCommands(program, terminal)
   transferCommands(program, terminal)
+  backupCommand(program, terminal)
+  restoreCommand(program, terminal)
   // Without this, a command with subcommands consumes the `--` meant for a subcommand.
   for (const command of [program, ...program.commands]) command.enablePositionalOptions()
   addExamples(program)

@@ -20,14 +20,25 @@ export interface Requirements {
 const statementTimeoutMs = 600_000
 
 /**
+ * The settings of a command; prints their warnings.
+ *
+ * @param missingKey what happens when there is no SECRET_KEY
+ * @throws {ConfigError} a setting is invalid
+ */
+export function loadSettings ({ env, dotEnvPath, stderr }: Terminal, missingKey: 'require' | 'ignore' = 'ignore'): Config {
+  const { config, warnings } = loadEnvironment(env, dotEnvPath, { missingKey, isOwnFile: false })
+  for (const warning of warnings) stderr.write(`latchkey: warning: ${warning}\n`)
+  return config
+}
+
+/**
  * Runs a command with Latchkey's services, without HTTP, and closes them.
  *
  * @throws {ConfigError} a setting is invalid
  * @throws {StoreError} the database cannot be opened
  */
 export async function withServices (terminal: Terminal, { database = false, secretKey = false }: Requirements, run: (services: FastifyInstance, config: Config) => Promise<void>): Promise<void> {
-  const { config, warnings } = loadEnvironment(terminal.env, terminal.dotEnvPath, { missingKey: secretKey ? 'require' : 'ignore', isOwnFile: false })
-  for (const warning of warnings) terminal.stderr.write(`latchkey: warning: ${warning}\n`)
+  const config = loadSettings(terminal, secretKey ? 'require' : 'ignore')
   const services = Fastify({ pluginTimeout: 0 })
   try {
     await services.register(registerServices, { ...config, databaseMustExist: database, auditSource: 'cli', hashParameters: recommendedParameters, now: Date.now, databaseStatementTimeoutMs: statementTimeoutMs })

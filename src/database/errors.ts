@@ -2,6 +2,12 @@ import { errorCode, isNodeError } from '../lib/error-code.js'
 import { unwrapDatabaseError } from '../lib/unwrap-error.js'
 import { InternalServerError, ServiceUnavailable } from '../errors.js'
 
+/** Codes of PostgreSQL: a name is taken by another statement, or there is no statement of that name. */
+const lostStatementCodes = ['42P05', '26000']
+
+/** What an operator does about prepared statements that get lost. */
+export const lostStatementAdvice = 'a pooler in front of PostgreSQL does not keep prepared statements: set DATABASE_PREPARE=off (in an app, the option databasePrepare)'
+
 // Codes of errors that pass: the same request can succeed later.
 const unavailableCodes = new RegExp(`^(?:${[
   // SQLite's primary result codes: busy, or the disk is full or failing. https://www.sqlite.org/rescode.html
@@ -9,9 +15,10 @@ const unavailableCodes = new RegExp(`^(?:${[
   // PostgreSQL's classes: connection exception, invalid authorization, no such database,
   // transaction rollback, insufficient resources, operator intervention (shutdown, startup,
   // timeout), system error; read-only, as on a server that became a standby; a transaction
-  // that idled; a missing privilege; a lock that was not available.
+  // that idled; a missing privilege; a lock that was not available; a prepared statement that a
+  // pooler has lost.
   // https://www.postgresql.org/docs/current/errcodes-appendix.html
-  '08...$', '28...$', '3D000', '40...$', '53...$', '57...$', '58...$', '25006', '25P0.$', '42501', '55P03',
+  '08...$', '28...$', '3D000', '40...$', '53...$', '57...$', '58...$', '25006', '25P0.$', '42501', '55P03', ...lostStatementCodes,
   // The network to the server.
   'ECONN', 'EPIPE', 'ETIMEDOUT', 'ENOTFOUND', 'EAI_', 'EHOST', 'ENET'
 ].join('|')})`)
@@ -34,6 +41,11 @@ export function isUnavailable (error: unknown): boolean {
   if (!(cause instanceof Error)) return false
   const failedToConnect = isNodeError(cause) && cause.syscall === 'connect'
   return failedToConnect || unavailableCodes.test(errorCode(cause) ?? '') || unavailableMessages.test(cause.message)
+}
+
+/** Whether a code of PostgreSQL says that it does not have the statement that we prepared: a pooler gave us another connection. */
+export function isStatementLost (code: string | undefined): boolean {
+  return code !== undefined && lostStatementCodes.includes(code)
 }
 
 /** Whether an error comes from the database, of whatever kind. */

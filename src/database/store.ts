@@ -10,6 +10,13 @@ export interface StoreOptions {
   keepsBallast?: boolean
   /** Called when a file of a SQLite database was deleted, moved or replaced, with the problem, and when all are back. */
   onFileChange?: (problem?: string) => void
+  /**
+   * Whether PostgreSQL keeps statements prepared, and limits set for a connection: true by default.
+   * A pooler that gives each transaction another connection to the server loses both.
+   */
+  preparesStatements?: boolean
+  /** Called once, when a pooler has lost a prepared statement. */
+  onStatementLost?: () => void
   /** The most connections to PostgreSQL. */
   poolSize: number
   /** How long a query waits for a connection to PostgreSQL, in milliseconds. */

@@ -15,8 +15,8 @@ const idleMs = [
   ...[59_900, 60_000, 60_050, 61_000].map((gap) => [gap])
 ]
 
-for (const [page, count] of [['operation.md', 1], ['postgresql.md', 2]] as const) {
-  t.test(`nginx as in docs/${page} · more than 1,000 POSTs to /api/v1/login, idle times around every timeout → no 502`, options(), async (t) => {
+for (const [page, count] of [['deploy/nginx.conf', 1], ['docs/postgresql.md', 2]] as const) {
+  t.test(`nginx as in ${page} · more than 1,000 POSTs to /api/v1/login, idle times around every timeout → no 502`, options(), async (t) => {
     const { urls } = await startServers(t, count)
     const tally: Record<number, number> = {}
     const errors = await Promise.all(idleMs.map(async (gaps) => {
@@ -34,7 +34,7 @@ for (const [page, count] of [['operation.md', 1], ['postgresql.md', 2]] as const
 
 t.test('nginx as in docs/postgresql.md · one of two servers is restarted five times during POSTs → no 502', options(), async (t) => {
   const { urls, restartLast } = await startServers(t, 2)
-  const nginx = await startNginx(t, 'postgresql.md', urls)
+  const nginx = await startNginx(t, 'docs/postgresql.md', urls)
   const tally = await postDuring(nginx, async () => {
     for (let i = 0; i < 5; i++) {
       await delay(300)

@@ -6,15 +6,16 @@ import { ignoreConnectionError } from './connection.js'
 /**
  * Runs queries in one transaction on one connection of the pool.
  *
+ * @param settings statements that set the limits of the transaction
  * @returns how many rows each query wrote
  */
-export async function runBatch (pool: pg.Pool, queries: Query[]): Promise<number[]> {
+export async function runBatch (pool: pg.Pool, queries: Query[], settings: string): Promise<number[]> {
   const client = await pool.connect()
   const written: number[] = []
   let isCommitted = false
   client.on('error', ignoreConnectionError)
   try {
-    await client.query('begin')
+    await client.query(`begin${settings}`)
     for (const query of queries) {
       const { sql, params } = query.toSQL()
       written.push((await client.query(sql, params)).rowCount ?? 0)

@@ -11,11 +11,12 @@ export interface ConnectionConfig extends pg.ClientConfig {
 /**
  * How to connect to the database of a URL. `sslmode` means what PostgreSQL defines, which versions
  * of the driver do differently. `channel_binding` is `disable` by default, `connect_timeout`
- * (seconds) replaces `connectTimeoutMs`.
+ * (seconds) replaces `connectTimeoutMs`. Without prepared statements nothing is sent that a pooler
+ * refuses when a connection begins.
  *
  * @param url one in which `databaseUrlProblem` finds no problem
  */
-export function connectionConfig (url: string, { connectTimeoutMs }: Pick<StoreOptions, 'connectTimeoutMs'>): ConnectionConfig {
+export function connectionConfig (url: string, { connectTimeoutMs, preparesStatements = true }: Pick<StoreOptions, 'connectTimeoutMs' | 'preparesStatements'>): ConnectionConfig {
   const parameters = parametersOf(url)
   const connectTimeout = parameters.get('connect_timeout')
   const channelBinding = parameters.get('channel_binding') ?? 'disable'
@@ -27,7 +28,7 @@ export function connectionConfig (url: string, { connectTimeoutMs }: Pick<StoreO
     keepAlive: true,
     fallback_application_name: 'latchkey',
     // The driver can parse times in this style, whatever the database or the role prefers.
-    options: '-c datestyle=ISO'
+    ...preparesStatements && { options: '-c datestyle=ISO' }
   }
 }
 

@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm'
 import { drizzle } from 'drizzle-orm/node-postgres'
-import pg from 'pg'
+import type pg from 'pg'
 import { errorMessage } from '../../lib/error-code.js'
 import { unwrapDatabaseError } from '../../lib/unwrap-error.js'
 import type { Store, StoreOptions } from '../store.js'
@@ -8,15 +8,11 @@ import { StoreError } from '../store-error.js'
 import { printableUrl } from '../urls.js'
 import { retryWhenRolledBack, runBatch } from './batch.js'
 import { connectionConfig, ignoreConnectionError, withClient } from './connection.js'
-import { hasTables, isUnicode, migrate } from './migrate.js'
+import { hasIsoTimes, hasTables, isUnicode, migrate } from './migrate.js'
+import { createPool } from './pool.js'
 import { prepareGet } from './prepared-get.js'
 import * as tables from './schema.js'
 import { claimUserIds, lastUserId, skipUserIds } from './user-ids.js'
-
-/** How much longer than `statementTimeoutMs` we wait for an answer, in milliseconds: the server should be the one to give up. */
-const answerDelayMs = 1_000
-/** After how long an idle connection is closed, in milliseconds. */
-const idleTimeoutMs = 60_000
 
 /** A query builder on connections. */
 function queryBuilder (client: pg.Pool | pg.PoolClient): Store['db'] {
@@ -24,9 +20,19 @@ function queryBuilder (client: pg.Pool | pg.PoolClient): Store['db'] {
   return drizzle(client, { schema: tables }) as unknown as Store['db']
 }
 
+/** What a store on a pool needs to know of its connections. */
+interface Transactions {
+  /** See `StoreOptions`. */
+  preparesStatements: boolean
+  /** Statements that set the limits of a transaction; empty where connections have them. */
+  limits: string
+}
+
 /** The store on a pool. */
-function createStore (pool: pg.Pool): Store {
+function createStore (pool: pg.Pool, { preparesStatements, limits }: Transactions): Store {
   const db = queryBuilder(pool)
+  // The server keeps queries prepared under their names, for each connection. Without a name it does not.
+  const nameOf = (name: string) => preparesStatements ? name : ''
   let closing: Promise<void> | undefined
   return {
     db,
@@ -34,10 +40,9 @@ function createStore (pool: pg.Pool): Store {
     relaxed: db,
     // The same tables and columns as in SQLite's schema, which a test compares with this one.
     tables: tables as unknown as Store['tables'],
-    // The server keeps queries prepared under their names, for each connection.
-    prepare: (name, query) => query.prepare(name),
-    prepareGet: (name, columns, query, parameters) => prepareGet(pool, name, columns, query, parameters),
-    batch: (queries, { retryBusyMs = 0 } = {}) => retryWhenRolledBack(retryBusyMs, () => runBatch(pool, queries)),
+    prepare: (name, query) => query.prepare(nameOf(name)),
+    prepareGet: (name, columns, query, parameters) => prepareGet(pool, nameOf(name), columns, query, parameters),
+    batch: (queries, { retryBusyMs = 0 } = {}) => retryWhenRolledBack(retryBusyMs, () => runBatch(pool, queries, limits)),
     shareLock: sql` for share`,
     newUserId: sql`nextval('latchkey.users_id_seq')`,
     lockUser: (userId) => [{ toSQL: () => ({ sql: 'select id from latchkey.users where id = $1 for update', params: [userId] }) }],
@@ -49,7 +54,7 @@ function createStore (pool: pg.Pool): Store {
       client.on('error', ignoreConnectionError)
       let isCommitted = false
       try {
-        await client.query('begin isolation level repeatable read read only; set local idle_in_transaction_session_timeout = 0')
+        await client.query(`begin isolation level repeatable read read only${limits}; set local idle_in_transaction_session_timeout = 0`)
         yield * read(queryBuilder(client))
         await client.query('commit')
         isCommitted = true
@@ -67,34 +72,31 @@ function createStore (pool: pg.Pool): Store {
   }
 }
 
+/** Why the database cannot be opened, in one line. */
+function explain (error: unknown): string {
+  const [firstLine = ''] = errorMessage(unwrapDatabaseError(error)).split('\n')
+  return firstLine.includes('startup parameter') ? `${firstLine}: a pooler needs DATABASE_PREPARE=off` : firstLine
+}
+
 /**
  * Opens a PostgreSQL database, and migrates it where needed.
  *
  * @param url one in which `databaseUrlProblem` finds no problem
  * @throws {StoreError} the server cannot be reached or refuses us, the database does not exist or cannot be migrated
  */
-export async function openPostgres (url: string, { mustExist = false, poolSize, connectTimeoutMs, statementTimeoutMs }: StoreOptions): Promise<Store> {
-  const config = connectionConfig(url, { connectTimeoutMs })
+export async function openPostgres (url: string, options: StoreOptions): Promise<Store> {
+  const { mustExist = false, preparesStatements = true, statementTimeoutMs } = options
+  const config = connectionConfig(url, options)
   try {
     await withClient(config, async (client) => {
       if (!(await isUnicode(client))) throw new Error('its encoding must be UTF8')
+      if (!(await hasIsoTimes(client))) throw new Error("its DateStyle must be ISO: alter the database, or the role, with set datestyle = 'ISO'")
       if (mustExist && !(await hasTables(client))) throw new Error('it has no Latchkey in it')
       await migrate(client)
     })
   } catch (error) {
-    const [firstLine] = errorMessage(unwrapDatabaseError(error)).split('\n')
-    throw new StoreError(`cannot open the database ${printableUrl(url)}: ${firstLine}`, { cause: error })
+    throw new StoreError(`cannot open the database ${printableUrl(url)}: ${explain(error)}`, { cause: error })
   }
-
-  const pool = new pg.Pool({
-    ...config,
-    max: poolSize,
-    idleTimeoutMillis: idleTimeoutMs,
-    statement_timeout: statementTimeoutMs,
-    // A server of ours that disappears in the middle of a batch must not keep its locks.
-    idle_in_transaction_session_timeout: statementTimeoutMs,
-    query_timeout: statementTimeoutMs + answerDelayMs
-  })
-  pool.on('error', ignoreConnectionError)
-  return createStore(pool)
+  const limits = preparesStatements ? '' : `; set local statement_timeout = ${statementTimeoutMs}; set local idle_in_transaction_session_timeout = ${statementTimeoutMs}`
+  return createStore(createPool(config, options), { preparesStatements, limits })
 }

@@ -35,6 +35,7 @@ function batchStatement (sql: string, columnTypes: string[]): string {
  * Prepares a query for one row: the same query, mapped faster. With `parameters`, the reads of one
  * turn of the event loop share a statement; a single read is the query itself.
  *
+ * @param name the server keeps the statement prepared under it; empty: the statement is parsed each time
  * @throws {TypeError} the query has parameters that are not placeholders, or placeholders without a column
  */
 export function prepareGet<Row> (pool: pg.Pool, name: string, columns: Record<string, Column | SQL>, query: GetQuery<Row>, parameters?: Record<string, Column>): PreparedGet<Row> {
@@ -57,7 +58,7 @@ export function prepareGet<Row> (pool: pg.Pool, name: string, columns: Record<st
     const [first, second] = keys
     if (first !== undefined && second === undefined) return [await getOne(first)]
     const found: Array<Row | undefined> = Array.from(keys, () => undefined)
-    for (const row of await run(`${name}_batch`, batch, names.map((_, i) => keys.map((key) => key[i])))) found[Number(row.at(-1)) - 1] = mapRow(row)
+    for (const row of await run(name && `${name}_batch`, batch, names.map((_, i) => keys.map((key) => key[i])))) found[Number(row.at(-1)) - 1] = mapRow(row)
     return found
   })
   return (values) => get(keyOf(values))

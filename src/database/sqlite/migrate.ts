@@ -1,11 +1,11 @@
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import type Database from 'better-sqlite3'
 import { drizzle } from 'drizzle-orm/better-sqlite3'
 import { migrate as runMigrations } from 'drizzle-orm/better-sqlite3/migrator'
+import { readMigrationFiles } from 'drizzle-orm/migrator'
 import { unwrapDatabaseError } from '../../lib/unwrap-error.js'
+import { pendingMigrations } from '../migrations.js'
 import { type Ballast, isDiskFull } from './ballast.js'
 import { isBusy } from './busy-breaker.js'
 
@@ -19,21 +19,27 @@ const migrationsFolder = fileURLToPath(new URL('migrations', import.meta.url))
 /** SQLite's `user_version` between a migration and the check of its foreign keys. */
 const uncheckedVersion = 1
 
+/** The names of a database's tables, without those of SQLite. */
+export function tableNames (client: Database.Database): unknown[] {
+  return client.prepare("select name from sqlite_schema where type = 'table' and name not like 'sqlite\\_%' escape '\\'").pluck().all()
+}
+
 /**
- * How many migrations have been applied.
+ * The times of the migrations that have been applied.
  *
  * @throws {Error} the tables are those of another program, which are left alone: the migrator's own table is missing
  */
-function countApplied (client: Database.Database): number {
-  const tableNames = client.prepare("select name from sqlite_schema where type = 'table' and name not like 'sqlite\\_%' escape '\\'").pluck().all()
-  if (tableNames.length === 0) return 0
-  if (!tableNames.includes('__drizzle_migrations')) throw new Error('it has the tables of another program')
-  return Number(client.prepare('select count(*) from __drizzle_migrations').pluck().get())
+function appliedTimes (client: Database.Database): number[] {
+  const names = tableNames(client)
+  if (names.length === 0) return []
+  if (!names.includes('__drizzle_migrations')) throw new Error('it has the tables of another program')
+  return client.prepare('select created_at from __drizzle_migrations').pluck().all().map(Number)
 }
 
-/** How many migrations there are. */
-function countMigrations (): number {
-  return JSON.parse(readFileSync(join(migrationsFolder, 'meta/_journal.json'), 'utf8')).entries.length
+/** When each migration was written, in milliseconds since 1970, the oldest first: the migrator tells them apart by this. */
+export function migrationTimes (): number[] {
+  const { entries }: { entries: Array<{ when: number }> } = JSON.parse(readFileSync(join(migrationsFolder, 'meta/_journal.json'), 'utf8'))
+  return entries.map(({ when }) => when)
 }
 
 /**
@@ -50,7 +56,8 @@ function checkForeignKeys (client: Database.Database): void {
 }
 
 function migrateOnce (client: Database.Database): void {
-  const isBehind = countApplied(client) < countMigrations()
+  // Before anything is written: a newer version's database is left alone.
+  const isBehind = pendingMigrations(readMigrationFiles({ migrationsFolder }), appliedTimes(client)).length > 0
   client.pragma('journal_mode = WAL')
   client.pragma('synchronous = FULL')
   // A migration that rebuilds a table inside the migrator's transaction would let ON DELETE

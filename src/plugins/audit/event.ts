@@ -27,6 +27,7 @@ export const eventMessages = {
   invitation: 'invitation',
   export: 'all data exported',
   import: 'accounts imported',
+  restore: 'backup restored',
   reset: 'all data deleted'
 } as const
 

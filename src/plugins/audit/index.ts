@@ -11,7 +11,7 @@ import { eventsRepository, type NewEventRow } from './repository.js'
 import { auditRetention } from './retention.js'
 
 /** The kinds of successful events that are written on a nearly full disk: users cannot cause them at will. */
-const essentialKinds: EventKind[] = ['role_change', 'invitation', 'deletion', 'disabling', 'enabling', 'unlock', 'export', 'import', 'reset']
+const essentialKinds: EventKind[] = ['role_change', 'invitation', 'deletion', 'disabling', 'enabling', 'unlock', 'export', 'import', 'restore', 'reset']
 /** How long a reader waits for pending events to be written, in milliseconds. */
 const flushTimeoutMs = 500
 

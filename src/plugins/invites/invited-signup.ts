@@ -35,7 +35,8 @@ export function invitedSignup ({ codes, store, users: { find } }: Pick<FastifyIn
       createdAt: valueOf(time, users.createdAt),
       updatedAt: valueOf(time, users.updatedAt),
       disabledAt: valueOf(null, users.disabledAt),
-      emailVerifiedAt: valueOf(email !== null && email === invite.email ? time : null, users.emailVerifiedAt)
+      emailVerifiedAt: valueOf(email !== null && email === invite.email ? time : null, users.emailVerifiedAt),
+      secondFactorAt: valueOf(null, users.secondFactorAt)
     }
     // The salt of the hash is another one each time: no other account has this row.
     const isNew = and(eq(users.usernameKey, usernameKey), eq(users.passwordHash, passwordHash))

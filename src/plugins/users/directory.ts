@@ -71,6 +71,16 @@ export function directoryRepository (store: Store, now: () => number) {
   }
 
   return {
+    /** The next accounts by id; with `search` only those whose username begins with it, in any case, with `isDisabled` only disabled ones. */
+    async page ({ afterId, limit, search = '', isDisabled = false }: { afterId: number, limit: number, search?: string, isDisabled?: boolean }): Promise<ListedUser[]> {
+      const prefix = search === '' ? '' : canonicalUsername(search)
+      if (prefix === undefined) return []
+      const hasPrefix = prefix === '' ? undefined : sql`substr(${users.usernameKey}, 1, ${prefix.length}) = ${prefix}`
+      return await withRoles(await db.select(columns).from(users)
+        .where(and(gt(users.id, afterId), hasPrefix, isDisabled ? isNotNull(users.disabledAt) : undefined))
+        .orderBy(asc(users.id)).limit(limit))
+    },
+
     /** The next accounts, ordered by canonical username. Text that can be no username, email or role selects none. */
     async listByName ({ search = '', email, role, isDisabled, afterKey }: DirectoryFilter, limit: number): Promise<ListedUser[]> {
       const prefix = search === '' ? '' : canonicalUsername(search)

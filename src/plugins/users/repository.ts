@@ -1,4 +1,4 @@
-import { and, asc, eq, exists, gt, gte, inArray, isNotNull, lt, ne, or, sql, type SQL } from 'drizzle-orm'
+import { and, asc, eq, exists, gte, inArray, lt, ne, or, sql, type SQL } from 'drizzle-orm'
 import type { Store } from '../../database/store.js'
 import { type Actor, adminLocks, isStillAdmin, leavesAnAdmin } from '../roles/admin-conditions.js'
 import { revocationRetryMs } from '../roles/lock-admins.js'
@@ -26,7 +26,7 @@ export type Users = ReturnType<typeof usersRepository>
  * @param now the clock, in milliseconds since 1970
  */
 export function usersRepository (store: Store, now: () => number) {
-  const { db, tables: { codes, knownNetworks, tokens, users, userRoles } } = store
+  const { db, tables: { codes, knownNetworks, tokens, users } } = store
   const account = accountColumns(users)
   const credentials = { id: users.id, username: users.username, passwordHash: users.passwordHash, disabledAt: users.disabledAt, lastLoginAt: knownNetworks.lastLoginAt }
   const selectCredentials = (condition: SQL) => db
@@ -154,20 +154,6 @@ export function usersRepository (store: Store, now: () => number) {
     /** All accounts, oldest first. */
     async list (): Promise<User[]> {
       return await db.select(account).from(users).orderBy(asc(users.id))
-    },
-
-    /** The next accounts by id, with the names of their roles, sorted; with `search` only those whose username begins with it, in any case, with `isDisabled` only disabled ones. */
-    async page ({ afterId, limit, search = '', isDisabled = false }: { afterId: number, limit: number, search?: string, isDisabled?: boolean }): Promise<Array<User & Pick<UserRow, 'disabledAt'> & { roles: string[] }>> {
-      const prefix = search === '' ? '' : canonicalUsername(search)
-      if (prefix === undefined) return []
-      const hasPrefix = prefix === '' ? undefined : sql`substr(${users.usernameKey}, 1, ${prefix.length}) = ${prefix}`
-      const page = await db.select({ ...account, disabledAt: users.disabledAt }).from(users)
-        .where(and(gt(users.id, afterId), hasPrefix, isDisabled ? isNotNull(users.disabledAt) : undefined))
-        .orderBy(asc(users.id)).limit(limit)
-      const accounts = new Map(page.map((user) => [user.id, { ...user, roles: new Array<string>() }]))
-      const granted = await db.select().from(userRoles).where(inArray(userRoles.userId, [...accounts.keys()])).orderBy(asc(userRoles.roleName))
-      for (const { userId, roleName } of granted) accounts.get(userId)?.roles.push(roleName)
-      return [...accounts.values()]
     },
 
     /** Deletes all accounts and their data. Their ids are never given again. */
