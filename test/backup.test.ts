@@ -126,7 +126,7 @@ t.test('latchkey backup, restore · PostgreSQL → one line that names its own t
 t.test('latchkey restore', async (t) => {
   t.test('a server runs → it serves the restored data without a restart; tokens are revoked, codes deleted', async (t) => {
     const { folder, file, app, token, backup, latchkey, restore } = await backedUp(t)
-    edit(backup, "insert into codes values ('a', 'password_reset', 1, null, 1, 9e15), ('b', 'invite', null, '{}', 1, 9e15), ('c', 'recovery_code', 1, null, 1, 9e15)")
+    edit(backup, "insert into codes values ('a', 'password_reset', 1, null, 1, 9e15), ('b', 'invite', null, '{}', 1, 9e15), ('c', 'recovery', 1, null, 1, 9e15)")
     const ofAlice = (await logIn(app, alice)).json().token
     const [newest] = await servicesOf(app).audit.list({}, 1)
     const bytes = readFileSync(backup)
@@ -207,6 +207,9 @@ t.test('latchkey restore', async (t) => {
     const bytes = readFileSync(garbled)
     writeFileSync(garbled, bytes.fill(0xff, 3 * 4_096, 4 * 4_096))
     symlinkSync(file, join(folder, 'link.sqlite'))
+    // SQLite would open the one without the blank.
+    const blank = `${backup} `
+    copyFileSync(backup, blank)
     for (const [name, reason] of [
       [join(folder, 'none'), 'there is no such file'],
       [folder, 'it is not a regular file'],
@@ -215,6 +218,7 @@ t.test('latchkey restore', async (t) => {
       [truncated, /malformed|it is damaged/],
       [garbled, /malformed|it is damaged/],
       [foreign, 'it is not a database of Latchkey'],
+      [blank, 'SQLite opened another file'],
       [changed("insert into __drizzle_migrations (hash, created_at) values ('x', 9e15)"), 'its schema is newer than this version of Latchkey'],
       [changed('drop table tokens'), 'no such table: tokens'],
       [changed('drop index users_disabled_index', 'alter table users drop column disabled_at'), 'no such column'],

@@ -10,7 +10,7 @@ interface Options { yes?: boolean, keepTokens?: boolean, json?: boolean }
 async function restoreBackup (terminal: Terminal, backup: string, options: Options): Promise<void> {
   const { yes = false, keepTokens = false } = options
   const { databaseUrl, auditRetentionDays } = loadSettings(terminal)
-  const { restore } = await loadBackups(databaseUrl, 'use pg_restore --clean, while no server runs')
+  const { restore } = await loadBackups(databaseUrl, 'use pg_restore --clean --if-exists, while no server runs')
   const { file, users, revokedTokens, deletedCodes, previous, wasDamaged } = await restore(databaseUrl, backup, {
     keepTokens,
     event: auditRetentionDays === 0 ? undefined : { time: new Date(), kind: 'restore' satisfies EventKind, outcome: 'success', source: 'cli' },

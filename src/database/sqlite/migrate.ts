@@ -38,8 +38,7 @@ function appliedTimes (client: Database.Database): number[] {
 
 /** When each migration was written, in milliseconds since 1970, the oldest first: the migrator tells them apart by this. */
 export function migrationTimes (): number[] {
-  const { entries }: { entries: Array<{ when: number }> } = JSON.parse(readFileSync(join(migrationsFolder, 'meta/_journal.json'), 'utf8'))
-  return entries.map(({ when }) => when)
+  return readMigrationFiles({ migrationsFolder }).map(({ folderMillis }) => folderMillis)
 }
 
 /**
@@ -63,8 +62,10 @@ function migrateOnce (client: Database.Database): void {
   // A migration that rebuilds a table inside the migrator's transaction would let ON DELETE
   // CASCADE empty its child tables: foreign keys are off until it is done, and checked then.
   client.pragma('foreign_keys = OFF')
-  if (isBehind) client.pragma(`user_version = ${uncheckedVersion}`)
-  runMigrations(drizzle(client), { migrationsFolder })
+  if (isBehind) {
+    client.pragma(`user_version = ${uncheckedVersion}`)
+    runMigrations(drizzle(client), { migrationsFolder })
+  }
   client.pragma('foreign_keys = ON')
   checkForeignKeys(client)
 }

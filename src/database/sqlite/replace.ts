@@ -42,10 +42,9 @@ function isDamage (error: unknown): boolean {
 /** The name for the previous database, which no file has. */
 function previousName (file: string): string {
   const name = `${file}-before-restore`
-  for (let i = 1; ; i++) {
-    const free = i === 1 ? name : `${name}-${i}`
-    if (lstatSync(free, { throwIfNoEntry: false }) === undefined) return free
-  }
+  let free = name
+  for (let i = 2; lstatSync(free, { throwIfNoEntry: false }) !== undefined; i++) free = `${name}-${i}`
+  return free
 }
 
 /** Opens the database that is to be replaced. @throws {Error} another program has created its tables */
