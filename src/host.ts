@@ -35,6 +35,15 @@ declare module 'fastify' {
      * @throws {RoleRequired} 403, when a request is made: the user has none of the roles
      */
     requireRole: (...names: string[]) => Guard
+    /**
+     * Makes a guard that lets a request pass when its user has logged in with the password in the
+     * last so many seconds. To renew a token makes its login no younger, and a personal access
+     * token never passes. It includes `authenticate`, and does not repeat it where it ran before.
+     *
+     * @throws {TypeError} it is no positive integer
+     * @throws {LoginTooOld} 401, when a request is made: the user must log in again
+     */
+    requireRecentLogin: (maxAgeSeconds: number) => Guard
     /** Accounts, roles, tokens and the audit log, without HTTP. */
     latchkey: LatchkeyApi
   }

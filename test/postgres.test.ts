@@ -377,7 +377,7 @@ t.test('prepareGet', async (t) => {
     const { findOwner, findOwnerWithRoles } = await seed(t, 300)
     const [, { countQueries }] = databases
     const createdAt = new Date('2026-02-03T20:44:00.007Z')
-    const owner = (userId: number) => ({ username: `user${userId}`, email: null, emailVerified: false, createdAt, tokenUserId: userId, lastUsedAt: null })
+    const owner = (userId: number) => ({ username: `user${userId}`, email: null, emailVerified: false, createdAt, tokenUserId: userId, lastUsedAt: null, renewedAt: null })
     const cases = [
       ...[3, 1, 300, 3, 3].map((userId) => [{ userId, tokenId: tokenIdOf(userId) }, owner(userId)] as const),
       [{ userId: 4, tokenId: tokenIdOf(5) }, { ...owner(4), tokenUserId: null }],

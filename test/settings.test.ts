@@ -41,6 +41,7 @@ t.test('loadConfig', async (t) => {
       databasePrepare: 'on',
       secretKey,
       tokenTtlSeconds: 172_800,
+      sessionMaxSeconds: 2_592_000,
       passwordMinLength: 8,
       passwordBlocklist: 'on',
       hashConcurrency: defaultHashConcurrency,

@@ -13,7 +13,7 @@ import { existingUsernameProblem } from '../../plugins/users/username.js'
 // The format that `latchkey export` writes and `latchkey import` reads: newline-delimited JSON,
 // one object per line (https://github.com/ndjson/ndjson-spec).
 
-/** The version that an export writes. Version 1 has no `disabled_at`, `email_verified_at`, nor accounts without a password. */
+/** The version that an export writes. Version 1 has no `disabled_at`, `email_verified_at`, `logged_in_at`, nor accounts without a password. */
 export const formatVersion = 2
 /** The versions that an import reads. It rejects every other one. */
 const readVersions = [1, formatVersion]
@@ -55,7 +55,8 @@ const tokenSchema = Type.Object({
   description: Type.String({ maxLength: 2 * descriptionMaxLength }),
   created_at: time,
   expires_at: time,
-  last_used_at: Type.Optional(Type.Union([time, Type.Null()]))
+  last_used_at: Type.Optional(Type.Union([time, Type.Null()])),
+  logged_in_at: Type.Optional(Type.Union([time, Type.Null()]))
 }, strict)
 
 const userSchema = Type.Object({
@@ -114,9 +115,9 @@ function checkTimes (times: Array<string | null | undefined>): void {
   if (times.some((time) => typeof time === 'string' && !exists(time))) throw new RecordError('a date or time does not exist')
 }
 
-function checkToken ({ id, description, created_at: createdAt, expires_at: expiresAt, last_used_at: lastUsedAt }: TokenRecord): void {
+function checkToken ({ id, description, created_at: createdAt, expires_at: expiresAt, last_used_at: lastUsedAt, logged_in_at: loggedInAt }: TokenRecord): void {
   if (!isTokenId(id)) throw new RecordError('the token id must be a UUID')
-  checkTimes([createdAt, expiresAt, lastUsedAt])
+  checkTimes([createdAt, expiresAt, lastUsedAt, loggedInAt])
   if (Date.parse(expiresAt) - Date.parse(createdAt) > tokenMaxLifetimeSeconds * 1_000) throw new RecordError('a token must expire within a year')
   // The description of a login is its User-Agent header, which can be empty.
   if (description.trim() !== '') rejectInvalid('the token description', descriptionProblem(description))

@@ -1,4 +1,4 @@
-import { and, asc, desc, gt, inArray, sql } from 'drizzle-orm'
+import { and, asc, desc, gt, inArray, isNull, sql } from 'drizzle-orm'
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Query, Store } from '../../database/store.js'
@@ -49,7 +49,7 @@ export function transferRepository (store: Store) {
     const page = await db.select().from(users).where(gt(users.id, id)).orderBy(asc(users.id)).limit(usersPerPage)
     const ids = page.map((user) => user.id)
     const rolesOfPage = await db.select().from(userRoles).where(inArray(userRoles.userId, ids)).orderBy(asc(userRoles.roleName))
-    const tokensOfPage = await db.select().from(tokens).where(and(inArray(tokens.userId, ids), gt(tokens.expiresAt, new Date()))).orderBy(asc(tokens.createdAt), asc(tokens.id))
+    const tokensOfPage = await db.select().from(tokens).where(and(inArray(tokens.userId, ids), gt(tokens.expiresAt, new Date()), isNull(tokens.renewedAt))).orderBy(asc(tokens.createdAt), asc(tokens.id))
     const [rolesOf, tokensOf] = [groupByUser(rolesOfPage), groupByUser(tokensOfPage)]
     return page.map((user) => toUserRecord(user, (rolesOf.get(user.id) ?? []).map(({ roleName }) => roleName), tokensOf.get(user.id) ?? []))
   }

@@ -105,8 +105,8 @@ export function directoryRepository (store: Store, now: () => number) {
       if (usernameKey === undefined) return undefined
       // Each of these reads the rows of one user, by an index.
       const lastKnown = db.select({ time: max(knownNetworks.lastLoginAt) }).from(knownNetworks).where(eq(knownNetworks.userId, users.id))
-      const lastLogin = db.select({ time: max(tokens.createdAt) }).from(tokens).where(and(eq(tokens.userId, users.id), eq(tokens.kind, 'login')))
-      const tokenCount = db.select({ count: count() }).from(tokens).where(and(eq(tokens.userId, users.id), gt(tokens.expiresAt, new Date(now()))))
+      const lastLogin = db.select({ time: max(sql`coalesce(${tokens.loggedInAt}, ${tokens.createdAt})`) }).from(tokens).where(and(eq(tokens.userId, users.id), eq(tokens.kind, 'login')))
+      const tokenCount = db.select({ count: count() }).from(tokens).where(and(eq(tokens.userId, users.id), gt(tokens.expiresAt, new Date(now())), isNull(tokens.renewedAt)))
       const found = await db
         .select({
           ...columns,
