@@ -294,6 +294,9 @@ t.test('latchkey/testing', async (t) => {
     await t.rejects(asUser('carol', { email: 'BOB@example.com' }), { name: 'TypeError', message: 'carol cannot be made: the email is taken' })
     await t.rejects(asUser('c c'), TypeError)
     await t.rejects(asUser('dave', { roles: ['Bad Role'] }), { name: 'TypeError', message: /^the role Bad Role may only contain/ })
+    const frank = await asUser('frank')
+    await app.latchkey.users.disable(frank.user.id)
+    await t.rejects(asUser('frank'), { name: 'TypeError', message: 'frank cannot log in: the account is disabled' })
     t.same((await Promise.all([asUser('erin'), asUser('erin')])).map(({ user }) => user.username), ['erin', 'erin'], 'two at once')
   })
 
