@@ -6,7 +6,7 @@ import { CommandError, confirm, type Terminal } from './terminal.js'
 import { userCreateCommand } from './user-create.js'
 import { userEmailCommand } from './user-email.js'
 import { userListCommand } from './user-list.js'
-import { findDisabledAt, userRecord } from './user-record.js'
+import { findState, userRecord } from './user-record.js'
 import { userRenameCommand } from './user-rename.js'
 import { userResetCommand } from './user-reset.js'
 import { userStateCommands } from './user-state.js'
@@ -27,7 +27,7 @@ export function userCommands (program: Command, terminal: Terminal): void {
     .action(async (username: string, options: JsonOptions) => {
       await withServices(terminal, { database: true }, async (services) => {
         const found = await findUser(services, username)
-        const shown = { ...userRecord({ ...found, disabledAt: await findDisabledAt(services, found) }, await services.roles.ofUser(found.id)), tokens: (await services.tokens.list(found.id)).length }
+        const shown = { ...userRecord({ ...found, ...await findState(services, found) }, await services.roles.ofUser(found.id)), tokens: (await services.tokens.list(found.id)).length }
         await printResult(terminal, options, shown, Object.entries(shown).map(([name, value]) => `${name}: ${[value].flat().join(', ')}`).join('\n'))
       })
     })

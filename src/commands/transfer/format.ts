@@ -5,7 +5,7 @@ import { isTokenId, tokenMaxLifetimeSeconds } from '../../plugins/tokens/claims.
 import { printable } from '../../lib/printable.js'
 import { descriptionMaxLength, descriptionProblem } from '../../lib/single-line.js'
 import { emailProblem } from '../../plugins/users/email.js'
-import { parseHash } from '../../plugins/passwords/stored-hash.js'
+import { hashProblem } from '../../plugins/passwords/stored-hash.js'
 import { roleNameProblem } from '../../plugins/roles/role-name.js'
 import { tokensPerUser } from '../../plugins/tokens/limits.js'
 import { existingUsernameProblem } from '../../plugins/users/username.js'
@@ -64,8 +64,8 @@ const userSchema = Type.Object({
   id: Type.Optional(Type.Integer({ minimum: 1, maximum: userIdMax })),
   username: Type.String(),
   email: Type.Optional(Type.Union([Type.String(), Type.Null()])),
-  /** Null for an account without a password: only in an export. */
-  password_hash: Type.Union([Type.String(), Type.Null()]),
+  /** Null, or not there, for an account without a password. */
+  password_hash: Type.Optional(Type.Union([Type.String(), Type.Null()])),
   created_at: Type.Optional(time),
   updated_at: Type.Optional(time),
   disabled_at: Type.Optional(Type.Union([time, Type.Null()])),
@@ -82,7 +82,7 @@ export type EndRecord = Static<typeof endSchema>
 export type RoleRecord = Static<typeof roleSchema>
 /** An active token of the user whose record contains it; `id` is its `jti` (RFC 7519, section 4.1.7). */
 export type TokenRecord = Static<typeof tokenSchema>
-/** An account and its data. Only username and hash are required: other systems may not have the rest. */
+/** An account and its data. Only the username is required: other systems may not have the rest. */
 export type UserRecord = Static<typeof userSchema>
 /** One line of an export. */
 export type ExportRecord = HeaderRecord | RoleRecord | UserRecord | EndRecord
@@ -128,7 +128,7 @@ function checkUser (user: UserRecord): UserRecord {
   rejectInvalid('the username', username === '' ? 'is empty' : existingUsernameProblem(username))
   if (email !== null) rejectInvalid('the email', emailProblem(email))
   else if (typeof user.email_verified_at === 'string') throw new RecordError('email_verified_at needs an email')
-  if (hash !== null && parseHash(hash) === undefined) throw new RecordError('the password_hash must be an argon2 or bcrypt hash whose cost is within the limits of a login')
+  if (typeof hash === 'string') rejectInvalid('the password_hash', hashProblem(hash))
   const repeated = roles.find((name, i) => roles.indexOf(name) < i)
   if (repeated !== undefined) throw new RecordError(`the role ${printable(repeated)} is listed twice`)
   if (tokens.length > 0 && id === undefined) throw new RecordError('tokens need the id of their user')

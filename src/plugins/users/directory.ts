@@ -2,7 +2,7 @@ import { and, asc, count, eq, exists, gt, gte, inArray, isNotNull, isNull, lt, m
 import type { Store } from '../../database/store.js'
 import { roleNameProblem } from '../roles/role-name.js'
 import { canonicalEmail, emailProblem } from './email.js'
-import { accountColumns, type User } from './user.js'
+import { accountColumns, hasPassword, type User } from './user.js'
 import { canonicalUsername } from './username.js'
 
 /** A role with at most so many members is rare: they are looked up one by one, and sorted. */
@@ -71,12 +71,12 @@ export function directoryRepository (store: Store, now: () => number) {
   }
 
   return {
-    /** The next accounts by id; with `search` only those whose username begins with it, in any case, with `isDisabled` only disabled ones. */
-    async page ({ afterId, limit, search = '', isDisabled = false }: { afterId: number, limit: number, search?: string, isDisabled?: boolean }): Promise<ListedUser[]> {
+    /** The next accounts by id; with `search` only those whose username begins with it, in any case, with `isDisabled` only disabled ones. Each says whether it has a password. */
+    async page ({ afterId, limit, search = '', isDisabled = false }: { afterId: number, limit: number, search?: string, isDisabled?: boolean }): Promise<Array<ListedUser & { hasPassword: boolean }>> {
       const prefix = search === '' ? '' : canonicalUsername(search)
       if (prefix === undefined) return []
       const hasPrefix = prefix === '' ? undefined : sql`substr(${users.usernameKey}, 1, ${prefix.length}) = ${prefix}`
-      return await withRoles(await db.select(columns).from(users)
+      return await withRoles(await db.select({ ...columns, hasPassword: hasPassword(users) }).from(users)
         .where(and(gt(users.id, afterId), hasPrefix, isDisabled ? isNotNull(users.disabledAt) : undefined))
         .orderBy(asc(users.id)).limit(limit))
     },
