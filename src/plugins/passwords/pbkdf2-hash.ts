@@ -2,7 +2,7 @@ import { pbkdf2, timingSafeEqual } from 'node:crypto'
 import { promisify } from 'node:util'
 import { bytesOf, bytesProblem, type HashProblem, type StoredHash, unpadded } from './hash-format.js'
 
-/** Half a second of processor time with SHA-256, which is what others recommend at most; a second with SHA-512. */
+/** Some 300 ms of processor time with SHA-256, twice that with SHA-512. Django 6.0 has 1,200,000. */
 const iterationsMax = 2_000_000
 
 /** The bytes of a hash. What is longer would repeat all iterations for each block (RFC 8018, section 5.2). */
