@@ -87,6 +87,15 @@ export class TokenRevoked extends createError<'TOKEN_REVOKED', 401, []>('TOKEN_R
   readonly headers = invalidToken
 }
 
+/** Step-up authentication (RFC 9470, section 3): the last login with the password is too long ago for this. */
+export class LoginTooOld extends createError<'LOGIN_TOO_OLD', 401, []>('LOGIN_TOO_OLD', 'your login is too old: log in again', 401) {
+  readonly headers: { 'www-authenticate': string }
+  constructor (maxAgeSeconds = 900) {
+    super()
+    this.headers = { 'www-authenticate': `Bearer error="insufficient_user_authentication", max_age="${maxAgeSeconds}"` }
+  }
+}
+
 /** The token is valid, but its user has none of the roles that the route requires. */
 export const RoleRequired = createError('ROLE_REQUIRED', 'you do not have the role that this needs', 403)
 

@@ -35,6 +35,15 @@ declare module 'fastify' {
      * @throws {RoleRequired} 403, when a request is made: the user has none of the roles
      */
     requireRole: (...names: string[]) => Guard
+    /**
+     * Makes a guard that lets a request pass when its user has logged in with the password in the
+     * last so many seconds. To renew a token makes its login no younger, and a personal access
+     * token never passes. It includes `authenticate`, and does not repeat it where it ran before.
+     *
+     * @throws {TypeError} it is no positive integer
+     * @throws {LoginTooOld} 401, when a request is made: the user must log in again
+     */
+    requireRecentLogin: (maxAgeSeconds: number) => Guard
     /** Accounts, roles, tokens and the audit log, without HTTP. */
     latchkey: LatchkeyApi
   }
@@ -109,10 +118,7 @@ export interface LatchkeyApi {
     disable: (userId: number) => Promise<boolean>
     /** Enables an account, which may be enabled already; false when there is none. */
     enable: (userId: number) => Promise<boolean>
-    /**
-     * Switches the second factor of an account off, for a user who lost it: the password alone logs
-     * in again. Its tokens stay valid. False when it was off, or there is no such account.
-     */
+    /** Switches the second factor of an account off, for a user who lost it; tokens stay valid. False when it was off, or there is no account. */
     disableSecondFactor: (userId: number) => Promise<boolean>
     /**
      * Creates a code with which the user sets another password; it is shown this once. Older ones
@@ -159,8 +165,7 @@ export interface LatchkeyApi {
   tokens: {
     /**
      * Issues a personal access token: what is returned is the only time that it is shown. It asks
-     * for neither a password nor a code of the second factor: whether the user may have it is the
-     * decision of your app.
+     * for neither a password nor a code: your app decides who may have it.
      *
      * @param token.expiresInSeconds its lifetime: 30 days by default, at most a year
      * @throws {ValidationFailed} 422: the description or the lifetime is not allowed

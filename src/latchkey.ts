@@ -22,7 +22,7 @@ import services, { exposeServices, type ServicesOptions } from './services.js'
 const bodyLimitBytes = 16_384
 
 /** The routes, under their prefix. Error handler, validation and limits hold for them alone. */
-const routes: FastifyPluginAsync<Pick<ResolvedOptions, 'signup' | 'loginErrors'> & { passwordPolicy: PasswordPolicy }> = async (app, { signup, loginErrors, passwordPolicy }) => {
+const routes: FastifyPluginAsync<Pick<ResolvedOptions, 'signup' | 'loginErrors' | 'tokenTtlSeconds' | 'sessionMaxSeconds'> & { passwordPolicy: PasswordPolicy }> = async (app, { signup, loginErrors, tokenTtlSeconds, sessionMaxSeconds, passwordPolicy }) => {
   await app.register(errors)
   await app.register(validation, { passwordPolicy })
   app.addHook('onRoute', (route) => { route.bodyLimit = bodyLimitBytes })
@@ -33,7 +33,7 @@ const routes: FastifyPluginAsync<Pick<ResolvedOptions, 'signup' | 'loginErrors'>
   })
 
   await app.register(accounts, { signup })
-  await app.register(sessions, { loginErrors })
+  await app.register(sessions, { loginErrors, tokenTtlSeconds, sessionMaxSeconds })
   await app.register(secondFactor)
   await app.register(passwordReset)
   await app.register(users)
@@ -45,12 +45,13 @@ const routes: FastifyPluginAsync<Pick<ResolvedOptions, 'signup' | 'loginErrors'>
 
 /** What an app gets of the services: the guards and `app.latchkey`. */
 function decorateHost (app: FastifyInstance, services: FastifyInstance, policy: PasswordPolicy): void {
-  const { authenticate, authenticateWithRoles, requireRole } = services
+  const { authenticate, authenticateWithRoles, requireRecentLogin, requireRole } = services
   const api = createHostApi(services, policy)
   exposeServices(api, services)
   app.decorate('authenticate', authenticate)
   app.decorate('authenticateWithRoles', authenticateWithRoles)
   app.decorate('requireRole', requireRole)
+  app.decorate('requireRecentLogin', requireRecentLogin)
   app.decorate('latchkey', api)
 }
 
@@ -59,13 +60,13 @@ function decorateHost (app: FastifyInstance, services: FastifyInstance, policy: 
  * `app.latchkey` and the request's properties, and nothing else.
  */
 const plugin: FastifyPluginAsync<ResolvedOptions & ServicesOptions> = async (app, options) => {
-  const { prefix, signup, loginErrors, securityScheme } = options
+  const { prefix, signup, loginErrors, tokenTtlSeconds, sessionMaxSeconds, securityScheme } = options
   const passwordPolicy = passwordPolicyOf(options)
   await app.register(guardedRoutes, { securityScheme })
   await app.register(async (scope) => {
     await scope.register(services, options)
     await scope.register(signingKeys, options)
-    await scope.register(routes, { prefix, signup, loginErrors, passwordPolicy })
+    await scope.register(routes, { prefix, signup, loginErrors, tokenTtlSeconds, sessionMaxSeconds, passwordPolicy })
     decorateHost(app, scope, passwordPolicy)
   })
 }

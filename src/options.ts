@@ -6,7 +6,7 @@ import { isOrigin } from './lib/origin.js'
 import { publicUrlProblem } from './lib/public-url.js'
 import { isSecretKey, secretKeyRule } from './lib/secret-key.js'
 import { defaultHashConcurrency } from './lib/thread-pool.js'
-import { recommendedParameters } from './plugins/passwords/stored-hash.js'
+import { recommendedParameters } from './plugins/passwords/argon2-hash.js'
 import type { SendMail } from './plugins/mail/mail.js'
 import { mailFromRule, parseMailFrom, parseSmtpUrl, smtpUrlRule } from './plugins/mail/settings.js'
 import { tokenMaxLifetimeSeconds } from './plugins/tokens/claims.js'
@@ -58,6 +58,8 @@ const shared = {
   secretKeyPrevious: Type.Optional(SecretKey()),
   /** The lifetime of a login's token, in seconds: 48 hours by default. */
   tokenTtlSeconds: Type.Integer({ default: 172_800, minimum: 1, maximum: tokenMaxLifetimeSeconds, description: `must be an integer from 1 to ${tokenMaxLifetimeSeconds}` }),
+  /** How long after the login with a password its token can be renewed, in seconds: 30 days by default. */
+  sessionMaxSeconds: Type.Integer({ default: 2_592_000, minimum: 60, maximum: tokenMaxLifetimeSeconds, description: `must be an integer from 60 to ${tokenMaxLifetimeSeconds}` }),
   /** The fewest characters of a new password (NIST SP 800-63B, section 3.1.1.2). */
   passwordMinLength: Type.Integer({ default: 8, minimum: 8, maximum: 64, description: 'must be an integer from 8 to 64' }),
   /** `on` rejects the 3,000 most common passwords. */

@@ -57,6 +57,8 @@ export interface TestUserOptions {
   emailVerified?: boolean
   /** Of a user who does not exist yet: `correct horse battery staple` by default. */
   password?: string
+  /** How long ago the user logged in with the password, in seconds, for `app.requireRecentLogin`; the token is new all the same. 0 by default. */
+  loggedInSecondsAgo?: number
 }
 
 /**
@@ -65,7 +67,7 @@ export interface TestUserOptions {
  *
  * @throws {TypeError} the username or a role is invalid, or the email belongs to another user
  */
-export async function asUser (app: LatchkeyApp, username: string, { roles = [], email, emailVerified = false, password = 'correct horse battery staple' }: TestUserOptions = {}): Promise<TestUser> {
+export async function asUser (app: LatchkeyApp, username: string, { roles = [], email, emailVerified = false, password = 'correct horse battery staple', loggedInSecondsAgo = 0 }: TestUserOptions = {}): Promise<TestUser> {
   await app.ready()
   const wrong = roles.find((name) => roleNameProblem(name) !== undefined)
   if (wrong !== undefined) throw new TypeError(`the role ${wrong} ${roleNameProblem(wrong)}`)
@@ -76,8 +78,8 @@ export async function asUser (app: LatchkeyApp, username: string, { roles = [], 
     // Another call created the same user concurrently.
     await users.find(username)
   if (user === undefined) throw new TypeError(`${username} cannot be made: the email is taken`)
+  const { db, tables } = store
   if (emailVerified) {
-    const { db, tables } = store
     await db.update(tables.users).set({ emailVerifiedAt: new Date() }).where(eq(tables.users.id, user.id))
     user.emailVerified = user.email !== null
   }
@@ -89,7 +91,8 @@ export async function asUser (app: LatchkeyApp, username: string, { roles = [], 
   const credentials = await users.findCredentialsById(user.id)
   const issued = credentials && await accessTokens.issue({ userId: user.id, kind: 'login', ...credentials, description: 'a test' })
   if (issued === undefined) throw new TypeError(`${username} cannot log in: the account is disabled`)
-  const { token } = issued
+  const { id, token, createdAt } = issued
+  if (loggedInSecondsAgo > 0) await db.update(tables.tokens).set({ loggedInAt: new Date(createdAt.getTime() - loggedInSecondsAgo * 1_000) }).where(eq(tables.tokens.id, id))
   return {
     user,
     token,

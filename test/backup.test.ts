@@ -302,7 +302,7 @@ t.test('latchkey restore', async (t) => {
 
   t.test('a backup of an older schema, of other pages, in WAL mode → migrated', async (t) => {
     const { file, app, backup, restore } = await backedUp(t)
-    edit(backup, 'drop table codes', 'drop index users_disabled_index', 'alter table users drop column disabled_at', 'alter table users drop column email_verified_at', 'delete from __drizzle_migrations where created_at = (select max(created_at) from __drizzle_migrations)', 'pragma page_size = 8192', 'vacuum')
+    edit(backup, 'drop table codes', 'drop index users_disabled_index', 'alter table users drop column disabled_at', 'alter table users drop column email_verified_at', 'drop table second_factors', 'alter table users drop column second_factor_at', 'alter table tokens drop column logged_in_at', 'alter table tokens drop column renewed_at', 'delete from __drizzle_migrations where created_at in (select created_at from __drizzle_migrations order by created_at desc limit 2)', 'pragma page_size = 8192', 'vacuum')
     t.match(await restore(), { code: 0, err: '' })
     t.equal((await logIn(app)).statusCode, 200)
     t.equal(valueOf(file, 'select count(*) from codes'), 0)

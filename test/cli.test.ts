@@ -68,7 +68,7 @@ for (const database of databases) {
         t.notMatch(list.out, /argon2|hash/)
         t.match(JSON.parse((await latchkey(['user', 'list', '--json'])).out), [{ id: 1, username: 'bob', email: null, roles: [] }, { username: 'Alice', roles: ['admin'] }])
         t.match(JSON.parse((await latchkey(['user', 'list', '--search', 'AL', '--limit', '5', '--json'])).out), [{ id: 2, username: 'Alice', roles: ['admin'] }])
-        t.match((await latchkey(['user', 'show', 'BOB'])).out, /^id: 1\nusername: bob\nemail: \nemail_verified: false\nsecond_factor: false\ndisabled_at: \ncreated_at: .*\nroles: \ntokens: 1\n$/)
+        t.match((await latchkey(['user', 'show', 'BOB'])).out, /^id: 1\nusername: bob\nemail: \nemail_verified: false\nhas_password: true\nsecond_factor: false\ndisabled_at: \ncreated_at: .*\nroles: \ntokens: 1\n$/)
         t.match(JSON.parse((await latchkey(['user', 'show', 'alice', '--json'])).out), { id: 2, roles: ['admin'], tokens: 1 })
       })
 

@@ -8,7 +8,8 @@ import t, { type Test } from 'tap'
 import { createClient, type ErrorCode, isLatchkeyError, type LatchkeyError, type Schemas } from '../src/client/index.js'
 import latchkey, { type Mail } from '../src/index.js'
 import { asUser, createTestClock, testLatchkey, testOptions } from '../src/testing.js'
-import { bob, build, until } from './helper.js'
+import { servicesOf } from '../src/services.js'
+import { bob, build, claimsOf, signToken, until } from './helper.js'
 
 /** The server on a socket, and a client for it. */
 async function clientOf (t: Test, app: FastifyInstance, options = {}) {
@@ -135,6 +136,129 @@ t.test('latchkey/client', async (t) => {
     t.same(sent, [['https://elsewhere.example/api/v1/me', null], ['https://example.com/auth/me', 'Bearer of-another']])
   })
 
+  t.test('renew · more than half of the lifetime is over → renewed once, before many requests at once; onToken hears of each token', async (t) => {
+    const clock = createTestClock(new Date(Date.now() - 80_000_000))
+    const app = await build(t, {}, { now: clock.now })
+    const told: Array<string | undefined> = []
+    const client = await clientOf(t, app, { renew: true, onToken: (token?: string) => told.push(token) })
+    await client.POST('/api/v1/signup', { body: bob })
+    const renewals = async () => (await servicesOf(app).audit.list({ kind: 'renewal' }, 100)).length
+    const first = (await client.login(bob)).data?.token
+    clock.set(new Date())
+    const answers = await Promise.all(Array.from({ length: 10 }, () => client.GET('/api/v1/me')))
+    t.same(answers.map(({ data }) => data?.username), Array.from({ length: 10 }, () => 'bob'))
+    t.equal(await renewals(), 0, 'not yet')
+
+    clock.set(new Date(Date.now() - 100_000_000))
+    const second = (await client.login(bob)).data?.token
+    clock.set(new Date())
+    await Promise.all(Array.from({ length: 10 }, () => client.GET('/api/v1/tokens')))
+    t.equal(await renewals(), 1)
+    const third = client.token
+    t.not(third, second)
+    t.ok(claimsOf(String(third)).exp > claimsOf(String(second)).exp)
+    clock.advance(60)
+    t.equal((await client.GET('/api/v1/me')).data?.username, 'bob', 'with the new token')
+    t.equal(await renewals(), 1)
+    await client.logout()
+    t.same(told, [first, second, third, undefined])
+  })
+
+  t.test('renew · which requests it precedes, and what becomes of failures', async (t) => {
+    const nowSeconds = () => Math.floor(Date.now() / 1_000)
+    const dueToken = (id: number, lifetimeSeconds = 1_000) => signToken({ user_id: id, jti: 'x', iat: nowSeconds() - 600, exp: nowSeconds() - 600 + lifetimeSeconds })
+    const freshToken = () => signToken({ user_id: 1, jti: 'new', iat: nowSeconds(), exp: nowSeconds() + 1_000 })
+    const json = (status: number, body: object) => new Response(JSON.stringify(body), { status, headers: { 'content-type': 'application/json' } })
+    const login = (token: string) => json(200, { token, token_type: 'Bearer', expires_in: 1_000 })
+    /** A client of a server that only renews, and the paths and tokens that it was asked with. */
+    const clientFor = (token: string, renew: () => Response | Promise<Response>, options: object = {}) => {
+      const sent: Array<[string, string | undefined]> = []
+      const client = createClient({
+        baseUrl: 'https://example.com',
+        renew: true,
+        token,
+        fetch: async ({ url, headers }) => {
+          const { pathname } = new URL(url)
+          sent.push([pathname.replace('/api/v1', ''), headers.get('authorization')?.slice(7)])
+          return pathname.endsWith('/renew') ? await renew() : json(200, { token: freshToken() })
+        },
+        ...options
+      })
+      return { client, sent }
+    }
+
+    t.test('off by default; a token that is young, or no token of ours → it is left alone', async (t) => {
+      for (const [token, options] of [[dueToken(1), { renew: false }], [dueToken(1), { renew: undefined }], [freshToken(), {}], ['x', {}], ['a.b.c', {}], [`a.${Buffer.from('null').toString('base64url')}.c`, {}], [signToken({ iat: 1 }), {}], [signToken({ iat: '1', exp: 2 }), {}]] as const) {
+        const { client, sent } = clientFor(token, () => login(freshToken()), options)
+        await client.GET('/api/v1/me')
+        t.same(sent, [['/me', token]])
+      }
+    })
+
+    t.test('not before a login, a logout or a renewal, nor for another server or with an Authorization header of its own', async (t) => {
+      const due = dueToken(1)
+      const { client, sent } = clientFor(due, () => json(500, {}))
+      await client.GET('/api/v1/me', { baseUrl: 'https://elsewhere.example' })
+      await client.GET('/api/v1/me', { headers: { authorization: 'Bearer another' } })
+      await client.POST('/api/v1/renew')
+      await client.POST('/api/v1/logout')
+      await client.login(bob)
+      t.same(sent, [['/me', undefined], ['/me', 'another'], ['/renew', due], ['/logout', due], ['/login', due]])
+    })
+
+    t.test('no response, 429 or 5xx → the request goes out with the old token, and the next one tries again', async (t) => {
+      for (const failing of [() => json(503, { code: 'SERVICE_UNAVAILABLE', statusCode: 503 }), () => json(429, {}), () => { throw new TypeError('fetch failed') }]) {
+        const due = dueToken(1)
+        const { client, sent } = clientFor(due, failing)
+        for (let i = 0; i < 2; i++) t.equal((await client.GET('/api/v1/me')).response.status, 200)
+        t.same(sent, [['/renew', due], ['/me', due], ['/renew', due], ['/me', due]])
+      }
+    })
+
+    t.test('401 LOGIN_TOO_OLD, or another refusal → not asked again for this token, but for the next one', async (t) => {
+      for (const status of [401, 403, 404]) {
+        const [due, next] = [dueToken(1), dueToken(2)]
+        const { client, sent } = clientFor(due, () => json(status, { statusCode: status, code: 'LOGIN_TOO_OLD' }))
+        for (let i = 0; i < 2; i++) await client.GET('/api/v1/me')
+        t.equal(client.token, due)
+        client.token = next
+        await client.GET('/api/v1/me')
+        t.same(sent, [['/renew', due], ['/me', due], ['/me', due], ['/renew', next], ['/me', next]])
+      }
+    })
+
+    t.test('a new token that ends no later, or looks old at once, or cannot be read → it is not renewed over and over', async (t) => {
+      for (const renewed of [dueToken(2, 1_000), dueToken(2, 1_100), 'x']) {
+        const due = dueToken(1)
+        const { client, sent } = clientFor(due, () => login(renewed))
+        for (let i = 0; i < 2; i++) await client.GET('/api/v1/me')
+        t.same(sent, [['/renew', due], ['/me', renewed], ['/me', renewed]])
+      }
+    })
+
+    t.test('a login while a token is renewed → its token stays; a logout waits, and revokes the new one', async (t) => {
+      const [due, renewed, other] = [dueToken(1), freshToken(), dueToken(3)]
+      let answer = (_: Response) => {}
+      const { client, sent } = clientFor(due, () => new Promise((resolve) => { answer = resolve }))
+      const asking = client.GET('/api/v1/me')
+      while (sent.length === 0) await new Promise(setImmediate)
+      const leaving = client.logout()
+      answer(login(renewed))
+      await Promise.all([asking, leaving])
+      t.same(sent.sort(), [['/logout', renewed], ['/me', renewed], ['/renew', due]])
+      t.equal(client.token, undefined)
+
+      sent.length = 0
+      client.token = due
+      const again = client.GET('/api/v1/me')
+      while (sent.length === 0) await new Promise(setImmediate)
+      client.token = other
+      answer(login(renewed))
+      await again
+      t.same([client.token, sent], [other, [['/renew', due], ['/me', other]]])
+    })
+  })
+
   t.test('is under 10 kB minified, and needs nothing of Node', async (t) => {
     const { outputFiles: [file], metafile } = await bundle({ entryPoints: [join(import.meta.dirname, '../src/client/index.ts')], bundle: true, minify: true, format: 'esm', platform: 'browser', write: false, metafile: true })
     t.comment(`${file?.contents.length} bytes`)
@@ -170,7 +294,25 @@ t.test('latchkey/testing', async (t) => {
     await t.rejects(asUser('carol', { email: 'BOB@example.com' }), { name: 'TypeError', message: 'carol cannot be made: the email is taken' })
     await t.rejects(asUser('c c'), TypeError)
     await t.rejects(asUser('dave', { roles: ['Bad Role'] }), { name: 'TypeError', message: /^the role Bad Role may only contain/ })
+    const frank = await asUser('frank')
+    await app.latchkey.users.disable(frank.user.id)
+    await t.rejects(asUser('frank'), { name: 'TypeError', message: 'frank cannot log in: the account is disabled' })
     t.same((await Promise.all([asUser('erin'), asUser('erin')])).map(({ user }) => user.username), ['erin', 'erin'], 'two at once')
+  })
+
+  t.test('asUser · loggedInSecondsAgo → the login with the password is that old, the token is new', async (t) => {
+    const { app, asUser } = await testLatchkey((app) => {
+      app.get('/recent', { preHandler: [app.requireRecentLogin(60)] }, async ({ currentUser }) => currentUser.username)
+    })
+    t.teardown(() => app.close())
+    const bob = await asUser('bob', { loggedInSecondsAgo: 60 })
+    t.equal((await bob.inject('/recent')).body, 'bob')
+    const late = await asUser('bob', { loggedInSecondsAgo: 61 })
+    t.match((await late.inject('/recent')).json(), { code: 'LOGIN_TOO_OLD' })
+    t.equal((await late.inject('/api/v1/me')).statusCode, 200)
+    t.equal((await late.inject({ method: 'POST', url: '/api/v1/renew' })).statusCode, 200)
+    t.equal((await (await asUser('bob', { loggedInSecondsAgo: 2_592_000 })).inject({ method: 'POST', url: '/api/v1/renew' })).json().code, 'LOGIN_TOO_OLD')
+    t.equal((await (await asUser('bob')).inject('/recent')).body, 'bob')
   })
 
   t.test('routes as a function or as a plugin of any kind, with its options', async (t) => {

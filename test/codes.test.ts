@@ -43,6 +43,7 @@ async function onceMore ({ app, admin }: Fixture): Promise<InjectOptions> {
 const requests: Record<string, (fixture: Fixture) => Promise<InjectOptions> | InjectOptions> = {
   signUp: () => ({ payload: { ...bob, username: 'carol', email: 'carol@example.com' } }),
   logIn: () => ({ payload: bob }),
+  renewToken: () => ({}),
   logOut: () => ({}),
   getMe: () => ({}),
   changePassword: () => ({ payload: { current_password: password, new_password: 'incorrect donkey charger clip' } }),
@@ -189,7 +190,7 @@ const triggers: Record<string, Trigger> = {
     }
   },
   TOO_MANY_ATTEMPTS: {
-    env: { LOGIN_FAILURES_PER_ADDRESS_MINUTE: '1', SIGNUPS_PER_ADDRESS_HOUR: '1', RESETS_PER_ADDRESS_HOUR: '1' },
+    env: { LOGIN_FAILURES_PER_ADDRESS_MINUTE: '1', LOGINS_PER_ACCOUNT_MINUTE: '1', SIGNUPS_PER_ADDRESS_HOUR: '1', RESETS_PER_ADDRESS_HOUR: '1' },
     async send ({ app, call, advance }, operation) {
       for (let mails = 0; operation.operationId === 'mailEmailVerification' && mails < 10; mails++) {
         await call()
@@ -200,6 +201,7 @@ const triggers: Record<string, Trigger> = {
       await app.inject({ method: 'POST', url: '/api/v1/password-reset', payload: { email: 'bob@example.com' } })
       // Where the request needs a second factor, the network of the user is known: it has a limit of its own.
       if (/second-factor|recovery-codes/.test(operation.name)) await call({ payload: {} })
+      if (operation.operationId === 'renewToken') await call()
       return await call(withPassword(operation))
     }
   },
@@ -251,10 +253,13 @@ const triggers: Record<string, Trigger> = {
     const personal = await servicesOf(app).accessTokens.issue({ userId: admin.user.id, kind: 'personal', description: 'x' })
     return await call({ headers: { authorization: personal?.token } })
   }),
-  LOGIN_TOO_OLD: harmless(async ({ call, advance }) => {
-    advance(901)
-    return await call().finally(() => advance(-901))
-  }),
+  LOGIN_TOO_OLD: {
+    env: { SESSION_MAX_SECONDS: '900' },
+    async send ({ call, advance }) {
+      advance(901)
+      return await call()
+    }
+  },
   TOKEN_NOT_FOUND: harmless(({ call }) => call({ url: `/api/v1/tokens/${anId}` })),
   ROLE_EXISTS: harmless(({ call }) => call({ payload: { name: 'admin', description: 'x' } })),
   ROLE_NOT_FOUND: harmless(({ call }, operation) => call(operation.requestBody === undefined ? { url: urlFor(operation, 'bob', 'nothing') } : { payload: { username: 'dave', roles: ['nothing'] } })),

@@ -2,10 +2,11 @@ import { join } from 'node:path'
 import Database from 'better-sqlite3'
 import { sql } from 'drizzle-orm'
 import pg from 'pg'
-import t, { type Test } from 'tap'
+import root, { type Test } from 'tap'
 import type { Store } from '../src/database/store.js'
 import { temporaryFolder } from './helper.js'
 import { createTemplate, newName, on, run, type SharedPostgres, startPostgres } from './postgres-server.js'
+import { reusedDatabase } from './reused-databases.js'
 
 export { openStore, startPostgres, withClient } from './postgres-server.js'
 
@@ -35,18 +36,19 @@ let opening: Promise<SharedPostgres> | undefined
 /** The server of this run (`with-postgres.ts`), or one of TEST_DATABASE_URL, or where a file is run by itself one of its own. */
 function sharedPostgres (): Promise<SharedPostgres> {
   opening ??= (async () => {
-    const adminUrl = process.env.TEST_DATABASE_URL ?? (await startPostgres(t)).url()
-    return { adminUrl, template: process.env.TEST_DATABASE_TEMPLATE ?? await createTemplate(t, adminUrl) }
+    const adminUrl = process.env.TEST_DATABASE_URL ?? (await startPostgres(root)).url()
+    return { adminUrl, template: process.env.TEST_DATABASE_TEMPLATE ?? await createTemplate(root, adminUrl) }
   })()
   return opening
 }
 
 /** The URL of a new PostgreSQL database, migrated unless it shall be empty. */
 export async function createPostgres (t: Test, { isEmpty = false } = {}): Promise<string> {
-  const { adminUrl, template } = await sharedPostgres()
+  const shared = await sharedPostgres()
+  if (!isEmpty) return await reusedDatabase(t, root, shared)
+  const { adminUrl } = shared
   const name = newName()
-  // Copying the files takes a tenth of the time that copying them through the log takes.
-  await run(adminUrl, `create database ${name} template ${isEmpty ? 'template0' : template} strategy file_copy`)
+  await run(adminUrl, `create database ${name} template template0 strategy file_copy`)
   t.teardown(() => run(adminUrl, `drop database ${name} with (force)`))
   return on(adminUrl, name)
 }

@@ -273,7 +273,7 @@ t.test('what a host sees', async (t) => {
     const app = host(t)
     const before = namesOf(app)
     await app.register(latchkey, options)
-    t.same(namesOf(app).filter((name) => !before.includes(name)).sort(), ['authenticate', 'authenticateWithRoles', 'latchkey', 'requireRole'])
+    t.same(namesOf(app).filter((name) => !before.includes(name)).sort(), ['authenticate', 'authenticateWithRoles', 'latchkey', 'requireRecentLogin', 'requireRole'])
     t.same(Object.keys(app.latchkey), ['users', 'roles', 'tokens', 'invites', 'audit', 'ping'])
   })
 

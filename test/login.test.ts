@@ -1,7 +1,8 @@
 import * as argon2 from '@node-rs/argon2'
 import t from 'tap'
 import { buildApp } from '../src/app.js'
-import { parseHash, recommendedParameters } from '../src/plugins/passwords/stored-hash.js'
+import { recommendedParameters } from '../src/plugins/passwords/argon2-hash.js'
+import { parseHash } from '../src/plugins/passwords/stored-hash.js'
 import { servicesOf } from '../src/services.js'
 import { loadConfig } from '../src/standalone/config.js'
 import { databases } from './databases.js'
@@ -190,10 +191,10 @@ for (const database of databases) {
 t.test('parseHash · argon2 and bcrypt within bounds are accepted, everything else is undefined', async (t) => {
   const hash = (parameters: string, variant = 'argon2id') => `$${variant}$v=19$${parameters}$${'A'.repeat(22)}$${'A'.repeat(43)}`
   const bcrypt = (cost: string, variant = '2b') => `$${variant}$${cost}$${'a'.repeat(53)}`
-  t.same(parseHash(hash('m=19456,t=2,p=1')), { algorithm: 'argon2id', parameters: recommendedParameters })
-  t.same(parseHash(hash('m=65536,t=3,p=4', 'argon2i')), { algorithm: 'argon2i', parameters: { memoryCost: 65_536, timeCost: 3, parallelism: 4 } })
+  t.match(parseHash(hash('m=19456,t=2,p=1')), { algorithm: 'argon2id', parameters: recommendedParameters })
+  t.match(parseHash(hash('m=65536,t=3,p=4', 'argon2i')), { algorithm: 'argon2i', parameters: { memoryCost: 65_536, timeCost: 3, parallelism: 4 } })
   t.match(parseHash(hash('m=102400,t=2,p=8', 'argon2d')), { algorithm: 'argon2d' })
-  for (const [cost, variant] of [['04', '2b'], ['10', '2y'], ['12', '2a'], ['13', '2b']] as const) t.same(parseHash(bcrypt(cost, variant)), { algorithm: 'bcrypt' })
+  for (const [cost, variant] of [['04', '2b'], ['10', '2y'], ['12', '2a'], ['13', '2b']] as const) t.match(parseHash(bcrypt(cost, variant)), { algorithm: 'bcrypt' })
   for (const bad of [
     '', 'plain', 'pbkdf2:sha256:1000$a$b', hash('m=1048576,t=2,p=1'), hash('m=19456,t=21,p=1'), hash('m=131072,t=3,p=1'), hash('m=19456,t=2,p=9'), hash('m=99999999999,t=2,p=1'), `${hash('m=19456,t=2,p=1')}\n`, hash('m=8,t=1,p=1', 'argon2'), hash('m=8,t=1,p=1').replace('v=19', 'v=16'),
     hash('m=0,t=0,p=0'), hash('m=7,t=1,p=1'), hash('m=8,t=1,p=2'), hash('m=8,t=0,p=1'), hash('m=8,t=1,p=0'), hash('m=08,t=1,p=1'),

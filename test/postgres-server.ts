@@ -39,7 +39,14 @@ const postgresFlags = {
   unix_socket_directories: '',
   max_connections: '400',
   // What is in it need not survive the machine.
-  fsync: 'off'
+  fsync: 'off',
+  full_page_writes: 'off',
+  wal_level: 'minimal',
+  max_wal_senders: '0',
+  checkpoint_timeout: '1h',
+  // Tests that need statistics make them.
+  autovacuum: 'off',
+  jit: 'off'
 }
 
 /** Starts a PostgreSQL; it ends, and its folder goes, with the test. */

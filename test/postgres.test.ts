@@ -58,7 +58,7 @@ t.test('openStore', async (t) => {
     const types: Record<string, string> = { SQLiteInteger: 'number', PgBigInt53: 'number', PgInteger: 'number', SQLiteTimestamp: 'date', PgTimestamp: 'date', SQLiteText: 'string', PgText: 'string', PgCustomColumn: 'string' }
     const shape = ({ name, columns, indexes, foreignKeys, primaryKeys }: ReturnType<typeof sqliteTable> | ReturnType<typeof postgresTable>) => ({
       name,
-      columns: columns.map((column) => ({ name: column.name, type: types[column.columnType], notNull: column.notNull, isPrimary: column.primary, isUnique: column.isUnique, uniqueName: column.isUnique ? column.uniqueName : undefined, hasDefault: column.hasDefault && column.name !== 'id', default: column.default, values: column.enumValues })),
+      columns: columns.map((column) => ({ name: column.name, type: types[column.columnType], notNull: column.notNull, isPrimary: column.primary, isUnique: column.isUnique, uniqueName: column.isUnique ? column.uniqueName : undefined, hasDefault: column.hasDefault && !column.primary, default: column.default, values: column.enumValues })),
       indexes: indexes.map(({ config }) => [config.name, ...config.columns.map((column) => Object(column).name)]),
       primaryKeys: primaryKeys.map((key) => key.columns.map((column) => column.name)),
       foreignKeys: foreignKeys.map((key) => [...key.reference().columns, ...key.reference().foreignColumns].map((column) => column.name).concat(String(key.onDelete)))
@@ -341,8 +341,16 @@ t.test('connect_timeout · replaces DATABASE_CONNECT_TIMEOUT_MS', async (t) => {
 })
 
 t.test('without its driver PostgreSQL is refused with one clear line, and SQLite needs none', async (t) => {
-  const hooks = 'export async function resolve (name, context, next) { if (/^(?:pg|@node-rs.bcrypt)$/.test(name)) throw Object.assign(new Error("not found"), { code: "ERR_MODULE_NOT_FOUND" }); return next(name, context) }'
-  const prelude = `import { register } from 'node:module'; register('data:text/javascript,${encodeURIComponent(hooks)}')`
+  // The bundle requires pg, and imports bcrypt. Node's message has a line for each file that led to the call.
+  const hooks = 'export async function resolve (name, context, next) { if (name === "@node-rs/bcrypt") throw new Error("not found"); return next(name, context) }'
+  const prelude = `
+    import Module, { register } from 'node:module'
+    register('data:text/javascript,${encodeURIComponent(hooks)}')
+    const { _load: load } = Module
+    Module._load = function (name, ...rest) {
+      if (name === 'pg') throw Object.assign(new Error('not found\\nRequire stack:\\n- here'), { code: 'MODULE_NOT_FOUND' })
+      return load.call(this, name, ...rest)
+    }`
   const refused = startServer(t, temporaryFolder(t), { DATABASE_URL: 'postgres://localhost/latchkey' }, prelude, ['cli.ts', 'migrate'])
   t.equal(await refused.exited, 1)
   t.equal(refused.output(), 'latchkey: PostgreSQL needs the package pg (npm install pg): not found\n')
@@ -369,7 +377,7 @@ t.test('prepareGet', async (t) => {
     const { findOwner, findOwnerWithRoles } = await seed(t, 300)
     const [, { countQueries }] = databases
     const createdAt = new Date('2026-02-03T20:44:00.007Z')
-    const owner = (userId: number) => ({ username: `user${userId}`, email: null, emailVerified: false, createdAt, tokenUserId: userId, lastUsedAt: null })
+    const owner = (userId: number) => ({ username: `user${userId}`, email: null, emailVerified: false, createdAt, tokenUserId: userId, lastUsedAt: null, renewedAt: null })
     const cases = [
       ...[3, 1, 300, 3, 3].map((userId) => [{ userId, tokenId: tokenIdOf(userId) }, owner(userId)] as const),
       [{ userId: 4, tokenId: tokenIdOf(5) }, { ...owner(4), tokenUserId: null }],

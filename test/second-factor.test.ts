@@ -343,7 +343,7 @@ for (const database of databases) {
 
     t.test('what changes concurrently counts: a second factor switched on, off or replaced during a login', async (t) => {
       const { app, clock } = await setUp(t)
-      const { passwords, secondFactor, throttle, codes, tokens, accessTokens } = servicesOf(app)
+      const { passwords, secondFactor, throttle, codes, tokens, accessTokens, store } = servicesOf(app)
       const user = await asUser(app, 'bob', { password })
       /** Does something once, before a method of a service runs. */
       const before = <Name extends string>(service: Record<Name, (...args: never[]) => unknown>, name: Name, work: () => Promise<unknown>) => {
@@ -374,7 +374,7 @@ for (const database of databases) {
       const { prove } = secondFactor
       const proven = { sealedSecret: createSealing(secretKey).seal(Buffer.alloc(20)), step: 1 }
       secondFactor.prove = async (row) => {
-        await codes.delete('second_factor', row.hash)
+        await store.batch([codes.deleteQuery(row.hash)])
         return proven
       }
       t.equal(codeOf(await send(user, 'PUT', '/me/second-factor', { enrolment, code: secret.slice(0, 6) })), 'CODE_INVALID', 'the enrolment was used')

@@ -41,6 +41,7 @@ t.test('loadConfig', async (t) => {
       databasePrepare: 'on',
       secretKey,
       tokenTtlSeconds: 172_800,
+      sessionMaxSeconds: 2_592_000,
       passwordMinLength: 8,
       passwordBlocklist: 'on',
       hashConcurrency: defaultHashConcurrency,
@@ -163,6 +164,7 @@ t.test('loadConfig', async (t) => {
     TRUST_PROXY: ['true', '1', 'loopback', '10.0.0.0/33', '0.0.0.0/0', '::/0', '10.0.0.0/8/8', '10.0.0.0/', '127.0.0.1,'],
     KEEP_ALIVE_TIMEOUT_MS: ['0', '999', '3600001', '72s', 'off'],
     CORS_ORIGIN: ['*', 'app.example.com', 'https://app.example.com/', 'https://app.example.com/path', 'ftp://app.example.com', 'null', 'https://'],
+    PUBLIC_URL: ['login.example.com', 'ftp://login.example.com', 'https://', 'https://login.example.com?x', 'https://login.example.com/#x', 'https://bob:secret@login.example.com', 'https://bob@login.example.com', `https://${'x'.repeat(1_000)}.example.com`],
     LOG_LEVEL: ['INFO', 'verbose'],
     SECRET_KEY: [
       '', 'short', 'x'.repeat(31), 'a'.repeat(64), 'secret'.repeat(8), ` ${secretKey}`, `${secretKey}\n`,
@@ -179,6 +181,11 @@ t.test('loadConfig', async (t) => {
       }
     })
   }
+
+  t.test('PUBLIC_URL · with a path; a user and a password are not shown', async (t) => {
+    t.match(loadConfig({ SECRET_KEY: secretKey, PUBLIC_URL: 'https://example.com/login/' }), { publicUrl: 'https://example.com/login/' })
+    t.notMatch(problemsOf({ SECRET_KEY: secretKey, PUBLIC_URL: 'https://bob:secret@login.example.com' }).join(), /bob|secret@/)
+  })
 
   const half = 'Zq8vK2xWm5TgR7bN'
   const guessableKeys = [

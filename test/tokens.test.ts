@@ -176,25 +176,87 @@ for (const database of databases) {
       t.equal((await app.inject({ method: 'POST', url: '/api/v1/tokens', payload: { description: 'x' } })).statusCode, 400)
     })
 
-    t.test('POST /api/v1/tokens · the user has 100 tokens → the oldest login is evicted, never an access token or the one that asks', async (t) => {
+    t.test('POST /api/v1/tokens · the user has 100 tokens → the least recently used login is evicted, never an access token or the one that asks', async (t) => {
       let now = Date.now()
       const app = await build(t, {}, { now: () => now++ })
       const { tokens } = servicesOf(app).store.tables
       const count = async () => servicesOf(app).store.db.$count(tokens, sql`user_id = 1`)
+      const evictions = async () => (await servicesOf(app).audit.list({ kind: 'eviction' }, 100)).map(({ userId, actorId, detail, address }) => ({ userId, actorId, detail, address }))
+      const evicted = (token: string) => ({ userId: 1, actorId: null, detail: idOf(token), address: null })
       const current = await tokenOf(app)
       const alices = await tokenOf(app, alice)
-      const oldest = (await logIn(app)).json().token
+      const unused = (await logIn(app)).json().token
       const personal = (await as(app, current)('POST', '/tokens', { description: 'stays' })).json().token
-      for (let i = 0; i < 97; i++) await logIn(app)
+      const logins: string[] = []
+      for (let i = 0; i < 97; i++) logins.push((await logIn(app)).json().token)
+      const [second = '', third = '', fourth = ''] = logins
       t.equal(await count(), 100)
-      await as(app, current)('POST', '/tokens', { description: 'takes the place of a login' })
+      t.same(await evictions(), [])
+      // As if the request had come with a token whose use no server knows of.
+      await servicesOf(app).tokens.flushLastUsed()
+      await servicesOf(app).store.db.update(tokens).set({ lastUsedAt: new Date(0) }).where(eq(tokens.id, idOf(current)))
+      t.not(await servicesOf(app).accessTokens.issue({ userId: 1, kind: 'personal', description: 'takes the place of a login', requestingTokenId: idOf(current) }), undefined)
       t.equal(await count(), 100)
-      t.equal((await needLogin(app, current)).statusCode, 200, 'the token that asks is spared, though it is older')
-      t.match((await needLogin(app, oldest)).json(), { code: 'TOKEN_REVOKED' })
+      t.match((await needLogin(app, unused)).json(), { code: 'TOKEN_REVOKED' })
+      t.same(await evictions(), [evicted(unused)])
+      t.equal((await needLogin(app, current)).statusCode, 200, 'the token that asks stays, though its use is the longest ago')
+      t.equal((await needLogin(app, second)).statusCode, 200)
       await logIn(app)
       t.equal(await count(), 100)
-      t.match((await needLogin(app, current)).json(), { code: 'TOKEN_REVOKED' }, 'now it is the oldest login')
-      for (const alive of [personal, alices]) t.equal((await needLogin(app, alive)).statusCode, 200)
+      t.match((await needLogin(app, third)).json(), { code: 'TOKEN_REVOKED' })
+      t.same(await evictions(), [evicted(third), evicted(unused)])
+      for (const active of [current, second, personal, alices]) t.equal((await needLogin(app, active)).statusCode, 200)
+      const renewed = (await as(app, second)('POST', '/renew')).json().token
+      t.equal(await count(), 100)
+      t.match((await needLogin(app, second)).json(), { code: 'TOKEN_REVOKED' }, 'a renewed token goes first, though it was just used')
+      for (const active of [renewed, fourth]) t.equal((await needLogin(app, active)).statusCode, 200)
+      t.same((await evictions())[0], evicted(second))
+    })
+
+    t.test('POST /api/v1/login · a program that logs in each minute → a browser that is used each hour stays logged in', async (t) => {
+      let now = Date.UTC(2026, 10, 25)
+      const app = await build(t, {}, { now: () => now })
+      const browser = await tokenOf(app)
+      for (let minute = 1; minute <= 210; minute++) {
+        now += 60_000
+        // Its use is written later, or not yet.
+        if (minute % 60 === 0) t.equal((await needLogin(app, browser)).statusCode, 200)
+        t.equal((await logIn(app)).statusCode, 200)
+      }
+      t.equal((await needLogin(app, browser)).statusCode, 200)
+      t.equal(await servicesOf(app).store.db.$count(servicesOf(app).store.tables.tokens), 100)
+      t.equal((await servicesOf(app).audit.list({ kind: 'eviction' }, 200)).length, 111)
+    })
+
+    t.test('POST /api/v1/login · tokens cannot be evicted, or the uses of tokens not be written → 200, logged; later ones are evicted', async (t) => {
+      const lines: string[] = []
+      const app = await build(t, { LOG_LEVEL: 'error' }, { logStream: { write: (line) => { lines.push(line) } } })
+      const { store, accessTokens } = servicesOf(app)
+      const { user, token } = await asUser(app, 'bob', { password: bob.password })
+      for (let i = 0; i < 99; i++) await accessTokens.issue({ userId: user.id, kind: 'personal', description: 'x' })
+      t.equal((await needLogin(app, token)).statusCode, 200)
+      await database.addTrigger(store, 'before update on tokens', database.fault('not today'))
+      await database.addTrigger(store, 'before delete on tokens', database.fault('not today'))
+      const second = await logIn(app)
+      t.equal(second.statusCode, 200)
+      t.match(lines, [/surplus tokens could not be evicted/])
+      await database.removeTriggers(store, 'tokens')
+      const third = await logIn(app)
+      t.equal(await store.db.$count(store.tables.tokens), 100)
+      t.equal((await needLogin(app, third.json().token)).statusCode, 200)
+      for (const gone of [token, second.json().token]) t.match((await needLogin(app, gone)).json(), { code: 'TOKEN_REVOKED' })
+    })
+
+    t.test('POST /api/v1/login · surplus tokens that have expired → they are deleted, which is no event', async (t) => {
+      let now = Date.UTC(2026, 10, 25)
+      const app = await build(t, { TOKEN_TTL_SECONDS: '60' }, { now: () => now })
+      const { user } = await asUser(app, 'bob', { password: bob.password })
+      for (let i = 0; i < 99; i++) await servicesOf(app).accessTokens.issue({ userId: user.id, kind: 'personal', description: 'x' })
+      now += 60_000
+      const first = (await logIn(app)).json().token
+      t.equal(await servicesOf(app).store.db.$count(servicesOf(app).store.tables.tokens), 100)
+      t.equal((await needLogin(app, first)).statusCode, 200)
+      t.same(await servicesOf(app).audit.list({ kind: 'eviction' }, 10), [])
     })
 
     t.test('POST /api/v1/tokens · the user has 99 access tokens → 409 TOO_MANY_TOKENS, nothing is evicted', async (t) => {

@@ -10,11 +10,11 @@ import type { UserRecord } from '../src/commands/transfer/format.js'
 import { parseNdjson } from '../src/commands/transfer/ndjson.js'
 import { transferRepository } from '../src/commands/transfer/repository.js'
 import { isConflict } from '../src/database/errors.js'
-import { bcryptPasswordBytes } from '../src/plugins/passwords/stored-hash.js'
+import { bcryptPasswordBytes } from '../src/plugins/passwords/bcrypt-hash.js'
 import { servicesOf } from '../src/services.js'
 import { commandLine, notServed, refused } from './command-line.js'
 import { databases, type TestDatabase } from './databases.js'
-import { bob, build, builtProgram, logIn, needLogin, secretKey, signUp, tokenOf } from './helper.js'
+import { bob, build, builtProgram, claimsOf, logIn, needLogin, secretKey, signUp, tokenOf } from './helper.js'
 
 const alice = { username: 'Alice', email: 'Alice@Example.com', password: 'another horse battery staple' }
 
@@ -41,7 +41,8 @@ for (const from of databases) {
       const bobs = await tokenOf(before)
       const personal = (await before.inject({ method: 'POST', url: '/api/v1/tokens', headers: { authorization: bobs }, payload: { description: 'backup — script' } })).json().token
       await needLogin(before, personal)
-      const alices = await tokenOf(before, alice)
+      const renewedToken = await tokenOf(before, alice)
+      const alices = (await before.inject({ method: 'POST', url: '/api/v1/renew', headers: { authorization: renewedToken } })).json().token
       const loggedOut = (await logIn(before)).json().token
       await before.inject({ method: 'POST', url: '/api/v1/logout', headers: { authorization: loggedOut } })
       const carols = await tokenOf(before, { ...bob, username: 'carol' })
@@ -59,7 +60,8 @@ for (const from of databases) {
       t.match(exported, { code: 0, err: '' })
       t.equal(exported.out.split('\n').length, 1 + 3 + 2 + 1 + 1, 'a line for the whole, for each role, for each user, for the end')
       t.same(JSON.parse(String(exported.out.split('\n')[0])), { type: 'export', version: 2, last_user_id: 3 })
-      t.notOk(exported.out.includes(tokenId), 'an expired token stays behind')
+      for (const id of [tokenId, claimsOf(renewedToken).jti]) t.notOk(exported.out.includes(id), 'expired and renewed tokens stay behind')
+      t.match(exported.out, /"logged_in_at":"20/)
       for (const secret of [bobs, personal, bob.password, secretKey]) t.notOk(exported.out.includes(secret))
 
       const target = await on(t, to, { isEmpty: true })
@@ -68,7 +70,7 @@ for (const from of databases) {
 
       const after = await build(t, target.settings)
       for (const living of [bobs, personal, alices]) t.equal((await needLogin(after, living)).statusCode, 200)
-      t.match((await needLogin(after, loggedOut)).json(), { code: 'TOKEN_REVOKED' })
+      for (const gone of [loggedOut, renewedToken]) t.match((await needLogin(after, gone)).json(), { code: 'TOKEN_REVOKED' })
       t.match((await needLogin(after, carols)).json(), { code: 'USER_NOT_FOUND' })
       for (const each of [bob, alice]) t.equal((await logIn(after, each)).statusCode, 200)
       t.same(await me(after), account)
@@ -86,7 +88,7 @@ for (const database of databases) {
       const { hash } = await import('@node-rs/bcrypt')
       const cases = [['U*U', bcryptOfUU], ['U*U*U', bcryptOfUUU], ['U*U', bcryptOfUU?.replace('2a', '2y')], ['password', argon2iOfPassword], ['password', argon2idOfPassword], [long, await hash(long, 4)]] as const
       const input = lines(...cases.map(([, hash], i) => user({ username: `user${i}`, password_hash: hash })))
-      t.match(await latchkey(['import', '--json'], input), { code: 0, out: '{"users":6,"roles":0,"tokens":0}\n' })
+      t.match(await latchkey(['import', '--json'], input), { code: 0, out: '{"users":6,"roles":0,"tokens":0,"skipped":0,"without_password":0}\n' })
       const app = await build(t, settings)
       const hashOf = async (username: string) => (await servicesOf(app).users.findCredentials(username))?.passwordHash
       for (const [i, [password, before]] of cases.entries()) {
@@ -163,9 +165,9 @@ for (const database of databases) {
         [user({ email: '' }), 'the email is empty'],
         [user({ password: 'secret' }), 'it has an unknown member'],
         ['{"type":"user","__proto__":{"id":1},"username":"bob","password_hash":"x"}', 'it has an unknown member'],
-        [user({ password_hash: 'plain text' }), 'the password_hash must be an argon2 or bcrypt hash whose cost is within'],
-        [user({ password_hash: bcryptOfUU?.replace('$05', '$31') }), 'the password_hash must be'],
-        [user({ password_hash: argon2iOfPassword.replace('m=65536', 'm=1048576') }), 'the password_hash must be'],
+        [user({ password_hash: 'plain text' }), 'the password_hash has an unknown format: argon2, bcrypt, PBKDF2'],
+        [user({ password_hash: bcryptOfUU?.replace('$05', '$31') }), 'the password_hash has a bcrypt cost outside of 4 to 13'],
+        [user({ password_hash: argon2iOfPassword.replace('m=65536', 'm=1048576') }), 'the password_hash costs too much: m must be at most 131072 (128 MiB)'],
         [user({ id: 0 }), 'id is missing or'],
         [user({ id: 1.5 }), 'id is missing or'],
         [user({ id: '7' }), 'id is missing or'],
@@ -184,6 +186,7 @@ for (const database of databases) {
         [user({ id: 7, tokens: [token({ description: 'two\nlines' })] }), 'the token description must be one line'],
         [user({ id: 7, tokens: [token({ expires_at: '2036-11-25T20:44:00Z' })] }), 'a token must expire within a year'],
         [user({ id: 7, tokens: [token({ last_used_at: '2026-02-30T25:00:00Z' })] }), 'a date or time does not exist'],
+        [user({ id: 7, tokens: [token({ logged_in_at: '2026-02-30T25:00:00Z' })] }), 'a date or time does not exist'],
         [user({ id: 7, tokens: [token({ kind: 'admin' })] }), 'tokens.0.kind is missing or'],
         [user({ id: 7, tokens: [token({ user_id: 1 })] }), 'it has an unknown member'],
         [user({ username: 'GOOD' }), 'the username "GOOD" is already on line 2'],

@@ -318,9 +318,11 @@ for (const database of databases) {
       t.match(first, { id: 2, username: 'alice', email: null, email_verified: false, created_at: '2026-11-01T00:00:00.000Z', disabled_at: null, roles: [], last_login_at: '2026-11-01T00:00:00.000Z', token_count: 1 })
       t.same(Object.keys(first), ['id', 'username', 'email', 'email_verified', 'created_at', 'second_factor', 'disabled_at', 'roles', 'last_login_at', 'token_count'])
       now += 3_600_000
-      await logIn(app, alice)
+      const renewed = (await logIn(app, alice)).json().token
+      now += 60_000
+      t.equal((await as(app, renewed)('POST', '/renew')).statusCode, 200)
       await servicesOf(app).accessTokens.issue({ userId: 2, kind: 'personal', description: 'x', lifetimeSeconds: 10 * day / 1_000 })
-      t.match(await details(), { last_login_at: '2026-11-01T01:00:00.000Z', token_count: 3 }, 'the login, not the personal token')
+      t.match(await details(), { last_login_at: '2026-11-01T01:00:00.000Z', token_count: 3 }, 'the login, not the personal token or the renewal; the renewed token does not count')
       now += day
       await logIn(app)
       const token = (await logIn(app)).json().token

@@ -1,5 +1,6 @@
 import createOpenApiClient, { type Client } from 'openapi-fetch'
 import type { components, operations, paths } from './contract.js'
+import { tokenRenewal } from './renewal.js'
 
 export type { components, operations, paths } from './contract.js'
 
@@ -13,6 +14,10 @@ export interface ClientOptions {
   prefix?: string
   /** Sends the requests; the global `fetch` by default. */
   fetch?: (request: Request) => Promise<Response>
+  /** Renews the token of a login before a request when more than half of its lifetime is over; false by default. */
+  renew?: boolean
+  /** Called with the new token after a login and after a renewal, and with undefined after a logout: to store it. */
+  onToken?: (token: string | undefined) => void
 }
 
 /** The status codes of success. */
@@ -43,6 +48,9 @@ export interface LatchkeyClient extends Client<paths> {
 
 const ownPrefix = '/api/v1'
 
+/** Calls before which no token is renewed. */
+const withoutRenewal = ['/api/v1/login', '/api/v1/logout', '/api/v1/renew']
+
 const logIn = (client: Client<paths>, body: Schemas['LoginRequest']) => client.POST('/api/v1/login', { body })
 const logOut = (client: Client<paths>) => client.POST('/api/v1/logout')
 
@@ -62,7 +70,7 @@ export function isLatchkeyError (error: unknown): error is LatchkeyError {
  * if (error?.code === 'PASSWORD_INCORRECT') …
  * const { data } = await latchkey.GET('/api/v1/me')
  */
-export function createClient ({ baseUrl, token, prefix = ownPrefix, fetch }: ClientOptions): LatchkeyClient {
+export function createClient ({ baseUrl, token, prefix = ownPrefix, fetch, renew = false, onToken = () => {} }: ClientOptions): LatchkeyClient {
   const base = baseUrl.replace(/\/+$/, '')
   const trimmed = prefix.replace(/^\/+|\/+$/g, '')
   const place = base + (trimmed === '' ? '' : `/${trimmed}`)
@@ -76,26 +84,41 @@ export function createClient ({ baseUrl, token, prefix = ownPrefix, fetch }: Cli
   }
 
   const client = createOpenApiClient<paths>({ baseUrl: base, Request: Placed, ...(fetch === undefined ? {} : { fetch }) })
+  function setToken (token: string | undefined): void {
+    latchkey.token = token
+    onToken(token)
+  }
+  const { renewIfDue, inFlight } = tokenRenewal({
+    current: () => latchkey.token,
+    async renew (token) {
+      const { data, response } = await client.POST('/api/v1/renew', { headers: { authorization: `Bearer ${token}` } })
+      return { token: data?.token, status: response.status }
+    },
+    onRenewed: setToken
+  })
   const latchkey: LatchkeyClient = Object.assign(client, {
     token,
     async login (credentials: Schemas['LoginRequest']) {
       const answer = await logIn(client, credentials)
-      if (answer.data !== undefined) latchkey.token = answer.data.token
+      if (answer.data !== undefined) setToken(answer.data.token)
       return answer
     },
     async logout () {
+      // Otherwise a token that nobody has would stay valid.
+      if (inFlight() !== undefined) await inFlight()
       const { token } = latchkey
       try {
         return await logOut(client)
       } finally {
-        if (latchkey.token === token) latchkey.token = undefined
+        if (latchkey.token === token) setToken(undefined)
       }
     }
   })
   client.use({
-    onRequest ({ request, options }) {
+    async onRequest ({ request, schemaPath, options }) {
       // A call to another server, or with its own Authorization header, must not get our token.
       const isOurs = options.baseUrl === base && !request.headers.has('authorization')
+      if (isOurs && renew && !withoutRenewal.includes(schemaPath)) await renewIfDue()
       if (isOurs && latchkey.token !== undefined) request.headers.set('authorization', `Bearer ${latchkey.token}`)
       return request
     },

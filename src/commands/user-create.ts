@@ -39,7 +39,7 @@ export function userCreateCommand (user: Command, terminal: Terminal): void {
           await services.roles.grant(created.id, adminRole)
           services.audit.record({ kind: 'role_change', userId: created.id, detail: `granted ${adminRole}` })
         }
-        const record = userRecord({ ...created, secondFactor: false, disabledAt: null }, admin ? [adminRole] : [])
+        const record = userRecord({ ...created, secondFactor: false, disabledAt: null, hasPassword }, admin ? [adminRole] : [])
         const text = `user ${created.username} was created with the id ${created.id}${admin ? ' and the role admin' : ''}`
         if (hasPassword) return await printResult(terminal, options, record, text)
         const issued = await startReset(services, created)

@@ -1,14 +1,20 @@
 import type { FastifyInstance } from 'fastify'
 import type { ListedUser } from '../plugins/users/directory.js'
+import { isNoPassword } from '../plugins/passwords/stored-hash.js'
 import type { User } from '../plugins/users/user.js'
 
-/** When an account was disabled, null while it is enabled, and whether its second factor is on. */
-export async function findState ({ users }: Pick<FastifyInstance, 'users'>, { id }: Pick<User, 'id'>): Promise<Pick<ListedUser, 'disabledAt' | 'secondFactor'>> {
-  const { disabledAt = null, secondFactorAt = null } = await users.findCredentialsById(id) ?? {}
-  return { disabledAt, secondFactor: secondFactorAt !== null }
+/** An account, as commands know it. */
+export interface KnownUser extends Omit<ListedUser, 'roles'> {
+  hasPassword: boolean
+}
+
+/** When an account was disabled, null while it is enabled; whether it has a password, and a second factor. */
+export async function findState ({ users }: Pick<FastifyInstance, 'users'>, { id }: Pick<User, 'id'>): Promise<Pick<KnownUser, 'disabledAt' | 'hasPassword' | 'secondFactor'>> {
+  const { disabledAt = null, secondFactorAt = null, passwordHash } = await users.findCredentialsById(id) ?? {}
+  return { disabledAt, hasPassword: passwordHash !== undefined && !isNoPassword(passwordHash), secondFactor: secondFactorAt !== null }
 }
 
 /** An account as commands print it. */
-export function userRecord ({ id, username, email, emailVerified, secondFactor, disabledAt, createdAt }: Omit<ListedUser, 'roles'>, roles: string[]) {
-  return { id, username, email, email_verified: emailVerified, second_factor: secondFactor, disabled_at: disabledAt === null ? null : disabledAt.toISOString(), created_at: createdAt.toISOString(), roles }
+export function userRecord ({ id, username, email, emailVerified, hasPassword, secondFactor, disabledAt, createdAt }: KnownUser, roles: string[]) {
+  return { id, username, email, email_verified: emailVerified, has_password: hasPassword, second_factor: secondFactor, disabled_at: disabledAt === null ? null : disabledAt.toISOString(), created_at: createdAt.toISOString(), roles }
 }

@@ -1,7 +1,7 @@
 import Fastify, { type FastifyInstance } from 'fastify'
 import { printable } from '../lib/printable.js'
 import registerServices from '../services.js'
-import { recommendedParameters } from '../plugins/passwords/stored-hash.js'
+import { recommendedParameters } from '../plugins/passwords/argon2-hash.js'
 import type { Config } from '../standalone/config.js'
 import { loadEnvironment } from '../standalone/environment.js'
 import type { Role } from '../plugins/roles/role.js'

@@ -42,5 +42,7 @@ export async function openStore (url: string, options: StoreOptions): Promise<St
 
 /** The driver is an optional peer dependency: SQLite does not need it. */
 function explainMissingDriver (error: unknown): never {
-  throw new StoreError(`PostgreSQL needs the package pg (npm install pg): ${errorMessage(error)}`, { cause: error })
+  // The lines after the first one are the files that require it.
+  const [problem] = errorMessage(error).split('\n', 1)
+  throw new StoreError(`PostgreSQL needs the package pg (npm install pg): ${problem}`, { cause: error })
 }

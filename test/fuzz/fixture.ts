@@ -39,6 +39,8 @@ export async function createFixture (t: Test, database: TestDatabase): Promise<F
 
   async function send (request: InjectOptions): Promise<LightMyRequestResponse> {
     sent++
+    // The server notes a use now or a second later: which one decides what is evicted.
+    await servicesOf(app).tokens.flushLastUsed()
     return await new Promise((resolve, reject) => {
       const late = () => reject(new Error(`${request.method} ${String(request.url)} was not answered`))
       const timer = setTimeout(late, answerDeadlineMs)

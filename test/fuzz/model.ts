@@ -20,6 +20,10 @@ export interface Token {
   kind: 'login' | 'personal'
   description: string
   createdAt: number
+  /** When the login with a password was that it goes back to. */
+  loggedInAt: number
+  /** When it was renewed first. */
+  renewedAt?: number
   expiresAt: number
   isRevoked: boolean
   /** When it passed the guard. */
@@ -49,6 +53,12 @@ export interface Model {
 }
 
 export const loginLifetimeSeconds = 172_800
+/** For how long after the login with a password tokens are renewed. */
+export const sessionMaxSeconds = 2_592_000
+/** For how long a renewed token stays valid. */
+export const graceSeconds = 30
+/** At most one use of a token in this time is noted. */
+const useResolutionMs = 300_000
 export const personalLifetimeSeconds = 2_592_000
 export const tokensMax = 100
 export const personalTokensMax = 99
@@ -72,8 +82,10 @@ export function accountOf (model: Model, id: number): Account {
 
 export const isAdmin = (account: Account) => !account.isDeleted && account.roles.includes('admin')
 
+export const isPastGrace = (model: Model, { renewedAt = Infinity }: Token) => model.now - renewedAt >= graceSeconds * 1_000
+
 export const isActive = (model: Model, token: Token) =>
-  !token.isRevoked && token.expiresAt > model.now && !accountOf(model, token.userId).isDeleted
+  !token.isRevoked && !isPastGrace(model, token) && token.expiresAt > model.now && !accountOf(model, token.userId).isDeleted
 
 /** A user's active tokens, newest first. */
 export function activeTokens (model: Model, userId: number): Token[] {
@@ -89,12 +101,23 @@ export function revokeTokens (model: Model, userId: number, keptValue?: string):
   }
 }
 
-/** Adds a token. Of more than `tokensMax` the oldest logins are revoked, but none of `kept`. */
-export function addToken (model: Model, token: Omit<Token, 'isRevoked' | 'uses' | 'createdAt'>, ...kept: string[]): void {
-  model.tokens.push({ ...token, createdAt: model.now, isRevoked: false, uses: [] })
+/** When a token was used last, as the server has noted it; when it was made, if it was not used. */
+const lastUse = ({ uses, createdAt }: Token) => uses.reduce((last, use) => last === 0 || use - last >= useResolutionMs ? use : last, 0) || createdAt
+
+/** The tokens that are evicted first are first: renewed ones, then those that were not used for the longest time. */
+function byEviction (a: Token, b: Token): number {
+  return Number(a.renewedAt === undefined) - Number(b.renewedAt === undefined) || lastUse(a) - lastUse(b) || a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1)
+}
+
+/** Adds a token. Of more than `tokensMax` the least recently used logins are evicted, but none of `kept`. */
+export function addToken (model: Model, token: Omit<Token, 'isRevoked' | 'uses' | 'createdAt' | 'loggedInAt' | 'renewedAt'> & { loggedInAt?: number }, ...kept: string[]): void {
+  model.tokens.push({ loggedInAt: model.now, ...token, createdAt: model.now, isRevoked: false, uses: [] })
   const active = activeTokens(model, token.userId)
   const evictable = active.filter(({ kind, value }) => kind === 'login' && value !== token.value && !kept.includes(value))
-  for (const oldest of evictable.reverse().slice(0, Math.max(0, active.length - tokensMax))) oldest.isRevoked = true
+  for (const evicted of evictable.sort(byEviction).slice(0, Math.max(0, active.length - tokensMax))) {
+    evicted.isRevoked = true
+    recordEvent(model, 'eviction', { userId: token.userId })
+  }
 }
 
 export function recordEvent (model: Model, kind: string, event: Partial<AuditEvent> = {}): void {

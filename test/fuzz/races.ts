@@ -45,7 +45,7 @@ const tokensAtLimit = fc.record({ index, missing: fc.integer({ min: 0, max: 2 })
   await run.atOnce(Array<Plan>(times).fill(create))
 })
 
-/** More logins than there is room for: the oldest are evicted. */
+/** More logins than there is room for: the least recently used are evicted. */
 const loginsAtLimit = fc.record({ index, missing: fc.integer({ min: 0, max: 4 }), logins: fc.integer({ min: 1, max: 6 }) }).map(({ index, missing, logins }): Race => async (run) => {
   const account = someAccount(run.model, index)
   await fill(run, account, missing)

@@ -11,16 +11,16 @@ import { assignRole, createRole, deleteRole, getMe, getMeStep, greet, listRoles 
 import { tryFor } from './run.js'
 import { type Run, startRun, textOfTranscript } from './run-steps.js'
 import { askerOf, type Plan } from './step.js'
-import { createToken, deleteToken, deleteTokens, listTokens, logOut } from './token-steps.js'
+import { createToken, deleteToken, deleteTokens, listTokens, logOut, renew } from './token-steps.js'
 
 type Move = (run: Run) => Promise<unknown>
 
-const change: fc.Arbitrary<Plan> = fc.oneof(signUp, logIn, changePassword, deleteMe, logOut, createToken, createToken, deleteTokens, deleteToken, createRole, deleteRole, assignRole, assignRole)
+const change: fc.Arbitrary<Plan> = fc.oneof(signUp, logIn, changePassword, deleteMe, logOut, renew, renew, createToken, createToken, deleteTokens, deleteToken, createRole, deleteRole, assignRole, assignRole)
 const read: fc.Arbitrary<Plan> = fc.oneof(getMe, listTokens, listRoles, greet)
 const one = (plan: Plan): Move => (run) => run.one(plan)
 
 /** Lets time pass: to just before, at and after what ends. */
-const wait = fc.constantFrom(1, 60, 299, 898, 900, 3_600, 100_000, 172_798, 172_800, 2_592_000, 31_536_000).map((seconds): Move => async (run) => {
+const wait = fc.constantFrom(1, 28, 60, 299, 898, 900, 3_600, 100_000, 172_798, 172_800, 2_592_000, 31_536_000).map((seconds): Move => async (run) => {
   run.wait(seconds)
   run.transcript.push(`${seconds} seconds later`)
 })

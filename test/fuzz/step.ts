@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import type { InjectOptions } from 'fastify'
 import { signToken } from '../helper.js'
-import { type Account, accountOf, isActive, isAdmin, type Model, type Token } from './model.js'
+import { type Account, accountOf, isActive, isAdmin, isPastGrace, type Model, type Token } from './model.js'
 
 /** What the model says of an answer. */
 export interface Verdict {
@@ -119,7 +119,7 @@ export function guard (model: Model, asker: Asker, { onlyAdmins = false } = {}):
   const account = accountOf(model, token.userId)
   if (token.expiresAt <= model.now) return '401 TOKEN_EXPIRED'
   if (account.isDeleted) return '400 USER_NOT_FOUND'
-  if (token.isRevoked) return '401 TOKEN_REVOKED'
+  if (token.isRevoked || isPastGrace(model, token)) return '401 TOKEN_REVOKED'
   token.uses.push(model.now)
   if (onlyAdmins && !isAdmin(account)) return '403 ROLE_REQUIRED'
 }

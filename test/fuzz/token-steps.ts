@@ -1,7 +1,8 @@
 import { deepEqual, ok } from 'node:assert/strict'
 import fc from 'fast-check'
+import { claimsOf } from '../helper.js'
 import { givenPassword, isSamePassword, ownPassword } from './account-steps.js'
-import { accountOf, activeTokens, addToken, freshLoginSeconds, isActive, type Model, personalLifetimeSeconds, personalTokensMax, recordEvent, revokeTokens, type Token } from './model.js'
+import { accountOf, activeTokens, addToken, freshLoginSeconds, isActive, loginLifetimeSeconds, type Model, personalLifetimeSeconds, personalTokensMax, recordEvent, revokeTokens, sessionMaxSeconds, type Token } from './model.js'
 import { accountOfAsker, anyone, ask, type Asker, guard, invalid, pick, type Plan, refusedBy, type Step, tokenOf, type Verdict } from './step.js'
 
 /** What is sent to a route that takes no body. */
@@ -38,6 +39,35 @@ export const logOut = fc.record({ credential: anyone, body: noBody }).map(({ cre
   }
 })
 
+export const renew = fc.record({ credential: anyone, body: noBody }).map(({ credential, body }): Plan => (model) => {
+  const asker = ask(model, credential)
+  return {
+    request: { method: 'POST', url: '/api/v1/renew', ...withBody(asker, body) },
+    asker: asker.name,
+    judge (model): Verdict {
+      const refusal = guard(model, asker)
+      const token = refusal === undefined ? tokenOf(model, asker) : undefined
+      const lifetimeSeconds = Math.min(loginLifetimeSeconds, sessionMaxSeconds - (model.now - Number(token?.loggedInAt)) / 1_000)
+      const refused = refusedBy(refusal, bodyRefusal(body), token?.kind === 'personal' && '403 LOGIN_REQUIRED', token?.kind === 'login' && lifetimeSeconds < 1 && '401 LOGIN_TOO_OLD')
+      if (refused !== undefined || token === undefined) return refused ?? { answers: [] }
+      return {
+        answers: ['200'],
+        effect (answer) {
+          const { token: value, ...others } = answer as { token: string }
+          deepEqual(others, { token_type: 'Bearer', expires_in: lifetimeSeconds })
+          const { userId, description, loggedInAt } = token
+          const expiresAt = model.now + lifetimeSeconds * 1_000
+          const { jti: id, ...claims } = claimsOf(value)
+          deepEqual(claims, { user_id: userId, iat: model.now / 1_000, exp: expiresAt / 1_000 })
+          token.renewedAt ??= model.now
+          addToken(model, { value, id, userId, kind: 'login', description, expiresAt, loggedInAt })
+          recordEvent(model, 'renewal', { userId })
+        }
+      }
+    }
+  }
+})
+
 const time = (milliseconds: number) => new Date(milliseconds).toISOString()
 
 const descriptions = ['backup script', 'ü'.repeat(200)]
@@ -59,7 +89,7 @@ export function createTokenStep (asker: Asker, payload: NewToken, isInvalid = fa
       const refused = refusedBy(refusal, token?.kind === 'personal' && '403 LOGIN_REQUIRED', isInvalid && invalid)
       if (refused !== undefined || token === undefined) return refused ?? { answers: [] }
       const { userId } = token
-      const ageSeconds = (model.now - token.createdAt) / 1_000
+      const ageSeconds = (model.now - token.loggedInAt) / 1_000
       const isFresh = password !== undefined || ageSeconds < freshLoginSeconds
       // The contract leaves open on which side the limit itself is.
       const mayBeFresh = isFresh || ageSeconds === freshLoginSeconds
@@ -117,7 +147,7 @@ export const listTokensStep = (asker: Asker): Step => ({
     answers: ['200'],
     effect (body) {
       const { tokens } = body as { tokens: Array<{ id: string, created_at: string, last_used_at: string | null }> }
-      const active = activeTokens(model, accountOfAsker(model, asker).id)
+      const active = activeTokens(model, accountOfAsker(model, asker).id).filter(({ renewedAt }) => renewedAt === undefined)
       const expected = active.map(({ id, value, description, createdAt, expiresAt }) => ({ id, description, created_at: time(createdAt), expires_at: time(expiresAt), current: value === asker.value }))
       const byId = <Row extends { id: string }>(rows: Row[]) => rows.toSorted((a, b) => a.id < b.id ? -1 : 1)
       deepEqual(byId(tokens.map(({ last_used_at: _, ...token }) => token)), byId(expected))

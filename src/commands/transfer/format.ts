@@ -5,7 +5,7 @@ import { isTokenId, tokenMaxLifetimeSeconds } from '../../plugins/tokens/claims.
 import { printable } from '../../lib/printable.js'
 import { descriptionMaxLength, descriptionProblem } from '../../lib/single-line.js'
 import { emailProblem } from '../../plugins/users/email.js'
-import { parseHash } from '../../plugins/passwords/stored-hash.js'
+import { hashProblem } from '../../plugins/passwords/stored-hash.js'
 import { roleNameProblem } from '../../plugins/roles/role-name.js'
 import { recoveryCodeCount } from '../../plugins/second-factor/repository.js'
 import { tokensPerUser } from '../../plugins/tokens/limits.js'
@@ -14,7 +14,7 @@ import { existingUsernameProblem } from '../../plugins/users/username.js'
 // The format that `latchkey export` writes and `latchkey import` reads: newline-delimited JSON,
 // one object per line (https://github.com/ndjson/ndjson-spec).
 
-/** The version that an export writes. Version 1 has no `disabled_at`, `email_verified_at`, `second_factor`, nor accounts without a password. */
+/** The version that an export writes. Version 1 has no `disabled_at`, `email_verified_at`, `logged_in_at`, `second_factor`, nor accounts without a password. */
 export const formatVersion = 2
 /** The versions that an import reads. It rejects every other one. */
 const readVersions = [1, formatVersion]
@@ -56,7 +56,8 @@ const tokenSchema = Type.Object({
   description: Type.String({ maxLength: 2 * descriptionMaxLength }),
   created_at: time,
   expires_at: time,
-  last_used_at: Type.Optional(Type.Union([time, Type.Null()]))
+  last_used_at: Type.Optional(Type.Union([time, Type.Null()])),
+  logged_in_at: Type.Optional(Type.Union([time, Type.Null()]))
 }, strict)
 
 const secondFactorSchema = Type.Object({
@@ -73,8 +74,8 @@ const userSchema = Type.Object({
   id: Type.Optional(Type.Integer({ minimum: 1, maximum: userIdMax })),
   username: Type.String(),
   email: Type.Optional(Type.Union([Type.String(), Type.Null()])),
-  /** Null for an account without a password: only in an export. */
-  password_hash: Type.Union([Type.String(), Type.Null()]),
+  /** Null, or not there, for an account without a password. */
+  password_hash: Type.Optional(Type.Union([Type.String(), Type.Null()])),
   created_at: Type.Optional(time),
   updated_at: Type.Optional(time),
   disabled_at: Type.Optional(Type.Union([time, Type.Null()])),
@@ -94,7 +95,7 @@ export type RoleRecord = Static<typeof roleSchema>
 export type TokenRecord = Static<typeof tokenSchema>
 /** The second factor of the user whose record contains it. */
 export type SecondFactorRecord = Static<typeof secondFactorSchema>
-/** An account and its data. Only username and hash are required: other systems may not have the rest. */
+/** An account and its data. Only the username is required: other systems may not have the rest. */
 export type UserRecord = Static<typeof userSchema>
 /** One line of an export. */
 export type ExportRecord = HeaderRecord | RoleRecord | UserRecord | EndRecord
@@ -127,9 +128,9 @@ function checkTimes (times: Array<string | null | undefined>): void {
   if (times.some((time) => typeof time === 'string' && !exists(time))) throw new RecordError('a date or time does not exist')
 }
 
-function checkToken ({ id, description, created_at: createdAt, expires_at: expiresAt, last_used_at: lastUsedAt }: TokenRecord): void {
+function checkToken ({ id, description, created_at: createdAt, expires_at: expiresAt, last_used_at: lastUsedAt, logged_in_at: loggedInAt }: TokenRecord): void {
   if (!isTokenId(id)) throw new RecordError('the token id must be a UUID')
-  checkTimes([createdAt, expiresAt, lastUsedAt])
+  checkTimes([createdAt, expiresAt, lastUsedAt, loggedInAt])
   if (Date.parse(expiresAt) - Date.parse(createdAt) > tokenMaxLifetimeSeconds * 1_000) throw new RecordError('a token must expire within a year')
   // The description of a login is its User-Agent header, which can be empty.
   if (description.trim() !== '') rejectInvalid('the token description', descriptionProblem(description))
@@ -140,7 +141,7 @@ function checkUser (user: UserRecord): UserRecord {
   rejectInvalid('the username', username === '' ? 'is empty' : existingUsernameProblem(username))
   if (email !== null) rejectInvalid('the email', emailProblem(email))
   else if (typeof user.email_verified_at === 'string') throw new RecordError('email_verified_at needs an email')
-  if (hash !== null && parseHash(hash) === undefined) throw new RecordError('the password_hash must be an argon2 or bcrypt hash whose cost is within the limits of a login')
+  if (typeof hash === 'string') rejectInvalid('the password_hash', hashProblem(hash))
   const repeated = roles.find((name, i) => roles.indexOf(name) < i)
   if (repeated !== undefined) throw new RecordError(`the role ${printable(repeated)} is listed twice`)
   if (tokens.length > 0 && id === undefined) throw new RecordError('tokens need the id of their user')

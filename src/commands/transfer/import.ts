@@ -23,13 +23,31 @@ export interface ImportRecords {
   lastUserId: number
 }
 
+/** How to import. */
+export interface ImportOptions {
+  /** Checks everything, and writes nothing. */
+  dryRun?: boolean
+  /** Leaves out accounts whose username or email is taken in the database. */
+  skipExisting?: boolean
+}
+
+/** What an import has written, or would write. */
+export interface ImportCounts {
+  users: number
+  roles: number
+  tokens: number
+  /** Accounts that were left out, because they exist. */
+  skipped: number
+  /** How many of the imported accounts have no password. */
+  without_password: number
+}
+
 const lineError = (line: number, problem: string) => new CommandError(`line ${line}: ${problem}; nothing was imported`)
 
 /** What is wrong with a valid record that is not part of an export; `undefined` when nothing is. */
-function newUserProblem ({ username, email = null, password_hash: hash }: UserRecord): string | undefined {
+function newUserProblem ({ username, email = null }: UserRecord): string | undefined {
   const problem = usernameProblem(username) ?? usernameAddressProblem(username, email)
   if (problem !== undefined) return `the username ${problem}`
-  if (hash === null) return 'the password_hash is null: only an account of an export can be without a password'
 }
 
 /**
@@ -68,6 +86,11 @@ export async function readImport (stream: Readable): Promise<ImportRecords> {
   return records
 }
 
+/** How many tokens the accounts have. */
+export function countTokens ({ users }: ImportRecords): number {
+  return users.reduce((sum, { record }) => sum + (record.tokens ?? []).length, 0)
+}
+
 /** Rejects a name, email or id that two records have. */
 function rejectDuplicates ({ roles, users }: ImportRecords): void {
   const firstLines = new Map<string, number>()
@@ -88,14 +111,17 @@ function rejectDuplicates ({ roles, users }: ImportRecords): void {
   }
 }
 
+const hasTakenUsername = (user: UserRecord, { usernameKeys }: Conflicts) => usernameKeys.has(usernameKeyOf(user))
+const hasTakenEmail = (user: UserRecord, { emailKeys }: Conflicts) => emailKeys.has(String(emailKeyOf(user)))
+
 /**
  * Rejects records that conflict with rows of the database: an import overwrites no account.
  * It assigns no id of a deleted user either, because the audit log still refers to it.
  */
 function rejectConflicts ({ users }: ImportRecords, conflicts: Conflicts): void {
   for (const { line, record } of users) {
-    if (conflicts.usernameKeys.has(usernameKeyOf(record))) throw lineError(line, `the username ${printable(record.username)} is already taken`)
-    if (conflicts.emailKeys.has(String(emailKeyOf(record)))) throw lineError(line, `the email ${printable(String(record.email))} is already signed up`)
+    if (hasTakenUsername(record, conflicts)) throw lineError(line, `the username ${printable(record.username)} is already taken`)
+    if (hasTakenEmail(record, conflicts)) throw lineError(line, `the email ${printable(String(record.email))} is already signed up`)
     if (record.id !== undefined && record.id <= conflicts.lastUserId) throw lineError(line, `the id ${record.id} was used before: leave it out, or import into a new database`)
     const token = record.tokens?.find(({ id }) => conflicts.tokenIds.has(id))
     if (token !== undefined) throw lineError(line, `the token id ${printable(token.id)} already exists`)
@@ -123,21 +149,33 @@ async function rejectUnknownRoles (services: FastifyInstance, { roles, users }: 
 }
 
 /**
- * Writes the records to the database: all of them or none.
+ * Writes the records to the database: all of them or none, but for those that the options leave out.
  *
  * @throws {CommandError} a record conflicts with the database, or has an unknown role or a second factor of another key
  */
-export async function applyImport (services: FastifyInstance, records: ImportRecords): Promise<void> {
+export async function applyImport (services: FastifyInstance, all: ImportRecords, { dryRun = false, skipExisting = false }: ImportOptions): Promise<ImportCounts> {
   await services.register(transfer)
-  const users = records.users.map(({ record }) => record)
+  const conflicts = await services.transfer.findConflicts(all.users.map(({ record }) => record))
+  const exists = (user: UserRecord) => hasTakenUsername(user, conflicts) || hasTakenEmail(user, conflicts)
+  const records = skipExisting ? { ...all, users: all.users.filter(({ record }) => !exists(record)) } : all
   rejectSealed(services, records)
   await rejectUnknownRoles(services, records)
-  rejectConflicts(records, await services.transfer.findConflicts(users))
+  rejectConflicts(records, conflicts)
+  const [roles, users] = [records.roles.map(({ record }) => record), records.users.map(({ record }) => record)]
+  const counts = {
+    users: users.length,
+    roles: roles.length,
+    tokens: countTokens(records),
+    skipped: all.users.length - users.length,
+    without_password: users.filter(({ password_hash: hash = null }) => hash === null).length
+  }
+  if (dryRun) return counts
   try {
-    await services.transfer.write(records.roles.map(({ record }) => record), users, records.lastUserId)
+    await services.transfer.write(roles, users, records.lastUserId)
     services.audit.record({ kind: 'import', detail: countOf(users.length, 'user') })
   } catch (error) {
     if (isConflict(error)) throw new CommandError('the database changed during the import: nothing was imported, try again')
     throw error
   }
+  return counts
 }

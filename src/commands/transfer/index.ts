@@ -6,7 +6,15 @@ import { countOf, printLine, printResult } from '../output.js'
 import { CommandError, type Terminal } from '../terminal.js'
 import { withServices } from '../with-services.js'
 import { writeExport } from './export.js'
-import { applyImport, readImport } from './import.js'
+import { applyImport, countTokens, type ImportCounts, type ImportOptions, readImport } from './import.js'
+
+function importText ({ users, roles, tokens, skipped, without_password: withoutPassword }: ImportCounts, isDryRun: boolean): string {
+  return [
+    `${isDryRun ? 'would import' : 'imported'} ${countOf(users, 'user')}, ${countOf(roles, 'role')} and ${countOf(tokens, 'token')}`,
+    ...withoutPassword === 0 ? [] : [`${withoutPassword} of them without a password`],
+    ...skipped === 0 ? [] : [`${countOf(skipped, 'user')} left out because of a username or an email that is taken`]
+  ].join('; ')
+}
 
 /** `latchkey export`, `latchkey import` */
 export function transferCommands (program: Command, terminal: Terminal): void {
@@ -17,19 +25,22 @@ export function transferCommands (program: Command, terminal: Terminal): void {
       if (path !== undefined) await printLine(terminal, `exported to ${path}: keep this file secret, it contains password hashes`)
     })
 
-  program.command('import').argument('[file]', 'an export; default: standard input')
+  program.command('import').argument('[file]', 'records of accounts, such as an export; default: standard input')
     .description('import accounts, roles and tokens: all of them or none')
+    .option('--dry-run', 'check everything, say what would be imported, and write nothing')
+    .option('--skip-existing', 'leave out accounts whose username or email is taken in the database')
     .option('--json', 'print a JSON object')
-    .action(async (path: string | undefined, options: { json?: boolean }) => {
+    .action(async (path: string | undefined, options: ImportOptions & { json?: boolean }) => {
       const records = await readImport(path === undefined ? terminal.stdin : createReadStream(path)).catch((error: unknown) => {
         if (!isNodeError(error) || error.syscall === undefined) throw error
         throw new CommandError(`cannot read ${path ?? 'standard input'}: ${describeError(error)}`)
       })
-      const tokens = records.users.reduce((sum, { record }) => sum + (record.tokens ?? []).length, 0)
-      const hasSecondFactors = records.users.some(({ record }) => record.second_factor != null)
-      // Imported tokens are valid only under the key that signed them, second factors only under the one that sealed them.
-      await withServices(terminal, { secretKey: tokens > 0 || hasSecondFactors }, (services) => applyImport(services, records))
-      const count = { users: records.users.length, roles: records.roles.length, tokens }
-      await printResult(terminal, options, count, `imported ${countOf(count.users, 'user')}, ${countOf(count.roles, 'role')} and ${countOf(count.tokens, 'token')}`)
+      const { dryRun = false } = options
+      // Imported tokens are valid only under the key that signed them, second factors only under the one that sealed them. A dry run creates no database.
+      const needsKey = countTokens(records) > 0 || records.users.some(({ record }) => record.second_factor != null)
+      await withServices(terminal, { database: dryRun, secretKey: needsKey }, async (services) => {
+        const counts = await applyImport(services, records, options)
+        await printResult(terminal, options, counts, importText(counts, dryRun))
+      })
     })
 }

@@ -1,4 +1,4 @@
-import { and, asc, desc, eq, gt, inArray, sql } from 'drizzle-orm'
+import { and, asc, desc, eq, gt, inArray, isNull, sql } from 'drizzle-orm'
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Query, Store } from '../../database/store.js'
@@ -49,7 +49,7 @@ export function transferRepository (store: Store) {
     const page = await db.select().from(users).where(gt(users.id, id)).orderBy(asc(users.id)).limit(usersPerPage)
     const ids = page.map((user) => user.id)
     const rolesOfPage = await db.select().from(userRoles).where(inArray(userRoles.userId, ids)).orderBy(asc(userRoles.roleName))
-    const tokensOfPage = await db.select().from(tokens).where(and(inArray(tokens.userId, ids), gt(tokens.expiresAt, new Date()))).orderBy(asc(tokens.createdAt), asc(tokens.id))
+    const tokensOfPage = await db.select().from(tokens).where(and(inArray(tokens.userId, ids), gt(tokens.expiresAt, new Date()), isNull(tokens.renewedAt))).orderBy(asc(tokens.createdAt), asc(tokens.id))
     const factorsOfPage = await db.select().from(secondFactors).where(inArray(secondFactors.userId, ids))
     const recoveryOfPage = await db.select({ hash: codes.hash, userId: sql<number>`${codes.userId}`.mapWith(Number) }).from(codes).where(and(inArray(codes.userId, ids), eq(codes.kind, 'recovery'))).orderBy(asc(codes.hash))
     const [rolesOf, tokensOf, factorOf, recoveryOf] = [groupByUser(rolesOfPage), groupByUser(tokensOfPage), groupByUser(factorsOfPage), groupByUser(recoveryOfPage)]

@@ -34,7 +34,8 @@ function toTokenRecord (token: TokenRow): TokenRecord {
     description: token.description,
     created_at: token.createdAt.toISOString(),
     expires_at: token.expiresAt.toISOString(),
-    last_used_at: textOf(token.lastUsedAt)
+    last_used_at: textOf(token.lastUsedAt),
+    logged_in_at: textOf(token.loggedInAt)
   }
 }
 
@@ -93,7 +94,8 @@ export function toTokenRow (userId: number, token: TokenRecord) {
     description: token.description,
     createdAt: new Date(token.created_at),
     expiresAt: new Date(token.expires_at),
-    lastUsedAt: timeOf(token.last_used_at)
+    lastUsedAt: timeOf(token.last_used_at),
+    loggedInAt: timeOf(token.logged_in_at)
   }
 }
 

@@ -3,9 +3,11 @@ import fp from 'fastify-plugin'
 import { toHttpError } from '../../database/errors.js'
 import { defineGuard } from './guard.js'
 import { identityKey, requireIdentity } from './identity.js'
-import { AuthorizationMissing, ServiceUnavailable, TokenClaimsInvalid, TokenExpired, TokenInvalid, TokenRevoked, UserNotFound } from '../../errors.js'
+import { AuthorizationMissing, LoginTooOld, ServiceUnavailable, TokenClaimsInvalid, TokenExpired, TokenInvalid, TokenRevoked, UserNotFound } from '../../errors.js'
 import type { ResolvedOptions } from '../../options.js'
+import { rejectOldLogin } from './recent-login.js'
 import type { VerifiedToken } from '../tokens/jwt.js'
+import { renewalGraceMs } from '../tokens/limits.js'
 import type { TokenOwner } from '../tokens/repository.js'
 
 const authenticateErrors = [AuthorizationMissing, TokenClaimsInvalid, UserNotFound, TokenInvalid, TokenExpired, TokenRevoked, ServiceUnavailable]
@@ -40,7 +42,7 @@ function tokenFromHeader ({ headers: { authorization }, raw }: FastifyRequest): 
   return tokenIn(authorization)
 }
 
-const plugin: FastifyPluginAsync<Pick<ResolvedOptions, 'tokenFrom'>> = async (app, { tokenFrom = tokenFromHeader }) => {
+const plugin: FastifyPluginAsync<Pick<ResolvedOptions, 'tokenFrom' | 'now'>> = async (app, { tokenFrom = tokenFromHeader, now }) => {
   /** Authenticates a request: verifies its token, and checks that the token is not revoked. */
   async function authenticate<Owner extends TokenOwner> (request: FastifyRequest, find: (ids: VerifiedToken) => Promise<Owner | undefined>): Promise<Owner> {
     const found = tokenFrom(request)
@@ -61,7 +63,8 @@ const plugin: FastifyPluginAsync<Pick<ResolvedOptions, 'tokenFrom'>> = async (ap
     }
     if (owner === undefined) throw new UserNotFound()
     if (owner.tokenUserId === null) throw new TokenRevoked()
-    const { username, email, emailVerified, createdAt, lastUsedAt } = owner
+    const { username, email, emailVerified, createdAt, lastUsedAt, renewedAt } = owner
+    if (renewedAt !== null && now() - renewedAt.getTime() >= renewalGraceMs) throw new TokenRevoked()
     app.tokens.touch(token.tokenId, lastUsedAt)
     request[identityKey] = { user: { id: token.userId, username, email, emailVerified: Boolean(emailVerified), createdAt }, tokenId: token.tokenId }
     return owner
@@ -73,6 +76,17 @@ const plugin: FastifyPluginAsync<Pick<ResolvedOptions, 'tokenFrom'>> = async (ap
     const { roles, secondFactorAt } = await authenticate(request, findOwnerWithRoles)
     Object.assign(requireIdentity(request), { roles, hasSecondFactor: secondFactorAt !== null })
   }, authenticateErrors))
+
+  app.decorate('requireRecentLogin', (maxAgeSeconds: number) => {
+    if (!Number.isInteger(maxAgeSeconds) || maxAgeSeconds < 1) throw new TypeError('requireRecentLogin needs a number of seconds, a positive integer')
+    return defineGuard(async (request) => {
+      if (request[identityKey] == null) await app.authenticate(request)
+      const { user, tokenId } = requireIdentity(request)
+      const login = await app.tokens.findLoginAge(user.id, tokenId).catch((error) => { throw toHttpError(error) })
+      if (login === undefined) throw new TokenRevoked()
+      rejectOldLogin(login, maxAgeSeconds)
+    }, [...authenticateErrors, LoginTooOld])
+  })
 }
 
 export default fp(plugin, { name: 'latchkey-authenticate', dependencies: ['latchkey-jwt', 'latchkey-tokens'] })

@@ -129,11 +129,6 @@ export function codesRepository (store: Store, now: () => number) {
       return row
     },
 
-    /** Deletes a code by its hash; false when there is none of this kind. */
-    async delete (kind: CodeKind, hash: string): Promise<boolean> {
-      return (await db.delete(codes).where(and(eq(codes.hash, hash), eq(codes.kind, kind))).returning({ hash: codes.hash })).length > 0
-    },
-
     /** Deletes expired codes, at most `rowsPerCleanup` of them, and returns how many. */
     async deleteExpired (): Promise<number> {
       const expired = db.select({ hash: codes.hash }).from(codes).where(lte(codes.expiresAt, new Date(now()))).limit(rowsPerCleanup)

@@ -37,7 +37,7 @@ const plugin: FastifyPluginAsync<ThrottleOptions> = async (app, { now, hashDeadl
   app.cleanup.schedule({ deleteBatch: loginFailures.deleteOldFailures, failure: 'old login failures could not be deleted' })
   app.cleanup.schedule({ deleteBatch: loginFailures.deleteOldNetworks, failure: 'old known networks could not be deleted' })
 
-  const counts: ThrottleCounts = { address: 0, account: 0, signup: 0, reset: 0, address_logins: 0, account_logins: 0, account_tokens: 0, account_mails: 0 }
+  const counts: ThrottleCounts = { address: 0, account: 0, signup: 0, reset: 0, address_logins: 0, account_logins: 0, account_renewals: 0, account_tokens: 0, account_mails: 0 }
   const limiters = createLimiters(limits, { now, deadlineMs })
   const unlocks = addressUnlocks(app, now)
   app.cleanup.schedule({ deleteBatch: unlocks.deleteOld, failure: 'old unlocks of addresses could not be deleted' })
@@ -85,6 +85,13 @@ const plugin: FastifyPluginAsync<ThrottleOptions> = async (app, { now, hashDeadl
       return await work()
     })
   }
+
+  /** Runs an attempt of a user within a limit, and counts it unless it comes to nothing. */
+  const attemptOfUser = (limit: keyof Limiters) => <Result>(request: FastifyRequest, userId: number, work: () => Promise<Result>) => attempt(request, { limit, key: String(userId), userId }, async () => {
+    const result = await work()
+    if (result !== undefined && result !== false) limiters[limit].count(String(userId))
+    return result
+  })
 
   const withSignupLock = keyedMutex({ deadlineMs })
   const checkAccount = accountThrottle(app, { failuresFree: limits.loginFailuresPerAccount, now, deadlineMs })
@@ -147,17 +154,14 @@ const plugin: FastifyPluginAsync<ThrottleOptions> = async (app, { now, hashDeadl
       }))
     },
 
-    createToken: (request, userId, issue) => attempt(request, { limit: 'account_tokens', key: String(userId), userId }, async () => {
-      const issued = await issue()
-      if (issued !== undefined) limiters.account_tokens.count(String(userId))
-      return issued
-    }),
+    countRenewal (request, userId) {
+      const waitMs = limiters.account_renewals.retryAfterMs(String(userId))
+      if (waitMs > 0) reject(request, 'account_renewals', waitMs, userId)
+      limiters.account_renewals.count(String(userId))
+    },
 
-    mailCode: (request, userId, mail) => attempt(request, { limit: 'account_mails', key: String(userId), userId }, async () => {
-      const isMailed = await mail()
-      if (isMailed) limiters.account_mails.count(String(userId))
-      return isMailed
-    }),
+    createToken: attemptOfUser('account_tokens'),
+    mailCode: attemptOfUser('account_mails'),
 
     claimName: (request, wait, claim) => attempt(request, { limit: 'signup_rejections', key: networkOf(request), wait }, async () => {
       try {

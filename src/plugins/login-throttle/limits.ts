@@ -67,6 +67,8 @@ export function createLimiters (limits: AttemptLimits, { now, deadlineMs }: { no
     reset: limiter({ attempts: limits.resetsPerAddressHour, windowMs: hourMs }),
     /** Successful logins of an account. */
     account_logins: limiter({ attempts: limits.loginsPerAccountMinute, windowMs: minuteMs }),
+    /** Renewals of an account's tokens. Not counted with its logins: a stolen token must not keep its owner from logging in. */
+    account_renewals: limiter({ attempts: limits.loginsPerAccountMinute, windowMs: minuteMs }),
     /** Personal access tokens of an account. */
     account_tokens: limiter({ attempts: limits.tokensPerAccountHour, windowMs: hourMs }),
     /** Codes that are mailed to the addresses that an account names. */

@@ -35,6 +35,8 @@ export interface ThrottleCounts {
   address_logins: number
   /** Successful logins of an account. */
   account_logins: number
+  /** Renewals of an account's tokens. */
+  account_renewals: number
   /** Personal access tokens of an account. */
   account_tokens: number
   /** Codes mailed for an account. */
@@ -87,6 +89,12 @@ export interface Throttle {
    * @throws {TooManyAttempts} this address or this account has to wait
    */
   logIn: <Issued>(request: FastifyRequest, login: Login, issue: () => Promise<Issued>) => Promise<Issued>
+  /**
+   * Counts a renewal of a user's token.
+   *
+   * @throws {TooManyAttempts} this account has to wait
+   */
+  countRenewal: (request: FastifyRequest, userId: number) => void
   /**
    * Issues a personal access token, and counts it, unless there is none.
    *

@@ -1,13 +1,15 @@
 import { randomBytes } from 'node:crypto'
-import { hash, verify } from '@node-rs/argon2'
+import { hash } from '@node-rs/argon2'
 import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { type HashJob, hashLimiter, type HashLimiterCounts } from './hash-limiter.js'
 import { clientSite } from '../../lib/client-network.js'
 import { createListeners } from '../../lib/listeners.js'
 import type { ResolvedOptions } from '../../options.js'
-import { bcryptPasswordBytes, type HashParameters, isNoPassword, parseHash } from './stored-hash.js'
+import { bcryptPasswordBytes } from './bcrypt-hash.js'
+import type { HashParameters } from './hash-format.js'
 import { canonicalPassword, passwordMaxUnits } from './policy.js'
+import { isNoPassword, parseHash, readHash } from './stored-hash.js'
 
 /** Hashes and verifies passwords. Every hash of the process runs here, under the hash limiter. */
 export interface Passwords {
@@ -76,14 +78,9 @@ const plugin: FastifyPluginAsync<PasswordsOptions> = async (app, { hashParameter
       // Too long for a password, or with a NUL, which ends a copy of the password in bcrypt.
       if (password.length > passwordMaxUnits || password.includes('\0')) return false
       const canonical = canonicalPassword(password)
-      const stored = parseHash(storedHash ?? decoy)
-      if (stored === undefined) throw new Error('a stored password hash is not acceptable')
-      if (stored.algorithm === 'bcrypt') {
-        // Loaded when needed: most installations have no bcrypt hashes.
-        const bcrypt = await import('@node-rs/bcrypt')
-        return await limiter.run(() => bcrypt.verify(canonical, String(storedHash)), job)
-      }
-      const isSame = await limiter.run(() => verify(storedHash ?? decoy, canonical), job)
+      const stored = readHash(storedHash ?? decoy)
+      if ('problem' in stored) throw new Error(`a stored password hash is not acceptable: it ${stored.problem}`)
+      const isSame = await limiter.run(() => stored.verify(canonical), job)
       return isSame && storedHash !== undefined
     },
 
@@ -92,7 +89,7 @@ const plugin: FastifyPluginAsync<PasswordsOptions> = async (app, { hashParameter
       // bcrypt ignores the bytes beyond: they may be mistyped, and would become part of the password.
       if (stored?.algorithm === 'bcrypt') return Buffer.byteLength(canonicalPassword(password)) <= bcryptPasswordBytes
       return stored?.algorithm !== 'argon2id' ||
-        stored.parameters.memoryCost !== hashParameters.memoryCost ||
+        stored.parameters?.memoryCost !== hashParameters.memoryCost ||
         stored.parameters.timeCost !== hashParameters.timeCost ||
         stored.parameters.parallelism !== hashParameters.parallelism
     },

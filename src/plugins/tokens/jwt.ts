@@ -7,6 +7,7 @@ import { TokenClaimsInvalid, TokenExpired, TokenInvalid } from '../../errors.js'
 import type { ResolvedOptions } from '../../options.js'
 import { isTokenId, isUserId, NIL_UUID, type TokenClaims, validateTimeClaims } from './claims.js'
 import type { NewToken } from './creation.js'
+import { tokenEviction } from './eviction.js'
 import type { IssuedToken, TokenIds } from './token.js'
 import { hasTokenForm } from './token-form.js'
 
@@ -15,7 +16,9 @@ export interface AccessTokens {
   /**
    * Signs a token for a user and inserts its row. `undefined` when the user does not exist; for a
    * login also when the password or the second factor was changed since it was checked; for a personal access token
-   * also when the login token of the request was revoked, or the user has too many.
+   * also when the login token of the request was revoked, or the user has too many; for a renewal
+   * also when the renewed token is not an active login's. If the user has too many tokens then,
+   * logins are evicted.
    *
    * @param token.lifetimeSeconds its lifetime; TOKEN_TTL_SECONDS by default
    */
@@ -79,6 +82,7 @@ async function createSigner (app: FastifyInstance, secret: string): Promise<JWT>
 
 /** @see https://github.com/fastify/fastify-jwt */
 const plugin: FastifyPluginAsync<JwtOptions> = async (app, { secretKey, secretKeyPrevious, tokenTtlSeconds, now }) => {
+  const evict = tokenEviction(app, now)
   const current = await createSigner(app, secretKey)
   const signers = secretKeyPrevious === undefined ? [current] : [current, await createSigner(app, secretKeyPrevious)]
 
@@ -105,8 +109,11 @@ const plugin: FastifyPluginAsync<JwtOptions> = async (app, { secretKey, secretKe
       const exp = iat + lifetimeSeconds
       // Times in claims are whole seconds; those of the row are exact, so that tokens keep their order.
       const expiresAt = new Date(createdAt.getTime() + lifetimeSeconds * 1_000)
-      const id = await app.tokens.create({ ...token, createdAt, expiresAt })
-      if (id === undefined) return undefined
+      const inserted = await app.tokens.create({ ...token, createdAt, expiresAt })
+      if (inserted === undefined) return undefined
+      const { id, isSurplus } = inserted
+      const requestingId = token.kind === 'personal' ? token.requestingTokenId : undefined
+      if (isSurplus) await evict({ userId: token.userId, keepIds: [id, requestingId ?? id] })
       const claims: TokenClaims = { user_id: token.userId, jti: id, iat, exp }
       return { id, token: current.sign(claims), lifetimeSeconds, createdAt, expiresAt }
     },
@@ -130,4 +137,4 @@ const plugin: FastifyPluginAsync<JwtOptions> = async (app, { secretKey, secretKe
   } satisfies AccessTokens)
 }
 
-export default fp(plugin, { name: 'latchkey-jwt', dependencies: ['latchkey-tokens'] })
+export default fp(plugin, { name: 'latchkey-jwt', dependencies: ['latchkey-tokens', 'latchkey-audit'] })

@@ -1,4 +1,4 @@
-import { and, desc, eq, gt, inArray, lte, ne, sql } from 'drizzle-orm'
+import { and, desc, eq, gt, inArray, isNull, lte, ne, sql } from 'drizzle-orm'
 import type { Store } from '../../database/store.js'
 import { rowsPerCleanup } from '../../lib/background.js'
 import { type Actor, adminLocks, isStillAdmin } from '../roles/admin-conditions.js'
@@ -16,10 +16,12 @@ export interface TokenOwner extends Omit<User, 'id' | 'emailVerified'> {
   emailVerified: boolean | number
   tokenUserId: number | null
   lastUsedAt: Date | null
+  /** When it was renewed: null for almost all. */
+  renewedAt: Date | null
 }
 
-/** The kind of a token, and its age in seconds. */
-export type TokenAge = Pick<Store['tables']['tokens']['$inferSelect'], 'kind'> & { ageSeconds: number }
+/** The kind of a token, and the age of the login with a password that it goes back to, in seconds. */
+export type LoginAge = Pick<Store['tables']['tokens']['$inferSelect'], 'kind'> & { ageSeconds: number }
 
 /** Every query on tokens. */
 export type TokensRepository = ReturnType<typeof tokensRepository>
@@ -33,7 +35,7 @@ export type TokensRepository = ReturnType<typeof tokensRepository>
 export function tokensRepository (store: Store, { now, pendingLastUsed }: { now: () => number, pendingLastUsed: () => ReadonlyMap<string, Date> }) {
   const { batch, db, lockUser, prepareGet, tables: { tokens, userRoles, users } } = store
   // The queries of guarded requests: one statement each, by primary key.
-  const owner = { username: users.username, email: users.email, emailVerified: isEmailVerified(users), createdAt: users.createdAt, tokenUserId: tokens.userId, lastUsedAt: tokens.lastUsedAt }
+  const owner = { username: users.username, email: users.email, emailVerified: isEmailVerified(users), createdAt: users.createdAt, tokenUserId: tokens.userId, lastUsedAt: tokens.lastUsedAt, renewedAt: tokens.renewedAt }
   const ids = { userId: users.id, tokenId: tokens.id }
   const userIdMatches = eq(users.id, sql.placeholder('userId'))
   const ownedByUser = and(eq(tokens.id, sql.placeholder('tokenId')), eq(tokens.userId, users.id))
@@ -57,22 +59,22 @@ export function tokensRepository (store: Store, { now, pendingLastUsed }: { now:
       return row && { ...row, roles: row.roleNames?.split(separator).sort() ?? [] }
     },
 
-    /** A user's active tokens, newest first. */
+    /** A user's active tokens, newest first. In place of one that was renewed there is its successor. */
     async list (userId: number): Promise<Token[]> {
       // Copied before the rows are read: times that are written concurrently may not be in the rows yet.
       const pending = pendingLastUsed()
       const rows = await db
         .select({ id: tokens.id, description: tokens.description, createdAt: tokens.createdAt, expiresAt: tokens.expiresAt, lastUsedAt: tokens.lastUsedAt })
         .from(tokens)
-        .where(and(eq(tokens.userId, userId), isActive()))
+        .where(and(eq(tokens.userId, userId), isActive(), isNull(tokens.renewedAt)))
         .orderBy(desc(tokens.createdAt), desc(tokens.id))
       return rows.map((row) => ({ ...row, lastUsedAt: pending.get(row.id) ?? row.lastUsedAt }))
     },
 
-    /** The kind and the age of a user's token; `undefined` when the user has no such token. */
-    async findAge (userId: number, id: string): Promise<TokenAge | undefined> {
-      const [row] = await db.select({ kind: tokens.kind, createdAt: tokens.createdAt }).from(tokens).where(tokenOfUser(userId, id))
-      return row && { kind: row.kind, ageSeconds: (now() - row.createdAt.getTime()) / 1_000 }
+    /** The kind of a user's token, and how old its login is; `undefined` when the user has no such token. */
+    async findLoginAge (userId: number, id: string): Promise<LoginAge | undefined> {
+      const [row] = await db.select({ kind: tokens.kind, createdAt: tokens.createdAt, loggedInAt: tokens.loggedInAt }).from(tokens).where(tokenOfUser(userId, id))
+      return row && { kind: row.kind, ageSeconds: (now() - (row.loggedInAt ?? row.createdAt).getTime()) / 1_000 }
     },
 
     /** Revokes one token of a user; false when the user has no such token. */

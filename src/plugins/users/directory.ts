@@ -2,7 +2,7 @@ import { and, asc, count, eq, exists, gt, gte, inArray, isNotNull, isNull, lt, m
 import type { Store } from '../../database/store.js'
 import { roleNameProblem } from '../roles/role-name.js'
 import { canonicalEmail, emailProblem } from './email.js'
-import { accountColumns, hasSecondFactor, type User } from './user.js'
+import { accountColumns, hasPassword, hasSecondFactor, type User } from './user.js'
 import { canonicalUsername } from './username.js'
 
 /** A role with at most so many members is rare: they are looked up one by one, and sorted. */
@@ -73,12 +73,12 @@ export function directoryRepository (store: Store, now: () => number) {
   }
 
   return {
-    /** The next accounts by id; with `search` only those whose username begins with it, in any case, with `isDisabled` only disabled ones. */
-    async page ({ afterId, limit, search = '', isDisabled = false }: { afterId: number, limit: number, search?: string, isDisabled?: boolean }): Promise<ListedUser[]> {
+    /** The next accounts by id; with `search` only those whose username begins with it, in any case, with `isDisabled` only disabled ones. Each says whether it has a password. */
+    async page ({ afterId, limit, search = '', isDisabled = false }: { afterId: number, limit: number, search?: string, isDisabled?: boolean }): Promise<Array<ListedUser & { hasPassword: boolean }>> {
       const prefix = search === '' ? '' : canonicalUsername(search)
       if (prefix === undefined) return []
       const hasPrefix = prefix === '' ? undefined : sql`substr(${users.usernameKey}, 1, ${prefix.length}) = ${prefix}`
-      return await withRoles(await db.select(columns).from(users)
+      return await withRoles(await db.select({ ...columns, hasPassword: hasPassword(users) }).from(users)
         .where(and(gt(users.id, afterId), hasPrefix, isDisabled ? isNotNull(users.disabledAt) : undefined))
         .orderBy(asc(users.id)).limit(limit))
     },
@@ -107,8 +107,8 @@ export function directoryRepository (store: Store, now: () => number) {
       if (usernameKey === undefined) return undefined
       // Each of these reads the rows of one user, by an index.
       const lastKnown = db.select({ time: max(knownNetworks.lastLoginAt) }).from(knownNetworks).where(eq(knownNetworks.userId, users.id))
-      const lastLogin = db.select({ time: max(tokens.createdAt) }).from(tokens).where(and(eq(tokens.userId, users.id), eq(tokens.kind, 'login')))
-      const tokenCount = db.select({ count: count() }).from(tokens).where(and(eq(tokens.userId, users.id), gt(tokens.expiresAt, new Date(now()))))
+      const lastLogin = db.select({ time: max(sql`coalesce(${tokens.loggedInAt}, ${tokens.createdAt})`) }).from(tokens).where(and(eq(tokens.userId, users.id), eq(tokens.kind, 'login')))
+      const tokenCount = db.select({ count: count() }).from(tokens).where(and(eq(tokens.userId, users.id), gt(tokens.expiresAt, new Date(now())), isNull(tokens.renewedAt)))
       const found = await db
         .select({
           ...columns,

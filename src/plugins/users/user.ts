@@ -1,5 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm'
 import type { Store } from '../../database/store.js'
+import { noPasswordMark } from '../passwords/stored-hash.js'
 
 /** An account, without its secrets. */
 export interface User {
@@ -15,6 +16,11 @@ export interface User {
 /** Whether the email of a row is verified, as an expression. SQLite writes a truth value as a number. */
 export function isEmailVerified ({ emailVerifiedAt }: Pick<Store['tables']['users'], 'emailVerifiedAt'>): SQL<boolean> {
   return sql`(${emailVerifiedAt} is not null)`.mapWith(Boolean)
+}
+
+/** Whether the account of a row has a password, as an expression. */
+export function hasPassword ({ passwordHash }: Pick<Store['tables']['users'], 'passwordHash'>): SQL<boolean> {
+  return sql`(substr(${passwordHash}, 1, 1) <> ${noPasswordMark})`.mapWith(Boolean)
 }
 
 /** Whether the second factor of a row is on, as an expression. */

@@ -2,15 +2,16 @@ import { Type } from '@sinclair/typebox'
 import type { FastifyRequest } from 'fastify'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { isTokenId } from '../../plugins/tokens/claims.js'
-import { CodeIncorrect, CodeRequired, Overloaded, PasswordIncorrect, TooManyAttempts, TooManyTokens } from '../../errors.js'
+import { CodeIncorrect, CodeRequired, LoginTooOld, Overloaded, PasswordIncorrect, TooManyAttempts, TooManyTokens } from '../../errors.js'
 import { runGuardsAgain } from '../../plugins/authenticate/guard.js'
+import { rejectOldLogin } from '../../plugins/authenticate/recent-login.js'
 import type { HashJob } from '../../plugins/passwords/hash-limiter.js'
 import { checkOwnPassword, type OwnCredentials } from '../../plugins/login-throttle/check-own-password.js'
 import { hashJobOf } from '../../plugins/passwords/hash-job.js'
 import { tokenBody, TokenList } from '../../plugins/tokens/token-body.js'
 import { ref } from '../../schema-ref.js'
 import { personalTokenLifetimeSeconds, personalTokensPerUser, recentLoginSeconds } from '../../plugins/tokens/limits.js'
-import { LoginRequired, LoginTooOld, TokenNotFound } from './errors.js'
+import { LoginRequired, TokenNotFound } from './errors.js'
 import { Message, NewTokenBody, TokenRequest } from './schemas.js'
 
 const tokens: FastifyPluginAsyncTypebox = async (app) => {
@@ -34,12 +35,12 @@ const tokens: FastifyPluginAsyncTypebox = async (app) => {
    */
   async function requireOwner (request: FastifyRequest, job: HashJob, { password, code }: Partial<OwnCredentials>): Promise<void> {
     const { currentUser: { id: userId }, currentTokenId } = request
-    const current = await app.tokens.findAge(userId, currentTokenId)
+    const current = await app.tokens.findLoginAge(userId, currentTokenId)
     // A token that was revoked concurrently: inserting the new one fails.
     if (current === undefined) return
     if (current.kind === 'personal') throw new LoginRequired()
     if (password === undefined) {
-      if (current.ageSeconds > recentLoginSeconds) throw new LoginTooOld()
+      rejectOldLogin(current, recentLoginSeconds)
     } else await checkOwnPassword(app, request, { kind: 'token_creation', password, code, job })
   }
 
