@@ -10,8 +10,12 @@ export interface KnownUser extends Omit<ListedUser, 'roles'> {
 
 /** When an account was disabled, null while it is enabled; whether it has a password, and a second factor. */
 export async function findState ({ users }: Pick<FastifyInstance, 'users'>, { id }: Pick<User, 'id'>): Promise<Pick<KnownUser, 'disabledAt' | 'hasPassword' | 'secondFactor'>> {
-  const { disabledAt = null, secondFactorAt = null, passwordHash } = await users.findCredentialsById(id) ?? {}
-  return { disabledAt, hasPassword: passwordHash !== undefined && !isNoPassword(passwordHash), secondFactor: secondFactorAt !== null }
+  const credentials = await users.findCredentialsById(id)
+  return {
+    disabledAt: credentials?.disabledAt ?? null,
+    hasPassword: credentials !== undefined && !isNoPassword(credentials.passwordHash),
+    secondFactor: credentials?.secondFactorAt instanceof Date
+  }
 }
 
 /** An account as commands print it. */

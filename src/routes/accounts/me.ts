@@ -22,7 +22,7 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
       description: 'The account that the token belongs to.',
       response: { 200: ref(AccountBody) }
     }
-  }, async (request) => ({ ...userBody(request.currentUser), second_factor: requireIdentity(request).hasSecondFactor ?? false, roles: request.currentRoles }))
+  }, async (request) => ({ ...userBody(request.currentUser), second_factor: requireIdentity(request).hasSecondFactor === true, roles: request.currentRoles }))
 
   app.put('/me/password', {
     ...ownPasswordHooks(app),
