@@ -159,7 +159,7 @@ export interface paths {
         put?: never;
         /**
          * Log in
-         * @description Issues a token for a username, or the email of an account, and its password. With `LOGIN_ERRORS=uniform`, the server answers an unknown username and a wrong password alike: `CREDENTIALS_INCORRECT`. After several failures from one address or for one username, the next attempts have to wait: `TOO_MANY_ATTEMPTS`.
+         * @description Issues a token for a username, or the email of an account, and its password. If the account has a second factor, the right password without a `code` is `CODE_REQUIRED`: send the same request with one. With `LOGIN_ERRORS=uniform`, the server answers an unknown username and a wrong password alike: `CREDENTIALS_INCORRECT`. After several failures from one address or for one username, the next attempts have to wait: `TOO_MANY_ATTEMPTS`.
          */
         post: operations["logIn"];
         delete?: never;
@@ -223,7 +223,7 @@ export interface paths {
         put?: never;
         /**
          * Create a personal access token
-         * @description Creates a token for a script or another program, with its own description and lifetime. The server shows it only once. An account can have 99; after many in an hour, the next ones have to wait. A personal access token cannot create others. A login that is older than 15 minutes must send the password as well.
+         * @description Creates a token for a script or another program, with its own description and lifetime. The server shows it only once. An account can have 99; after many in an hour, the next ones have to wait. A personal access token cannot create others. A login that is older than 15 minutes must send the password as well, and with a second factor a code.
          */
         post: operations["createToken"];
         /**
@@ -251,6 +251,78 @@ export interface paths {
          * @description Revokes a token of your account. Other ids are `TOKEN_NOT_FOUND`.
          */
         delete: operations["revokeToken"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me/second-factor": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show the second factor
+         * @description Whether logging in to your account needs a code as well, and how many recovery codes are left.
+         */
+        get: operations["getSecondFactor"];
+        /**
+         * Switch the second factor on
+         * @description Proves with a code that the authenticator app has the secret. From now on a login needs a code as well, another one than this. All other tokens of the account are revoked. The answer has the recovery codes, which are shown only once. After a wrong code the enrolment stays usable; it counts as a failed login.
+         */
+        put: operations["enableSecondFactor"];
+        /**
+         * Create the secret of a second factor
+         * @description Creates a secret for an authenticator app (TOTP, RFC 6238). Nothing changes until a code of the app has proven it: `PUT /api/v1/me/second-factor`. A second factor that is on already stays on until then. Older secrets that were not proven are not valid any longer.
+         */
+        post: operations["enrolSecondFactor"];
+        /**
+         * Switch the second factor off
+         * @description The secret and the recovery codes are deleted, and all other tokens of the account are revoked. Where a proxy drops the body of a DELETE, use `POST /api/v1/me/second-factor/deletion`.
+         */
+        delete: operations["disableSecondFactor"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me/second-factor/deletion": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Switch the second factor off, by POST
+         * @description The secret and the recovery codes are deleted, and all other tokens of the account are revoked. The same as `DELETE /api/v1/me/second-factor`, for clients and proxies that drop the body of a DELETE.
+         */
+        post: operations["disableSecondFactorByPost"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me/recovery-codes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Create recovery codes
+         * @description Creates recovery codes in place of the old ones. The server shows them only once.
+         */
+        post: operations["createRecoveryCodes"];
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -411,6 +483,26 @@ export interface paths {
          */
         post: operations["startPasswordReset"];
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users/{username}/second-factor": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Switch the second factor of a user off
+         * @description For a user who lost the authenticator app and the recovery codes: the password alone logs in again. The tokens of the user stay valid; to revoke them, log the user out everywhere. Succeeds if it is off already.
+         */
+        delete: operations["disableSecondFactorOfUser"];
         options?: never;
         head?: never;
         patch?: never;
@@ -828,6 +920,11 @@ export interface components {
              * @example 2026-11-23T20:44:00.000Z
              */
             created_at: string;
+            /**
+             * @description Whether logging in needs a code as well.
+             * @example false
+             */
+            second_factor: boolean;
             /** @description The names of the roles, sorted. */
             roles: string[];
         };
@@ -877,6 +974,11 @@ export interface components {
              * @example incorrect donkey charger clip
              */
             new_password: string;
+            /**
+             * @description If the second factor is on: six digits of the authenticator app, or a recovery code, which is used up.
+             * @example 492039
+             */
+            code?: string;
         };
         /** @description The deletion of the account, confirmed with its password. */
         AccountDeletion: {
@@ -886,6 +988,11 @@ export interface components {
              * @example correct horse battery staple
              */
             password: string;
+            /**
+             * @description If the second factor is on: six digits of the authenticator app, or a recovery code, which is used up.
+             * @example 492039
+             */
+            code?: string;
         };
         /** @description A change of the username, confirmed with the password. */
         UsernameChange: {
@@ -901,6 +1008,11 @@ export interface components {
              * @example correct horse battery staple
              */
             password: string;
+            /**
+             * @description If the second factor is on: six digits of the authenticator app, or a recovery code, which is used up.
+             * @example 492039
+             */
+            code?: string;
         };
         /** @description A change of the email, confirmed with the password. */
         EmailChange: {
@@ -916,6 +1028,11 @@ export interface components {
              * @example correct horse battery staple
              */
             password: string;
+            /**
+             * @description If the second factor is on: six digits of the authenticator app, or a recovery code, which is used up.
+             * @example 492039
+             */
+            code?: string;
         };
         /** @description The code that verifies an email. */
         EmailVerification: {
@@ -925,7 +1042,7 @@ export interface components {
              */
             code: string;
         };
-        /** @description A username and its password. */
+        /** @description A username and its password, and where its second factor is on a code. */
         LoginRequest: {
             /**
              * @description In any case.
@@ -938,6 +1055,11 @@ export interface components {
              * @example correct horse battery staple
              */
             password: string;
+            /**
+             * @description If the second factor is on: six digits of the authenticator app, or a recovery code, which is used up.
+             * @example 492039
+             */
+            code?: string;
         };
         /** @description A token, in the shape of RFC 6749, section 5.1. */
         LoginResponse: {
@@ -1026,6 +1148,11 @@ export interface components {
              * @example correct horse battery staple
              */
             password?: string;
+            /**
+             * @description If the second factor is on: six digits of the authenticator app, or a recovery code, which is used up.
+             * @example 492039
+             */
+            code?: string;
         };
         /** @description A new token. The server shows its text only once. */
         NewToken: {
@@ -1066,6 +1193,75 @@ export interface components {
              * @example eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJ1c2VyX2lkIjoxfQ.c2lnbmF0dXJl
              */
             token: string;
+        };
+        /** @description The state of a second factor. */
+        SecondFactor: {
+            /**
+             * Format: date-time
+             * @description When the second factor was switched on (RFC 3339, UTC); null while it is off.
+             * @example 2026-11-23T20:44:00.000Z
+             */
+            enabled_at: string | null;
+            /**
+             * @description How many recovery codes were not used.
+             * @example 10
+             */
+            recovery_codes_left: number;
+        };
+        /** @description What confirms a change of the second factor: the password and, if it is on, a code. */
+        SecondFactorConfirmation: {
+            /**
+             * Format: current-password
+             * @description The password of the account.
+             * @example correct horse battery staple
+             */
+            password: string;
+            /**
+             * @description If the second factor is on: six digits of the authenticator app, or a recovery code, which is used up.
+             * @example 492039
+             */
+            code?: string;
+        };
+        /** @description A new secret, which counts once a code has proven it. */
+        Enrolment: {
+            /**
+             * @description The new secret in base32, to be typed into an authenticator app. The server shows it only once.
+             * @example JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP
+             */
+            secret: string;
+            /**
+             * @description The same as the content of a QR code.
+             * @example otpauth://totp/login.example.com:ada?issuer=login.example.com&secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP&algorithm=SHA1&digits=6&period=30
+             */
+            uri: string;
+            /**
+             * @description Send it with a code of the app to switch the second factor on.
+             * @example 7ZK3QX9M2BVN4TRC8HWD5FJE
+             */
+            enrolment: string;
+            /**
+             * @description For how long that can be done, in seconds.
+             * @example 600
+             */
+            expires_in: number;
+        };
+        /** @description The proof that an authenticator app has the secret. */
+        EnrolmentProof: {
+            /**
+             * @description The `enrolment` of the secret.
+             * @example 7ZK3QX9M2BVN4TRC8HWD5FJE
+             */
+            enrolment: string;
+            /**
+             * @description Six digits of the authenticator app that has the secret.
+             * @example 492039
+             */
+            code: string;
+        };
+        /** @description New recovery codes. The old ones are not valid any longer. */
+        RecoveryCodes: {
+            /** @description Each works once, in place of a code of the authenticator app. Case and dashes do not matter. The server shows them only once. */
+            recovery_codes: string[];
         };
         /** @description A request for a new password. */
         PasswordResetRequest: {
@@ -1119,6 +1315,11 @@ export interface components {
              */
             created_at: string;
             /**
+             * @description Whether logging in needs a code as well.
+             * @example false
+             */
+            second_factor: boolean;
+            /**
              * Format: date-time
              * @description When an admin disabled the account; null while it is enabled.
              * @example null
@@ -1165,6 +1366,11 @@ export interface components {
              * @example 2026-11-23T20:44:00.000Z
              */
             created_at: string;
+            /**
+             * @description Whether logging in needs a code as well.
+             * @example false
+             */
+            second_factor: boolean;
             /**
              * Format: date-time
              * @description When an admin disabled the account; null while it is enabled.
@@ -1361,13 +1567,13 @@ export interface components {
              * @example login
              * @enum {string}
              */
-            kind: "signup" | "login" | "login_failure" | "backoff" | "unlock" | "renewal" | "logout" | "token_creation" | "revocation" | "eviction" | "password_change" | "role_change" | "deletion" | "user_creation" | "disabling" | "enabling" | "reset_request" | "password_reset" | "email_change" | "email_verification" | "username_change" | "invitation" | "export" | "import" | "restore" | "reset";
+            kind: "signup" | "login" | "login_failure" | "backoff" | "unlock" | "renewal" | "logout" | "token_creation" | "revocation" | "eviction" | "password_change" | "role_change" | "deletion" | "user_creation" | "disabling" | "enabling" | "reset_request" | "password_reset" | "email_change" | "email_verification" | "username_change" | "second_factor_change" | "invitation" | "export" | "import" | "restore" | "reset";
             /**
              * @description `success`, or why it failed.
              * @example success
              * @enum {string}
              */
-            outcome: "success" | "username_unknown" | "password_incorrect" | "password_changed_concurrently" | "user_deleted_concurrently" | "account_disabled";
+            outcome: "success" | "username_unknown" | "password_incorrect" | "code_incorrect" | "password_changed_concurrently" | "user_deleted_concurrently" | "account_disabled";
             /**
              * @description What caused it: `http` (a request), `cli` (the command line) or `app` (the app that embeds Latchkey).
              * @example http
@@ -1681,7 +1887,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `TOKEN_INVALID`: token is invalid; `TOKEN_EXPIRED`: token has expired; `TOKEN_REVOKED`: token has been revoked; `PASSWORD_INCORRECT`: password incorrect */
+            /** @description `TOKEN_INVALID`: token is invalid; `TOKEN_EXPIRED`: token has expired; `TOKEN_REVOKED`: token has been revoked; `PASSWORD_INCORRECT`: password incorrect; `CODE_REQUIRED`: a code of the second factor is needed; `CODE_INCORRECT`: code incorrect */
             401: {
                 headers: {
                     /** @description The scheme to authenticate with (RFC 6750, section 3). */
@@ -1691,7 +1897,7 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["ErrorResponse"] & {
                         /** @enum {string} */
-                        code: "TOKEN_INVALID" | "TOKEN_EXPIRED" | "TOKEN_REVOKED" | "PASSWORD_INCORRECT";
+                        code: "TOKEN_INVALID" | "TOKEN_EXPIRED" | "TOKEN_REVOKED" | "PASSWORD_INCORRECT" | "CODE_REQUIRED" | "CODE_INCORRECT";
                     };
                 };
             };
@@ -1819,7 +2025,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `TOKEN_INVALID`: token is invalid; `TOKEN_EXPIRED`: token has expired; `TOKEN_REVOKED`: token has been revoked; `PASSWORD_INCORRECT`: password incorrect */
+            /** @description `TOKEN_INVALID`: token is invalid; `TOKEN_EXPIRED`: token has expired; `TOKEN_REVOKED`: token has been revoked; `PASSWORD_INCORRECT`: password incorrect; `CODE_REQUIRED`: a code of the second factor is needed; `CODE_INCORRECT`: code incorrect */
             401: {
                 headers: {
                     /** @description The scheme to authenticate with (RFC 6750, section 3). */
@@ -1829,7 +2035,7 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["ErrorResponse"] & {
                         /** @enum {string} */
-                        code: "TOKEN_INVALID" | "TOKEN_EXPIRED" | "TOKEN_REVOKED" | "PASSWORD_INCORRECT";
+                        code: "TOKEN_INVALID" | "TOKEN_EXPIRED" | "TOKEN_REVOKED" | "PASSWORD_INCORRECT" | "CODE_REQUIRED" | "CODE_INCORRECT";
                     };
                 };
             };
@@ -1945,7 +2151,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `TOKEN_INVALID`: token is invalid; `TOKEN_EXPIRED`: token has expired; `TOKEN_REVOKED`: token has been revoked; `PASSWORD_INCORRECT`: password incorrect */
+            /** @description `TOKEN_INVALID`: token is invalid; `TOKEN_EXPIRED`: token has expired; `TOKEN_REVOKED`: token has been revoked; `PASSWORD_INCORRECT`: password incorrect; `CODE_REQUIRED`: a code of the second factor is needed; `CODE_INCORRECT`: code incorrect */
             401: {
                 headers: {
                     /** @description The scheme to authenticate with (RFC 6750, section 3). */
@@ -1955,7 +2161,7 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["ErrorResponse"] & {
                         /** @enum {string} */
-                        code: "TOKEN_INVALID" | "TOKEN_EXPIRED" | "TOKEN_REVOKED" | "PASSWORD_INCORRECT";
+                        code: "TOKEN_INVALID" | "TOKEN_EXPIRED" | "TOKEN_REVOKED" | "PASSWORD_INCORRECT" | "CODE_REQUIRED" | "CODE_INCORRECT";
                     };
                 };
             };
@@ -2083,7 +2289,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `TOKEN_INVALID`: token is invalid; `TOKEN_EXPIRED`: token has expired; `TOKEN_REVOKED`: token has been revoked; `PASSWORD_INCORRECT`: password incorrect */
+            /** @description `TOKEN_INVALID`: token is invalid; `TOKEN_EXPIRED`: token has expired; `TOKEN_REVOKED`: token has been revoked; `PASSWORD_INCORRECT`: password incorrect; `CODE_REQUIRED`: a code of the second factor is needed; `CODE_INCORRECT`: code incorrect */
             401: {
                 headers: {
                     /** @description The scheme to authenticate with (RFC 6750, section 3). */
@@ -2093,7 +2299,7 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["ErrorResponse"] & {
                         /** @enum {string} */
-                        code: "TOKEN_INVALID" | "TOKEN_EXPIRED" | "TOKEN_REVOKED" | "PASSWORD_INCORRECT";
+                        code: "TOKEN_INVALID" | "TOKEN_EXPIRED" | "TOKEN_REVOKED" | "PASSWORD_INCORRECT" | "CODE_REQUIRED" | "CODE_INCORRECT";
                     };
                 };
             };
@@ -2228,7 +2434,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `TOKEN_INVALID`: token is invalid; `TOKEN_EXPIRED`: token has expired; `TOKEN_REVOKED`: token has been revoked; `PASSWORD_INCORRECT`: password incorrect */
+            /** @description `TOKEN_INVALID`: token is invalid; `TOKEN_EXPIRED`: token has expired; `TOKEN_REVOKED`: token has been revoked; `PASSWORD_INCORRECT`: password incorrect; `CODE_REQUIRED`: a code of the second factor is needed; `CODE_INCORRECT`: code incorrect */
             401: {
                 headers: {
                     /** @description The scheme to authenticate with (RFC 6750, section 3). */
@@ -2238,7 +2444,7 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["ErrorResponse"] & {
                         /** @enum {string} */
-                        code: "TOKEN_INVALID" | "TOKEN_EXPIRED" | "TOKEN_REVOKED" | "PASSWORD_INCORRECT";
+                        code: "TOKEN_INVALID" | "TOKEN_EXPIRED" | "TOKEN_REVOKED" | "PASSWORD_INCORRECT" | "CODE_REQUIRED" | "CODE_INCORRECT";
                     };
                 };
             };
@@ -2570,7 +2776,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `PASSWORD_INCORRECT`: password incorrect; `CREDENTIALS_INCORRECT`: username or password incorrect */
+            /** @description `PASSWORD_INCORRECT`: password incorrect; `CREDENTIALS_INCORRECT`: username or password incorrect; `CODE_REQUIRED`: a code of the second factor is needed; `CODE_INCORRECT`: code incorrect */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -2578,7 +2784,7 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["ErrorResponse"] & {
                         /** @enum {string} */
-                        code: "PASSWORD_INCORRECT" | "CREDENTIALS_INCORRECT";
+                        code: "PASSWORD_INCORRECT" | "CREDENTIALS_INCORRECT" | "CODE_REQUIRED" | "CODE_INCORRECT";
                     };
                 };
             };
@@ -2968,7 +3174,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `TOKEN_INVALID`: token is invalid; `TOKEN_EXPIRED`: token has expired; `TOKEN_REVOKED`: token has been revoked; `PASSWORD_INCORRECT`: password incorrect; `LOGIN_TOO_OLD`: your login is too old: log in again */
+            /** @description `TOKEN_INVALID`: token is invalid; `TOKEN_EXPIRED`: token has expired; `TOKEN_REVOKED`: token has been revoked; `PASSWORD_INCORRECT`: password incorrect; `CODE_REQUIRED`: a code of the second factor is needed; `CODE_INCORRECT`: code incorrect; `LOGIN_TOO_OLD`: your login is too old: log in again */
             401: {
                 headers: {
                     /** @description The scheme to authenticate with (RFC 6750, section 3). */
@@ -2978,7 +3184,7 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["ErrorResponse"] & {
                         /** @enum {string} */
-                        code: "TOKEN_INVALID" | "TOKEN_EXPIRED" | "TOKEN_REVOKED" | "PASSWORD_INCORRECT" | "LOGIN_TOO_OLD";
+                        code: "TOKEN_INVALID" | "TOKEN_EXPIRED" | "TOKEN_REVOKED" | "PASSWORD_INCORRECT" | "CODE_REQUIRED" | "CODE_INCORRECT" | "LOGIN_TOO_OLD";
                     };
                 };
             };
@@ -3260,6 +3466,764 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorResponse"] & {
                         /** @enum {string} */
                         code: "SERVICE_UNAVAILABLE";
+                    };
+                };
+            };
+        };
+    };
+    getSecondFactor: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The state of a second factor. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SecondFactor"];
+                };
+            };
+            /** @description `AUTHORIZATION_MISSING`: no Authorization header found; `TOKEN_CLAIMS_INVALID`: token is not valid; `USER_NOT_FOUND`: 404 User not found */
+            400: {
+                headers: {
+                    /** @description The scheme to authenticate with (RFC 6750, section 3). */
+                    "www-authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "AUTHORIZATION_MISSING" | "TOKEN_CLAIMS_INVALID" | "USER_NOT_FOUND";
+                    };
+                };
+            };
+            /** @description `TOKEN_INVALID`: token is invalid; `TOKEN_EXPIRED`: token has expired; `TOKEN_REVOKED`: token has been revoked */
+            401: {
+                headers: {
+                    /** @description The scheme to authenticate with (RFC 6750, section 3). */
+                    "www-authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "TOKEN_INVALID" | "TOKEN_EXPIRED" | "TOKEN_REVOKED";
+                    };
+                };
+            };
+            /** @description `INTERNAL_SERVER_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "INTERNAL_SERVER_ERROR";
+                    };
+                };
+            };
+            /** @description `SERVICE_UNAVAILABLE` */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next attempt (RFC 9110, section 10.2.3). */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "SERVICE_UNAVAILABLE";
+                    };
+                };
+            };
+        };
+    };
+    enableSecondFactor: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["EnrolmentProof"];
+            };
+        };
+        responses: {
+            /** @description New recovery codes. The old ones are not valid any longer. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecoveryCodes"];
+                };
+            };
+            /** @description `AUTHORIZATION_MISSING`: no Authorization header found; `TOKEN_CLAIMS_INVALID`: token is not valid; `USER_NOT_FOUND`: 404 User not found; `BODY_MALFORMED`: the body is not valid JSON */
+            400: {
+                headers: {
+                    /** @description The scheme to authenticate with (RFC 6750, section 3). */
+                    "www-authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "AUTHORIZATION_MISSING" | "TOKEN_CLAIMS_INVALID" | "USER_NOT_FOUND" | "BODY_MALFORMED";
+                    };
+                };
+            };
+            /** @description `TOKEN_INVALID`: token is invalid; `TOKEN_EXPIRED`: token has expired; `TOKEN_REVOKED`: token has been revoked; `CODE_INCORRECT`: code incorrect */
+            401: {
+                headers: {
+                    /** @description The scheme to authenticate with (RFC 6750, section 3). */
+                    "www-authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "TOKEN_INVALID" | "TOKEN_EXPIRED" | "TOKEN_REVOKED" | "CODE_INCORRECT";
+                    };
+                };
+            };
+            /** @description `CODE_INVALID`: the code is not valid, or not any longer */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "CODE_INVALID";
+                    };
+                };
+            };
+            /** @description `BODY_TOO_LARGE`: the body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "BODY_TOO_LARGE";
+                    };
+                };
+            };
+            /** @description `MEDIA_TYPE_UNSUPPORTED`: the body must be application/json */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "MEDIA_TYPE_UNSUPPORTED";
+                    };
+                };
+            };
+            /** @description `VALIDATION_FAILED`: the request does not match its schema */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ValidationErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "VALIDATION_FAILED";
+                    };
+                };
+            };
+            /** @description `TOO_MANY_ATTEMPTS`: too many attempts: try again later */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the next attempt (RFC 9110, section 10.2.3). */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "TOO_MANY_ATTEMPTS";
+                    };
+                };
+            };
+            /** @description `INTERNAL_SERVER_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "INTERNAL_SERVER_ERROR";
+                    };
+                };
+            };
+            /** @description `SERVICE_UNAVAILABLE`; `OVERLOADED` */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next attempt (RFC 9110, section 10.2.3). */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "SERVICE_UNAVAILABLE" | "OVERLOADED";
+                    };
+                };
+            };
+        };
+    };
+    enrolSecondFactor: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SecondFactorConfirmation"];
+            };
+        };
+        responses: {
+            /** @description A new secret, which counts once a code has proven it. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Enrolment"];
+                };
+            };
+            /** @description `AUTHORIZATION_MISSING`: no Authorization header found; `TOKEN_CLAIMS_INVALID`: token is not valid; `USER_NOT_FOUND`: 404 User not found; `BODY_MALFORMED`: the body is not valid JSON */
+            400: {
+                headers: {
+                    /** @description The scheme to authenticate with (RFC 6750, section 3). */
+                    "www-authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "AUTHORIZATION_MISSING" | "TOKEN_CLAIMS_INVALID" | "USER_NOT_FOUND" | "BODY_MALFORMED";
+                    };
+                };
+            };
+            /** @description `TOKEN_INVALID`: token is invalid; `TOKEN_EXPIRED`: token has expired; `TOKEN_REVOKED`: token has been revoked; `PASSWORD_INCORRECT`: password incorrect; `CODE_REQUIRED`: a code of the second factor is needed; `CODE_INCORRECT`: code incorrect */
+            401: {
+                headers: {
+                    /** @description The scheme to authenticate with (RFC 6750, section 3). */
+                    "www-authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "TOKEN_INVALID" | "TOKEN_EXPIRED" | "TOKEN_REVOKED" | "PASSWORD_INCORRECT" | "CODE_REQUIRED" | "CODE_INCORRECT";
+                    };
+                };
+            };
+            /** @description `BODY_TOO_LARGE`: the body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "BODY_TOO_LARGE";
+                    };
+                };
+            };
+            /** @description `MEDIA_TYPE_UNSUPPORTED`: the body must be application/json */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "MEDIA_TYPE_UNSUPPORTED";
+                    };
+                };
+            };
+            /** @description `VALIDATION_FAILED`: the request does not match its schema */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ValidationErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "VALIDATION_FAILED";
+                    };
+                };
+            };
+            /** @description `TOO_MANY_ATTEMPTS`: too many attempts: try again later */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the next attempt (RFC 9110, section 10.2.3). */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "TOO_MANY_ATTEMPTS";
+                    };
+                };
+            };
+            /** @description `INTERNAL_SERVER_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "INTERNAL_SERVER_ERROR";
+                    };
+                };
+            };
+            /** @description `SERVICE_UNAVAILABLE`; `OVERLOADED` */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next attempt (RFC 9110, section 10.2.3). */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "SERVICE_UNAVAILABLE" | "OVERLOADED";
+                    };
+                };
+            };
+        };
+    };
+    disableSecondFactor: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SecondFactorConfirmation"];
+            };
+        };
+        responses: {
+            /** @description The second factor is off. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `AUTHORIZATION_MISSING`: no Authorization header found; `TOKEN_CLAIMS_INVALID`: token is not valid; `USER_NOT_FOUND`: 404 User not found; `BODY_MALFORMED`: the body is not valid JSON */
+            400: {
+                headers: {
+                    /** @description The scheme to authenticate with (RFC 6750, section 3). */
+                    "www-authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "AUTHORIZATION_MISSING" | "TOKEN_CLAIMS_INVALID" | "USER_NOT_FOUND" | "BODY_MALFORMED";
+                    };
+                };
+            };
+            /** @description `TOKEN_INVALID`: token is invalid; `TOKEN_EXPIRED`: token has expired; `TOKEN_REVOKED`: token has been revoked; `PASSWORD_INCORRECT`: password incorrect; `CODE_REQUIRED`: a code of the second factor is needed; `CODE_INCORRECT`: code incorrect */
+            401: {
+                headers: {
+                    /** @description The scheme to authenticate with (RFC 6750, section 3). */
+                    "www-authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "TOKEN_INVALID" | "TOKEN_EXPIRED" | "TOKEN_REVOKED" | "PASSWORD_INCORRECT" | "CODE_REQUIRED" | "CODE_INCORRECT";
+                    };
+                };
+            };
+            /** @description `SECOND_FACTOR_OFF`: the account has no second factor */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "SECOND_FACTOR_OFF";
+                    };
+                };
+            };
+            /** @description `BODY_TOO_LARGE`: the body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "BODY_TOO_LARGE";
+                    };
+                };
+            };
+            /** @description `MEDIA_TYPE_UNSUPPORTED`: the body must be application/json */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "MEDIA_TYPE_UNSUPPORTED";
+                    };
+                };
+            };
+            /** @description `VALIDATION_FAILED`: the request does not match its schema */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ValidationErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "VALIDATION_FAILED";
+                    };
+                };
+            };
+            /** @description `TOO_MANY_ATTEMPTS`: too many attempts: try again later */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the next attempt (RFC 9110, section 10.2.3). */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "TOO_MANY_ATTEMPTS";
+                    };
+                };
+            };
+            /** @description `INTERNAL_SERVER_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "INTERNAL_SERVER_ERROR";
+                    };
+                };
+            };
+            /** @description `SERVICE_UNAVAILABLE`; `OVERLOADED` */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next attempt (RFC 9110, section 10.2.3). */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "SERVICE_UNAVAILABLE" | "OVERLOADED";
+                    };
+                };
+            };
+        };
+    };
+    disableSecondFactorByPost: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SecondFactorConfirmation"];
+            };
+        };
+        responses: {
+            /** @description The second factor is off. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `AUTHORIZATION_MISSING`: no Authorization header found; `TOKEN_CLAIMS_INVALID`: token is not valid; `USER_NOT_FOUND`: 404 User not found; `BODY_MALFORMED`: the body is not valid JSON */
+            400: {
+                headers: {
+                    /** @description The scheme to authenticate with (RFC 6750, section 3). */
+                    "www-authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "AUTHORIZATION_MISSING" | "TOKEN_CLAIMS_INVALID" | "USER_NOT_FOUND" | "BODY_MALFORMED";
+                    };
+                };
+            };
+            /** @description `TOKEN_INVALID`: token is invalid; `TOKEN_EXPIRED`: token has expired; `TOKEN_REVOKED`: token has been revoked; `PASSWORD_INCORRECT`: password incorrect; `CODE_REQUIRED`: a code of the second factor is needed; `CODE_INCORRECT`: code incorrect */
+            401: {
+                headers: {
+                    /** @description The scheme to authenticate with (RFC 6750, section 3). */
+                    "www-authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "TOKEN_INVALID" | "TOKEN_EXPIRED" | "TOKEN_REVOKED" | "PASSWORD_INCORRECT" | "CODE_REQUIRED" | "CODE_INCORRECT";
+                    };
+                };
+            };
+            /** @description `SECOND_FACTOR_OFF`: the account has no second factor */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "SECOND_FACTOR_OFF";
+                    };
+                };
+            };
+            /** @description `BODY_TOO_LARGE`: the body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "BODY_TOO_LARGE";
+                    };
+                };
+            };
+            /** @description `MEDIA_TYPE_UNSUPPORTED`: the body must be application/json */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "MEDIA_TYPE_UNSUPPORTED";
+                    };
+                };
+            };
+            /** @description `VALIDATION_FAILED`: the request does not match its schema */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ValidationErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "VALIDATION_FAILED";
+                    };
+                };
+            };
+            /** @description `TOO_MANY_ATTEMPTS`: too many attempts: try again later */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the next attempt (RFC 9110, section 10.2.3). */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "TOO_MANY_ATTEMPTS";
+                    };
+                };
+            };
+            /** @description `INTERNAL_SERVER_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "INTERNAL_SERVER_ERROR";
+                    };
+                };
+            };
+            /** @description `SERVICE_UNAVAILABLE`; `OVERLOADED` */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next attempt (RFC 9110, section 10.2.3). */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "SERVICE_UNAVAILABLE" | "OVERLOADED";
+                    };
+                };
+            };
+        };
+    };
+    createRecoveryCodes: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SecondFactorConfirmation"];
+            };
+        };
+        responses: {
+            /** @description New recovery codes. The old ones are not valid any longer. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecoveryCodes"];
+                };
+            };
+            /** @description `AUTHORIZATION_MISSING`: no Authorization header found; `TOKEN_CLAIMS_INVALID`: token is not valid; `USER_NOT_FOUND`: 404 User not found; `BODY_MALFORMED`: the body is not valid JSON */
+            400: {
+                headers: {
+                    /** @description The scheme to authenticate with (RFC 6750, section 3). */
+                    "www-authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "AUTHORIZATION_MISSING" | "TOKEN_CLAIMS_INVALID" | "USER_NOT_FOUND" | "BODY_MALFORMED";
+                    };
+                };
+            };
+            /** @description `TOKEN_INVALID`: token is invalid; `TOKEN_EXPIRED`: token has expired; `TOKEN_REVOKED`: token has been revoked; `PASSWORD_INCORRECT`: password incorrect; `CODE_REQUIRED`: a code of the second factor is needed; `CODE_INCORRECT`: code incorrect */
+            401: {
+                headers: {
+                    /** @description The scheme to authenticate with (RFC 6750, section 3). */
+                    "www-authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "TOKEN_INVALID" | "TOKEN_EXPIRED" | "TOKEN_REVOKED" | "PASSWORD_INCORRECT" | "CODE_REQUIRED" | "CODE_INCORRECT";
+                    };
+                };
+            };
+            /** @description `SECOND_FACTOR_OFF`: the account has no second factor */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "SECOND_FACTOR_OFF";
+                    };
+                };
+            };
+            /** @description `BODY_TOO_LARGE`: the body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "BODY_TOO_LARGE";
+                    };
+                };
+            };
+            /** @description `MEDIA_TYPE_UNSUPPORTED`: the body must be application/json */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "MEDIA_TYPE_UNSUPPORTED";
+                    };
+                };
+            };
+            /** @description `VALIDATION_FAILED`: the request does not match its schema */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ValidationErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "VALIDATION_FAILED";
+                    };
+                };
+            };
+            /** @description `TOO_MANY_ATTEMPTS`: too many attempts: try again later */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the next attempt (RFC 9110, section 10.2.3). */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "TOO_MANY_ATTEMPTS";
+                    };
+                };
+            };
+            /** @description `INTERNAL_SERVER_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "INTERNAL_SERVER_ERROR";
+                    };
+                };
+            };
+            /** @description `SERVICE_UNAVAILABLE`; `OVERLOADED` */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next attempt (RFC 9110, section 10.2.3). */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "SERVICE_UNAVAILABLE" | "OVERLOADED";
                     };
                 };
             };
@@ -4616,6 +5580,108 @@ export interface operations {
             };
         };
     };
+    disableSecondFactorOfUser: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description In any case.
+                 * @example grace
+                 */
+                username: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The second factor is off. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `AUTHORIZATION_MISSING`: no Authorization header found; `TOKEN_CLAIMS_INVALID`: token is not valid; `USER_NOT_FOUND`: 404 User not found; `BODY_UNEXPECTED`: this request must not have a body */
+            400: {
+                headers: {
+                    /** @description The scheme to authenticate with (RFC 6750, section 3). */
+                    "www-authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "AUTHORIZATION_MISSING" | "TOKEN_CLAIMS_INVALID" | "USER_NOT_FOUND" | "BODY_UNEXPECTED";
+                    };
+                };
+            };
+            /** @description `TOKEN_INVALID`: token is invalid; `TOKEN_EXPIRED`: token has expired; `TOKEN_REVOKED`: token has been revoked */
+            401: {
+                headers: {
+                    /** @description The scheme to authenticate with (RFC 6750, section 3). */
+                    "www-authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "TOKEN_INVALID" | "TOKEN_EXPIRED" | "TOKEN_REVOKED";
+                    };
+                };
+            };
+            /** @description `ROLE_REQUIRED`: you do not have the role that this needs */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "ROLE_REQUIRED";
+                    };
+                };
+            };
+            /** @description `USER_UNKNOWN`: there is no such user */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "USER_UNKNOWN";
+                    };
+                };
+            };
+            /** @description `INTERNAL_SERVER_ERROR` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "INTERNAL_SERVER_ERROR";
+                    };
+                };
+            };
+            /** @description `SERVICE_UNAVAILABLE` */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next attempt (RFC 9110, section 10.2.3). */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"] & {
+                        /** @enum {string} */
+                        code: "SERVICE_UNAVAILABLE";
+                    };
+                };
+            };
+        };
+    };
     listRoles: {
         parameters: {
             query?: never;
@@ -5628,7 +6694,7 @@ export interface operations {
                 /** @description Only events of the user with this id, also if the user was deleted. */
                 user_id?: number;
                 /** @description Only events of this kind. */
-                kind?: "signup" | "login" | "login_failure" | "backoff" | "unlock" | "renewal" | "logout" | "token_creation" | "revocation" | "eviction" | "password_change" | "role_change" | "deletion" | "user_creation" | "disabling" | "enabling" | "reset_request" | "password_reset" | "email_change" | "email_verification" | "username_change" | "invitation" | "export" | "import" | "restore" | "reset";
+                kind?: "signup" | "login" | "login_failure" | "backoff" | "unlock" | "renewal" | "logout" | "token_creation" | "revocation" | "eviction" | "password_change" | "role_change" | "deletion" | "user_creation" | "disabling" | "enabling" | "reset_request" | "password_reset" | "email_change" | "email_verification" | "username_change" | "second_factor_change" | "invitation" | "export" | "import" | "restore" | "reset";
                 /** @description The maximum number of events. */
                 limit?: number;
                 /** @description The `next_cursor` of the previous page. */
@@ -5733,7 +6799,7 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description Only events of this kind. */
-                kind?: "signup" | "login" | "login_failure" | "backoff" | "unlock" | "renewal" | "logout" | "token_creation" | "revocation" | "eviction" | "password_change" | "role_change" | "deletion" | "user_creation" | "disabling" | "enabling" | "reset_request" | "password_reset" | "email_change" | "email_verification" | "username_change" | "invitation" | "export" | "import" | "restore" | "reset";
+                kind?: "signup" | "login" | "login_failure" | "backoff" | "unlock" | "renewal" | "logout" | "token_creation" | "revocation" | "eviction" | "password_change" | "role_change" | "deletion" | "user_creation" | "disabling" | "enabling" | "reset_request" | "password_reset" | "email_change" | "email_verification" | "username_change" | "second_factor_change" | "invitation" | "export" | "import" | "restore" | "reset";
                 /** @description The maximum number of events. */
                 limit?: number;
                 /** @description The `next_cursor` of the previous page. */
