@@ -170,7 +170,7 @@ t.test('the document of the host · a guard on all routes → our own have its a
   const { get, put } = { ...paths['/api/v1/me'], ...paths['/api/v1/me/password'] }
   const codes = ({ responses }: typeof get, status: number) => Object.keys(responses[status].content['application/json'].examples)
   t.same(codes(get, 403), ['ROLE_REQUIRED'])
-  t.same(codes(put, 401), ['TOKEN_INVALID', 'TOKEN_EXPIRED', 'TOKEN_REVOKED', 'PASSWORD_INCORRECT'])
+  t.same(codes(put, 401), ['TOKEN_INVALID', 'TOKEN_EXPIRED', 'TOKEN_REVOKED', 'PASSWORD_INCORRECT', 'CODE_REQUIRED', 'CODE_INCORRECT'])
   t.same(Object.keys(put.responses), ['204', '400', '401', '403', '413', '415', '422', '429', '500', '503'])
   for (const url of ['/api/v1/signup', '/api/v1/login']) {
     t.same(paths[url].post.security, [])
