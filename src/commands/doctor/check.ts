@@ -45,13 +45,11 @@ async function timeOver (signal: AbortSignal, timeoutMs: number): Promise<never>
 export async function runCheck<Subject> ({ name, run }: Check<Subject>, subject: Subject, timeoutMs = timeLimitMs): Promise<Result> {
   const controller = new AbortController()
   const timer = setTimeout(() => controller.abort(), timeoutMs)
-  try {
-    return { name, ...await Promise.race([run(subject, controller.signal), timeOver(controller.signal, timeoutMs)]) }
-  } catch (error) {
-    return { name, ...failure(`this cannot be checked: ${errorLine(error)}`, 'run latchkey doctor again; if it stays, look at the logs of the server and of the database') }
-  } finally {
-    clearTimeout(timer)
-  }
+  const work = async () => await run(subject, controller.signal)
+  const finding = await Promise.race([work(), timeOver(controller.signal, timeoutMs)])
+    .catch((error: unknown) => failure(`this cannot be checked: ${errorLine(error)}`, 'run latchkey doctor again; if it stays, look at the logs of the server and of the database'))
+  clearTimeout(timer)
+  return { name, ...finding }
 }
 
 /** Runs checks one after the other. */
@@ -62,4 +60,9 @@ export async function * runChecks<Subject> (checks: Array<Check<Subject>>, subje
 /** Says of checks why they cannot run. */
 export function skipChecks (checks: Array<{ name: string }>, why: string): Result[] {
   return checks.map(({ name }) => ({ name, ...skipped(why) }))
+}
+
+/** The worst status of all results. */
+export function worstOf (results: Array<Pick<Result, 'status'>>): Status {
+  return (['failure', 'warning'] as const).find((status) => results.some((result) => result.status === status)) ?? 'ok'
 }

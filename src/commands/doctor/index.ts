@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import { countOf, printLine } from '../output.js'
 import { CommandError, type Terminal } from '../terminal.js'
-import { type Result, runCheck, runChecks, skipChecks } from './check.js'
+import { type Result, runCheck, runChecks, skipChecks, worstOf } from './check.js'
 import { examineDatabase } from './database.js'
 import { environmentChecks, readEnvironment, settingsChecks } from './settings.js'
 import { checkSpeed } from './speed.js'
@@ -23,11 +23,6 @@ async function * examine (terminal: Terminal): AsyncGenerator<Result> {
 /** A result as a line: the status, the name, what was found, and what to do. */
 function lineOf ({ status, name, message, advice }: Result): string {
   return `${status.padEnd(7)}  ${name}: ${message}${advice === undefined ? '' : ` → ${advice}`}`
-}
-
-/** The worst status of all results. */
-function worstOf (results: Result[]): 'ok' | 'warning' | 'failure' {
-  return (['failure', 'warning'] as const).find((status) => results.some((result) => result.status === status)) ?? 'ok'
 }
 
 async function diagnose (terminal: Terminal, { json = false }: { json?: boolean }): Promise<void> {

@@ -20,15 +20,11 @@ export async function checkMailServer (smtpUrl: string | undefined, timeoutMs = 
   const socket = tls === 'implicit' ? connectTls({ host, port, ...isIP(host) === 0 && { servername: host } }) : connect({ host, port })
   // After the first error there can be more.
   socket.on('error', () => {})
-  try {
-    const [greeting] = await once(socket, 'data', { signal: AbortSignal.timeout(timeoutMs) })
-    if (!String(greeting).startsWith('220')) return failure(`the mail server ${host}:${port} does not greet with 220`, advice)
-    await new Promise<void>((resolve) => socket.end('QUIT\r\n', resolve))
-    return ok(`the mail server ${host}:${port} answers`)
-  } catch (error) {
-    const isLate = error instanceof Error && error.name === 'AbortError'
-    return failure(`the mail server ${host}:${port} cannot be reached: ${isLate ? `no greeting within ${timeoutMs / 1_000} s` : errorLine(error)}`, advice)
-  } finally {
-    socket.destroy()
-  }
+  const problem = await once(socket, 'data', { signal: AbortSignal.timeout(timeoutMs) }).then(
+    ([greeting]) => String(greeting).startsWith('220') ? undefined : 'does not greet with 220',
+    (error: unknown) => `cannot be reached: ${error instanceof Error && error.name === 'AbortError' ? `no greeting within ${timeoutMs / 1_000} s` : errorLine(error)}`
+  )
+  if (problem === undefined) socket.end('QUIT\r\n', () => socket.destroy())
+  else socket.destroy()
+  return problem === undefined ? ok(`the mail server ${host}:${port} answers`) : failure(`the mail server ${host}:${port} ${problem}`, advice)
 }

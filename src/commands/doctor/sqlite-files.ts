@@ -3,7 +3,7 @@ import { dirname } from 'node:path'
 import { ballastOf, lowBytes } from '../../database/sqlite/ballast.js'
 import { filesOf } from '../../database/sqlite/file.js'
 import { freeSpaceOf } from '../../database/sqlite/free-space.js'
-import { effectiveUser, folderProblem, ownerProblem } from '../../lib/new-file.js'
+import { folderProblem, ownerProblem } from '../../lib/new-file.js'
 import { failure, type Finding, ok, warning } from './check.js'
 
 const mebibyte = 1_048_576
@@ -39,7 +39,7 @@ function accessProblem (path: string, user: number | undefined): string | undefi
  *
  * @param user the uid of this process; undefined on Windows
  */
-export function checkAccess (path: string, user = effectiveUser()): Finding {
+export function checkAccess (path: string, user: number | undefined): Finding {
   const problem = accessProblem(path, user)
   return problem === undefined ? ok('only the owner can read and change the files') : failure(problem, `run chmod 600 on ${path} and on its -wal and -shm, chown to the user of the server, and chmod 700 on the folder`)
 }

@@ -1,6 +1,6 @@
 import { existsSync, statSync } from 'node:fs'
 import type Database from 'better-sqlite3'
-import { realFile } from '../../lib/new-file.js'
+import { effectiveUser, realFile } from '../../lib/new-file.js'
 import { printable } from '../../lib/printable.js'
 import { fileOf, inMemory } from '../../database/sqlite/file.js'
 import { appliedMigrations } from '../../database/sqlite/known-schema.js'
@@ -111,7 +111,7 @@ export const sqlite: DatabaseKind<SqliteReading> = {
   ],
   fileChecks: [
     { name: 'write-ahead-log', run: checkLogSize },
-    { name: 'file-access', run: (file) => checkAccess(file) },
+    { name: 'file-access', run: (file) => checkAccess(file, effectiveUser()) },
     { name: 'disk-space', run: checkSpace },
     { name: 'reserve', run: checkReserve },
     { name: 'backup', run: checkBackups }
