@@ -15,15 +15,21 @@ import { checkAccess, checkLogSize, checkReserve, checkSpace } from './sqlite-fi
 
 const mebibyte = 1_048_576
 
-/** The largest database that is read from its beginning to its end, in bytes: that cannot be interrupted. */
-const examinedMaxBytes = 1_024 * mebibyte
+/** The largest database that is read from its beginning to its end, in bytes: that takes up to some 4 s, and cannot be interrupted. */
+const examinedMaxBytes = 512 * mebibyte
+
+/** What keeps a database from being read from its beginning to its end; undefined when nothing does. */
+function sizeProblem (client: Pick<Database.Database, 'pragma'>, maxBytes: number): string | undefined {
+  const bytes = Number(client.pragma('page_count', { simple: true })) * Number(client.pragma('page_size', { simple: true }))
+  if (bytes > maxBytes) return `${Math.round(bytes / mebibyte)} MiB take too long to be examined`
+}
 
 const damageAdvice = 'stop the server, keep a copy of the file with its -wal, and restore a backup: latchkey restore <file>'
 
 /** Whether no page of a database is damaged. */
-export function checkPages (client: Database.Database, maxBytes = examinedMaxBytes): Finding {
-  const bytes = Number(client.pragma('page_count', { simple: true })) * Number(client.pragma('page_size', { simple: true }))
-  if (bytes > maxBytes) return warning(`${Math.round(bytes / mebibyte)} MiB take too long to be examined`, 'run latchkey backup: it examines every page of its copy')
+export function checkPages (client: Pick<Database.Database, 'pragma'>, maxBytes = examinedMaxBytes): Finding {
+  const problem = sizeProblem(client, maxBytes)
+  if (problem !== undefined) return warning(problem, 'run latchkey backup: it examines every page of its copy')
   let answer: unknown
   try {
     answer = client.pragma('quick_check(1)', { simple: true })
@@ -34,7 +40,9 @@ export function checkPages (client: Database.Database, maxBytes = examinedMaxByt
 }
 
 /** How many rows of each table refer to rows that do not exist. */
-function checkForeignKeys (client: Database.Database): Finding {
+export function checkForeignKeys (client: Database.Database, maxBytes = examinedMaxBytes): Finding {
+  const problem = sizeProblem(client, maxBytes)
+  if (problem !== undefined) return warning(problem, 'restore the newest backup to another DATABASE_URL: latchkey restore refuses one with such rows')
   const orphans = client.prepare<[], { table: string, rows: number }>('select "table", count(*) as rows from pragma_foreign_key_check group by 1 order by 1').all()
   if (orphans.length === 0) return ok('no row refers to a row that does not exist')
   return failure(`rows refer to rows that do not exist: ${orphans.map(({ table, rows }) => `${rows} in ${table}`).join(', ')}`, 'something other than Latchkey has changed the database: restore a backup, or delete these rows')
