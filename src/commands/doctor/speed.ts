@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os'
 import Fastify from 'fastify'
 import passwords from '../../plugins/passwords/index.js'
-import { recommendedParameters } from '../../plugins/passwords/stored-hash.js'
+import { recommendedParameters } from '../../plugins/passwords/argon2-hash.js'
 import type { Config } from '../../standalone/config.js'
 import { type Finding, ok, warning } from './check.js'
 
