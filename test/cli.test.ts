@@ -278,7 +278,7 @@ t.test('no database, no key, invalid settings, locked database → one line, exi
 
 t.test('--help → usage, exit code 0; misuse → exit code 2', async (t) => {
   const { latchkey } = commandLine(t)
-  const commands = ['serve', 'migrate', 'reset-db', 'secret', 'user create', 'user list', 'user show', 'user delete', 'user set-password', 'user reset', 'user logout', 'user unlock', 'user disable', 'user enable', 'user rename', 'user set-email', 'unlock', 'events', 'role grant', 'role revoke', 'role list', 'role create', 'role delete', 'invite create', 'invite list', 'invite delete', 'backup', 'restore', 'token create']
+  const commands = ['serve', 'migrate', 'reset-db', 'secret', 'user create', 'user list', 'user show', 'user delete', 'user set-password', 'user reset', 'user logout', 'user unlock', 'user disable', 'user enable', 'user rename', 'user set-email', 'unlock', 'events', 'role grant', 'role revoke', 'role list', 'role create', 'role delete', 'invite create', 'invite list', 'invite delete', 'backup', 'restore', 'doctor', 'token create']
   for (const command of ['', 'user', 'role', 'invite', 'token', ...commands]) {
     const { code, out, err } = await latchkey([...command.split(' ').filter(Boolean), '--help'])
     t.match({ code, out, err }, { code: 0, out: new RegExp(`^Usage: latchkey ?${command}`), err: '' }, command)

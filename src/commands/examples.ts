@@ -35,7 +35,8 @@ const examples: Record<string, string> = {
   export: 'export ~/latchkey.ndjson',
   import: 'import ~/latchkey.ndjson',
   backup: 'backup /var/backups/latchkey/2026-11-26.sqlite',
-  restore: 'restore /var/backups/latchkey/2026-11-26.sqlite'
+  restore: 'restore /var/backups/latchkey/2026-11-26.sqlite',
+  doctor: 'doctor --json'
 }
 
 /** Adds an example to the help of each command that has one, and of its subcommands. */

@@ -6,6 +6,7 @@ import { describeError } from '../lib/system-error.js'
 import { unwrapDatabaseError } from '../lib/unwrap-error.js'
 import { errorLines, explainSetupError } from '../standalone/startup-error.js'
 import { backupCommand } from './backup.js'
+import { doctorCommand } from './doctor/index.js'
 import { eventCommands } from './events.js'
 import { addExamples } from './examples.js'
 import { inviteCommands } from './invite.js'
@@ -49,6 +50,7 @@ function buildProgram (terminal: Terminal, writeHelp: (text: string) => void): C
   transferCommands(program, terminal)
   backupCommand(program, terminal)
   restoreCommand(program, terminal)
+  doctorCommand(program, terminal)
   // Without this, a command with subcommands consumes the `--` meant for a subcommand.
   for (const command of [program, ...program.commands]) command.enablePositionalOptions()
   addExamples(program)

@@ -16,6 +16,11 @@ export const effectiveUser = (): number | undefined => process.geteuid?.()
 
 type Ownership = Pick<Stats, 'uid' | 'mode'>
 
+/** Why a file or a folder is not safe from its owner, as the end of a sentence: it belongs neither to this process's user nor to root. Root may use what others own. */
+export function ownerProblem ({ uid }: Pick<Ownership, 'uid'>, user: number | undefined): string | undefined {
+  if (user !== undefined && user !== rootUser && uid !== user && uid !== rootUser) return 'belongs to another user'
+}
+
 /**
  * Why a folder is not safe for new files, as the end of a sentence that starts with the folder.
  * Root may use folders of other users, because containers do: there, exclusive creation must be enough.
@@ -23,8 +28,8 @@ type Ownership = Pick<Stats, 'uid' | 'mode'>
  * @param user the uid of this process; undefined on Windows
  */
 export function folderProblem ({ uid, mode }: Ownership, user: number | undefined): string | undefined {
-  if (user === undefined) return undefined
-  if (user !== rootUser && uid !== user && uid !== rootUser) return 'belongs to another user'
+  const problem = ownerProblem({ uid }, user)
+  if (user === undefined || problem !== undefined) return problem
   if ((mode & writableByOthers) !== 0 && (mode & sticky) === 0) return 'can be written to by everybody'
 }
 

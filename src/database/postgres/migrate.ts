@@ -43,6 +43,17 @@ async function ask (client: Client, condition: string, values: unknown[]): Promi
   return row.answer
 }
 
+/** When each migration was written, in milliseconds since 1970, the oldest first. */
+export function migrationTimes (): number[] {
+  return readMigrationFiles({ migrationsFolder }).map(({ folderMillis }) => folderMillis)
+}
+
+/** When each migration that was applied had been written. */
+export async function appliedMigrations (client: Client): Promise<number[]> {
+  const { rows } = await client.query(withTimeout(answerTimeoutMs, `select created_at from ${migrationsTable}`))
+  return rows.map((row) => Number(row.created_at))
+}
+
 /**
  * The migrations that are still to be applied. It takes no privilege but `select`.
  *
@@ -50,8 +61,7 @@ async function ask (client: Client, condition: string, values: unknown[]): Promi
  */
 async function findPending (client: Client, migrations: MigrationMeta[]): Promise<MigrationMeta[]> {
   if (!(await hasTables(client))) return migrations
-  const { rows } = await client.query(withTimeout(answerTimeoutMs, `select created_at from ${migrationsTable}`))
-  return pendingMigrations(migrations, rows.map((row) => Number(row.created_at)))
+  return pendingMigrations(migrations, await appliedMigrations(client))
 }
 
 /** Creates what is missing. Each `if not exists` would need the privilege to create also where nothing is missing. */

@@ -15,7 +15,7 @@ import * as tables from './schema.js'
 import { claimUserIds, lastUserId, skipUserIds } from './user-ids.js'
 
 /** A query builder on connections. */
-function queryBuilder (client: pg.Pool | pg.PoolClient): Store['db'] {
+export function queryBuilder (client: pg.Pool | pg.PoolClient | pg.Client): Store['db'] {
   // Both dialects have the builders that queries are written with, and run them asynchronously.
   return drizzle(client, { schema: tables }) as unknown as Store['db']
 }
@@ -73,7 +73,7 @@ function createStore (pool: pg.Pool, { preparesStatements, limits }: Transaction
 }
 
 /** Why the database cannot be opened, in one line. */
-function explain (error: unknown): string {
+export function explain (error: unknown): string {
   const [firstLine = ''] = errorMessage(unwrapDatabaseError(error)).split('\n')
   return firstLine.includes('startup parameter') ? `${firstLine}: a pooler needs DATABASE_PREPARE=off` : firstLine
 }

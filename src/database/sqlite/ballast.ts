@@ -12,7 +12,7 @@ import { freeSpaceOf } from './free-space.js'
 /** The size of the ballast file, in bytes: space for some ten thousand logins on a full disk. */
 const ballastBytes = 16_777_216
 /** With less free space than this, in bytes, the disk counts as nearly full. */
-const lowBytes = 2 * ballastBytes
+export const lowBytes = 2 * ballastBytes
 /** When the ballast file is created after the start, and how often it is checked, in milliseconds. */
 const firstCheckMs = 1_000
 const checkIntervalMs = 60_000
@@ -28,12 +28,12 @@ export interface Ballast {
 }
 
 /** The ballast file of a database: next to it, `<file>-reserve`. */
-const pathOf = (file: string) => `${file}-reserve`
+export const ballastOf = (file: string) => `${file}-reserve`
 
 /** Deletes the ballast file of a database, whichever process created it. */
 function releaseBallast (file: string): void {
   try {
-    unlinkSync(pathOf(file))
+    unlinkSync(ballastOf(file))
   } catch {
     // It is not there, or what is there cannot be deleted.
   }
@@ -72,7 +72,7 @@ async function createBallast (path: string): Promise<void> {
  * @param now the clock, in milliseconds
  */
 export function keepBallast (file: string, now: () => number): Ballast {
-  const path = pathOf(file)
+  const path = ballastOf(file)
   const freeSpace = freeSpaceOf(dirname(file), now)
 
   async function check (): Promise<void> {

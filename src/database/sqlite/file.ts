@@ -14,7 +14,7 @@ export function fileOf (url: string): string {
 }
 
 /** The files of a database: WAL has two more next to the first. */
-const filesOf = (path: string) => [path, `${path}-wal`, `${path}-shm`]
+export const filesOf = (path: string) => [path, `${path}-wal`, `${path}-shm`]
 
 /**
  * Creates the folder (0700) and the file (0600) where they do not exist: password hashes are

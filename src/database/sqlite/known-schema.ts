@@ -1,8 +1,8 @@
 import type Database from 'better-sqlite3'
 import { migrationTimes, tableNames } from './migrate.js'
 
-/** When each migration that was applied to a database had been written, in milliseconds since 1970; none when it is not a database of ours. */
-function appliedMigrations (client: Database.Database): number[] {
+/** When each migration that was applied to a database had been written, in milliseconds since 1970, the oldest first; none when it is not a database of ours. */
+export function appliedMigrations (client: Database.Database): number[] {
   if (!tableNames(client).includes('__drizzle_migrations')) return []
   const applied = client.prepare('select created_at from __drizzle_migrations order by created_at').pluck().all().map(Number)
   return applied[0] === migrationTimes()[0] ? applied : []

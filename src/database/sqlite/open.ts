@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs'
+import type Database from 'better-sqlite3'
 import { sql } from 'drizzle-orm'
 import { drizzle } from 'drizzle-orm/better-sqlite3'
 import { errorMessage } from '../../lib/error-code.js'
@@ -30,7 +31,7 @@ function openRelaxed (path: string): Connection {
 }
 
 /** A query builder on a connection. */
-function queryBuilder (connection: Connection): Store['db'] {
+export function queryBuilder (connection: Database.Database): Store['db'] {
   // Results that are there already can be awaited like others, so queries fit every dialect.
   return drizzle(connection, { schema: tables }) as unknown as Store['db']
 }

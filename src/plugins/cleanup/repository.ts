@@ -6,7 +6,7 @@ import type { ClockState } from './clock.js'
 const onlyId = 1
 
 /** Every query on what is known about the clock. */
-export function clockRepository ({ db, tables: { cleanupClock, events, knownNetworks, tokens, users } }: Store) {
+export function clockRepository ({ db, tables: { cleanupClock, events, knownNetworks, tokens, users } }: Pick<Store, 'db' | 'tables'>) {
   return {
     /** What is known; undefined for a database that was never cleaned up. */
     async find (): Promise<ClockState | undefined> {

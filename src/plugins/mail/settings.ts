@@ -21,7 +21,8 @@ export interface MailSender {
   address: string
 }
 
-const isLoopback = (host: string) => /^(?:localhost|127(?:\.\d{1,3}){3}|::1)$/i.test(host)
+/** Whether a host is this machine by its name or address. */
+export const isLoopback = (host: string) => /^(?:localhost|127(?:\.\d{1,3}){3}|::1)$/i.test(host)
 
 /** A part of a URL without its escapes; undefined where they are malformed. */
 function unescaped (part: string): string | undefined {
