@@ -535,7 +535,7 @@ t.test('help and usage errors · an example for each command, one prefix', async
     return names.length === 0 ? [path] : (await Promise.all(names.map((name) => commandsIn([...path, name])))).flat()
   }
   const commands = await commandsIn([])
-  t.equal(commands.length, 34)
+  t.equal(commands.length, 35)
   for (const command of commands) {
     t.match((await latchkey([...command, '--help'])).out, `\nExample:\n  latchkey ${command.join(' ')}`)
   }
