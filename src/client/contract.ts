@@ -1189,7 +1189,7 @@ export interface components {
         NewUserRequest: {
             /**
              * Format: username
-             * @description ASCII letters, digits and `_ . @ + -`; it must not begin with `-` or be `.` or `..`.
+             * @description ASCII letters, digits and `_ . @ + -`; it must not begin with `-` or be `.` or `..`. If it contains `@`, it must be the email of the account, and becomes its email if it has none.
              * @example grace
              */
             username: string;
