@@ -193,6 +193,37 @@ for (const database of databases) {
       t.equal((await use(there.app, code)).statusCode, 204)
     })
 
+    t.test('POST /api/v1/password-reset · the account gets another email, or is disabled, while the address is looked up → no mail', async (t) => {
+      const { app, outbox } = await setUp(t)
+      const { user } = await createAccount(app)
+      const { codes, users } = servicesOf(app)
+      const { issue } = codes
+      let change = async (): Promise<unknown> => undefined
+      let issued: unknown[] = []
+      codes.issue = async (...args) => {
+        if (args[0].userId === user.id) await change()
+        const code = await issue(...args)
+        if (args[0].userId === user.id) issued.push(code)
+        return code
+      }
+      for (const work of [
+        () => users.setEmail(user.id, 'other@example.com', { isVerified: true }),
+        () => users.setEmail(user.id, email),
+        () => users.disable(user.id)
+      ]) {
+        await users.enable(user.id)
+        await users.setEmail(user.id, email, { isVerified: true })
+        change = work
+        issued = []
+        t.match(await ask(app), accepted)
+        await until(() => issued.length === 1)
+        t.same(issued, [undefined])
+      }
+      await lookedUp(app, outbox)
+      t.same(outbox, [])
+      t.equal(await codes.newestOfUser('password_reset', user.id), undefined)
+    })
+
     t.test('POST /api/v1/password-reset · more than an address may → 429 TOO_MANY_ATTEMPTS, until it is unlocked', async (t) => {
       const { app, outbox, lines } = await setUp(t, { RESETS_PER_ADDRESS_HOUR: '2', TRUST_PROXY: '127.0.0.1' })
       await createAccount(app)
