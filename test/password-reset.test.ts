@@ -1,3 +1,5 @@
+import { join } from 'node:path'
+import Database from 'better-sqlite3'
 import { eq } from 'drizzle-orm'
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
@@ -10,7 +12,7 @@ import { servicesOf } from '../src/services.js'
 import { asUser } from '../src/testing.js'
 import { commandLine } from './command-line.js'
 import { databases } from './databases.js'
-import { as, bob, buildOn, logIn, needLogin, until } from './helper.js'
+import { as, bob, buildOn, logIn, needLogin, temporaryFolder, until } from './helper.js'
 
 const email = 'Bob@Example.com'
 const next = 'incorrect donkey charger clip'
@@ -461,4 +463,19 @@ t.test('latchkey user set-password → a code of before is not valid', async (t)
   const code = await codeOf(app, user.id)
   t.match(await latchkey(['user', 'set-password', 'bob', '--password-stdin'], `${bob.password}\n`), { code: 0, err: '' })
   t.same((await use(app, code)).json(), codeInvalid)
+})
+
+t.test('POST /api/v1/password-reset · another process locks the database for a moment → the mail goes all the same', async (t) => {
+  const path = join(temporaryFolder(t), 'latchkey.sqlite')
+  const outbox: Mail[] = []
+  const app = await buildOn(databases[0])(t, { DATABASE_URL: `sqlite:///${path}` }, { sendMail: async (mail: Mail) => { outbox.push(mail) } })
+  await createAccount(app)
+  const other = new Database(path)
+  t.teardown(() => { other.close() })
+  other.exec('begin immediate')
+  t.match(await ask(app), accepted)
+  await new Promise((resolve) => setTimeout(resolve, 500))
+  t.same(outbox, [])
+  other.exec('rollback')
+  await until(() => outbox.length === 1)
 })

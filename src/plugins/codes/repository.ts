@@ -1,6 +1,7 @@
 import { and, desc, eq, exists, gt, inArray, lte, notExists, type SQL, sql } from 'drizzle-orm'
 import type { Query, Store } from '../../database/store.js'
 import { rowsPerCleanup } from '../../lib/background.js'
+import { revocationRetryMs } from '../roles/lock-admins.js'
 import { createCode, hashCode } from './code.js'
 
 /** What a code proves. */
@@ -98,7 +99,7 @@ export function codesRepository (store: Store, now: () => number) {
         ...store.lockUser(userId),
         db.delete(codes).where(and(ofUser(userId, [kind]), exists(db.select({ id: users.id }).from(users).where(isUser)), pauseMs === 0 ? undefined : lte(codes.createdAt, new Date(now() - pauseMs)))),
         db.insert(codes).select(selectRow(row, and(isUser, pauseMs === 0 ? undefined : notExists(db.select({ hash: codes.hash }).from(codes).where(isRecent)))))
-      ])
+      ], { retryBusyMs: revocationRetryMs })
       return written.at(-1) === 0 ? undefined : issued
     },
 
