@@ -54,7 +54,7 @@ export interface paths {
         get?: never;
         /**
          * Change the password
-         * @description Revokes all other tokens of the account. The current token stays valid. Where the server sends mails, the verified email is told.
+         * @description Revokes all other tokens of the account. The current token stays valid. Codes of before, for a new password or an email, are not valid any longer. Where the server sends mails, the verified email is told.
          */
         put: operations["changePassword"];
         post?: never;
