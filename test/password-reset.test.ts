@@ -377,6 +377,22 @@ for (const database of databases) {
       }
     })
 
+    t.test('PUT /api/v1/password-reset · a login is recorded at the same moment, on another server → each is done, one after the other', async (t) => {
+      const env = { DATABASE_URL: await database.create(t, { isShared: true }) }
+      const [here, there] = [await setUp(t, env), await setUp(t, env)]
+      const { user } = await createAccount(here.app)
+      const attempt = { usernameKey: 'bob', network: '192.0.2.1', lastLoginAt: null }
+      for (let i = 0; i < 40; i++) {
+        const found = await servicesOf(here.app).codes.find('password_reset', await codeOf(here.app, user.id))
+        await servicesOf(there.app).loginFailures.count(attempt, 10)
+        const [isReset] = await Promise.all([
+          servicesOf(here.app).passwordReset.setPassword({ hash: String(found?.hash), userId: user.id }, `hash ${i}`),
+          servicesOf(there.app).loginFailures.recordSuccess(attempt, { userId: user.id, mustDelete: true })
+        ])
+        t.ok(isReset)
+      }
+    })
+
     t.test('PUT /api/v1/password-reset · a write fails → 500, and nothing has changed', async (t) => {
       const { app } = await setUp(t)
       const { user, token } = await createAccount(app)

@@ -102,6 +102,8 @@ export function loginFailuresRepository (store: Store, now: () => number) {
       }
       try {
         await store.batch([
+          // The user first, as where a new password deletes these rows: the two batches never wait for each other.
+          ...store.lockUser(userId),
           ...mustDelete ? [db.delete(loginFailures).where(and(eq(loginFailures.usernameKey, scope.usernameKey), eq(loginFailures.network, scope.network)))] : [],
           ...recordLogin(userId, attempt.network)
         ])
