@@ -3,7 +3,7 @@ import Database from 'better-sqlite3'
 import { eq } from 'drizzle-orm'
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
-import { createCode } from '../src/plugins/codes/code.js'
+import { createCode, hashCode } from '../src/plugins/codes/code.js'
 import { issuePasswordReset } from '../src/plugins/codes/password-reset.js'
 import type { Mail } from '../src/plugins/mail/mail.js'
 import { createNoPassword } from '../src/plugins/passwords/stored-hash.js'
@@ -327,6 +327,9 @@ for (const database of databases) {
       advance(86_400)
       t.same((await use(app, expired)).json(), codeInvalid)
       t.equal((await logIn(app, { ...bob, password: next })).statusCode, 200)
+      // Their upper case is S, I and ST.
+      for (const letter of ['ſ', 'ı']) t.equal(hashCode(letter.repeat(24)), undefined, letter)
+      t.equal(hashCode('ﬆ'.repeat(12)), undefined)
       for (const code of [undefined, '', null, 5, ['x']]) t.match((await use(app, code)).json(), { statusCode: 422, code: 'VALIDATION_FAILED' })
     })
 
