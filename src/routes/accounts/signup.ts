@@ -17,6 +17,11 @@ import { rejectPersonalPassword } from '../../plugins/passwords/personal-passwor
 import { SignupRequest, SignupResponse } from './schemas.js'
 
 const signup: FastifyPluginAsyncTypebox<Pick<ResolvedOptions, 'signup'>> = async (app, options) => {
+  /** Records the roles that an invitation has granted. */
+  async function recordRoles (request: FastifyRequest, { id: userId }: User): Promise<void> {
+    for (const name of await app.roles.ofUser(userId)) app.audit.record({ kind: 'role_change', userId, detail: `granted ${name}` }, request)
+  }
+
   /** Mails a new user the code that verifies the email, unless too many were mailed there: the account stays. */
   async function mailCode (request: FastifyRequest, user: User, email: string): Promise<void> {
     try {
@@ -66,7 +71,7 @@ const signup: FastifyPluginAsyncTypebox<Pick<ResolvedOptions, 'signup'>> = async
     })
     await app.throttle.registerNewUser(request, user)
     app.audit.record({ kind: 'signup', userId: user.id, detail: code === null ? undefined : 'invited' }, request)
-    for (const name of code === null ? [] : await app.roles.ofUser(user.id)) app.audit.record({ kind: 'role_change', userId: user.id, detail: `granted ${name}` }, request)
+    if (code !== null) await bestEffort(app, { work: () => recordRoles(request, user), failure: 'the roles of a new user could not be recorded' })()
     const { email, emailVerified } = user
     if (email !== null && !emailVerified) await bestEffort(app, { work: () => mailCode(request, user, email), failure: 'the code that verifies an email could not be mailed' })()
     return { msg: 'welcome :-)', user: userBody(user) }
