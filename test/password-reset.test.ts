@@ -411,7 +411,7 @@ for (const database of databases) {
       t.equal((await use(app, code)).statusCode, 204)
     })
 
-    t.test('PUT /api/v1/password-reset · a login with the old password in flight → it gets no token', async (t) => {
+    t.test('PUT /api/v1/password-reset · a login with the old password in flight → it gets no token, and its network is not known', async (t) => {
       const { app } = await setUp(t)
       const { user } = await createAccount(app)
       const { passwords } = servicesOf(app)
@@ -431,6 +431,7 @@ for (const database of databases) {
       release()
       t.match((await login).json(), { statusCode: 401, code: 'PASSWORD_INCORRECT' })
       t.same(await servicesOf(app).tokens.list(user.id), [])
+      t.equal(await servicesOf(app).loginFailures.lastLoginAt(user.id, '127.0.0.1'), null)
     })
 
     t.test('PUT /api/v1/password-reset · a disabled account stays disabled; one without a password gets one', async (t) => {

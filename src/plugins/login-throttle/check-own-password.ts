@@ -13,5 +13,5 @@ import { networkOf } from './network.js'
 export async function checkOwnPassword (app: FastifyInstance, request: FastifyRequest, { hash, password, job }: { hash: string | undefined, password: string, job: HashJob }): Promise<boolean> {
   const { id: userId, username } = request.currentUser
   const lastLoginAt = await app.loginFailures.lastLoginAt(userId, networkOf(request))
-  return await app.throttle.checkPassword(request, { username, userId, lastLoginAt, wait: job, mustRecord: true }, () => app.passwords.verify(hash, password, job))
+  return await app.throttle.checkPassword(request, { username, userId, verifiedHash: hash, lastLoginAt, wait: job, mustRecord: true }, () => app.passwords.verify(hash, password, job))
 }

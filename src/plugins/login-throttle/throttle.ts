@@ -7,6 +7,8 @@ export interface PasswordCheck {
   username: string
   /** Undefined where there is no such user. */
   userId: number | undefined
+  /** The stored hash that the password is checked with. */
+  verifiedHash: string | undefined
   /** When the user last logged in from the network of this request; null when they never did. */
   lastLoginAt: Date | null
   /** For whom and since when it waits. */
