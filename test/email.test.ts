@@ -453,6 +453,36 @@ for (const database of databases) {
       t.equal((await post.take(10)).length, 10)
     })
 
+    t.test('POST /api/v1/signup, PUT /api/v1/me/email, POST /api/v1/email-verification · many accounts, one address → 10 mails in an hour, whatever its case', async (t) => {
+      const post = outbox()
+      const clock = createTestClock()
+      const lines: string[] = []
+      const app = await build(t, {}, { sendMail: post.sendMail, now: clock.now, logStream: { write: (line) => { lines.push(line) } } })
+      const email = 'Stranger@example.com'
+      const tokens: string[] = []
+      for (let i = 0; i < 4; i++) {
+        const account = { ...bob, username: `bob${i}`, email: i % 2 === 0 ? email : email.toUpperCase() }
+        const token = await tokenOf(app, account)
+        tokens.push(token)
+        t.equal((await setEmail(app, token, null)).statusCode, 204)
+      }
+      const [token = '', ...others] = tokens
+      for (let i = 0; i < 6; i++) t.equal((await setEmail(app, String(tokens[i % 4]), email)).statusCode, 202)
+      const rejected = await setEmail(app, token, email.toLowerCase())
+      t.match(rejected.json(), { statusCode: 429, code: 'TOO_MANY_ATTEMPTS' })
+      t.equal(rejected.headers['retry-after'], '3600')
+      t.equal((await signUp(app, { ...alice, email })).statusCode, 200, 'the account is made, without a mail')
+      clock.advance(60)
+      t.equal((await as(app, await tokenOf(app, { ...alice, username: 'carol' }))('POST', '/email-verification')).statusCode, 409)
+      t.equal((await as(app, String((await logIn(app, alice)).json().token))('POST', '/email-verification')).statusCode, 429)
+      t.equal((await setEmail(app, String(others[0]), 'other@example.com')).statusCode, 202, 'another address has its own')
+      t.equal((await post.take(11)).length, 11)
+      t.match(servicesOf(app).throttle.counts, { recipient_mails: 3, account_mails: 0 })
+      t.notMatch(lines.join(''), /could not be mailed|stranger@/i)
+      clock.advance(3_600)
+      t.equal((await as(app, String((await logIn(app, alice)).json().token))('POST', '/email-verification')).statusCode, 202)
+    })
+
     t.test('codes · in no log, no event, no answer and no table', async (t) => {
       const lines: string[] = []
       const post = outbox()

@@ -1,7 +1,9 @@
+import { join } from 'node:path'
+import Database from 'better-sqlite3'
 import { eq } from 'drizzle-orm'
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
-import { createCode } from '../src/plugins/codes/code.js'
+import { createCode, hashCode } from '../src/plugins/codes/code.js'
 import { issuePasswordReset } from '../src/plugins/codes/password-reset.js'
 import type { Mail } from '../src/plugins/mail/mail.js'
 import { createNoPassword } from '../src/plugins/passwords/stored-hash.js'
@@ -10,7 +12,7 @@ import { servicesOf } from '../src/services.js'
 import { asUser } from '../src/testing.js'
 import { commandLine } from './command-line.js'
 import { databases } from './databases.js'
-import { as, bob, buildOn, logIn, needLogin, until } from './helper.js'
+import { as, bob, buildOn, logIn, needLogin, temporaryFolder, until } from './helper.js'
 
 const email = 'Bob@Example.com'
 const next = 'incorrect donkey charger clip'
@@ -193,6 +195,37 @@ for (const database of databases) {
       t.equal((await use(there.app, code)).statusCode, 204)
     })
 
+    t.test('POST /api/v1/password-reset · the account gets another email, or is disabled, while the address is looked up → no mail', async (t) => {
+      const { app, outbox } = await setUp(t)
+      const { user } = await createAccount(app)
+      const { codes, users } = servicesOf(app)
+      const { issue } = codes
+      let change = async (): Promise<unknown> => undefined
+      let issued: unknown[] = []
+      codes.issue = async (...args) => {
+        if (args[0].userId === user.id) await change()
+        const code = await issue(...args)
+        if (args[0].userId === user.id) issued.push(code)
+        return code
+      }
+      for (const work of [
+        () => users.setEmail(user.id, 'other@example.com', { isVerified: true }),
+        () => users.setEmail(user.id, email),
+        () => users.disable(user.id)
+      ]) {
+        await users.enable(user.id)
+        await users.setEmail(user.id, email, { isVerified: true })
+        change = work
+        issued = []
+        t.match(await ask(app), accepted)
+        await until(() => issued.length === 1)
+        t.same(issued, [undefined])
+      }
+      await lookedUp(app, outbox)
+      t.same(outbox, [])
+      t.equal(await codes.newestOfUser('password_reset', user.id), undefined)
+    })
+
     t.test('POST /api/v1/password-reset · more than an address may → 429 TOO_MANY_ATTEMPTS, until it is unlocked', async (t) => {
       const { app, outbox, lines } = await setUp(t, { RESETS_PER_ADDRESS_HOUR: '2', TRUST_PROXY: '127.0.0.1' })
       await createAccount(app)
@@ -294,6 +327,9 @@ for (const database of databases) {
       advance(86_400)
       t.same((await use(app, expired)).json(), codeInvalid)
       t.equal((await logIn(app, { ...bob, password: next })).statusCode, 200)
+      // Their upper case is S, I and ST.
+      for (const letter of ['ſ', 'ı']) t.equal(hashCode(letter.repeat(24)), undefined, letter)
+      t.equal(hashCode('ﬆ'.repeat(12)), undefined)
       for (const code of [undefined, '', null, 5, ['x']]) t.match((await use(app, code)).json(), { statusCode: 422, code: 'VALIDATION_FAILED' })
     })
 
@@ -344,6 +380,22 @@ for (const database of databases) {
       }
     })
 
+    t.test('PUT /api/v1/password-reset · a login is recorded at the same moment, on another server → each is done, one after the other', async (t) => {
+      const env = { DATABASE_URL: await database.create(t, { isShared: true }) }
+      const [here, there] = [await setUp(t, env), await setUp(t, env)]
+      const { user } = await createAccount(here.app)
+      const attempt = { usernameKey: 'bob', network: '192.0.2.1', lastLoginAt: null }
+      for (let i = 0; i < 40; i++) {
+        const found = await servicesOf(here.app).codes.find('password_reset', await codeOf(here.app, user.id))
+        await servicesOf(there.app).loginFailures.count(attempt, 10)
+        const [isReset] = await Promise.all([
+          servicesOf(here.app).passwordReset.setPassword({ hash: String(found?.hash), userId: user.id }, `hash ${i}`),
+          servicesOf(there.app).loginFailures.recordSuccess(attempt, { userId: user.id, mustDelete: true })
+        ])
+        t.ok(isReset)
+      }
+    })
+
     t.test('PUT /api/v1/password-reset · a write fails → 500, and nothing has changed', async (t) => {
       const { app } = await setUp(t)
       const { user, token } = await createAccount(app)
@@ -359,7 +411,7 @@ for (const database of databases) {
       t.equal((await use(app, code)).statusCode, 204)
     })
 
-    t.test('PUT /api/v1/password-reset · a login with the old password in flight → it gets no token', async (t) => {
+    t.test('PUT /api/v1/password-reset · a login with the old password in flight → it gets no token, and its network is not known', async (t) => {
       const { app } = await setUp(t)
       const { user } = await createAccount(app)
       const { passwords } = servicesOf(app)
@@ -379,6 +431,7 @@ for (const database of databases) {
       release()
       t.match((await login).json(), { statusCode: 401, code: 'PASSWORD_INCORRECT' })
       t.same(await servicesOf(app).tokens.list(user.id), [])
+      t.equal(await servicesOf(app).loginFailures.lastLoginAt(user.id, '127.0.0.1'), null)
     })
 
     t.test('PUT /api/v1/password-reset · a disabled account stays disabled; one without a password gets one', async (t) => {
@@ -406,16 +459,23 @@ for (const database of databases) {
       const { app, outbox } = await setUp(t)
       const { user, token } = await createAccount(app)
       const own = await codeOf(app, user.id)
+      // Of somebody who knows the old password, and would then ask for a new one.
+      const pending = async () => String((await servicesOf(app).codes.issue({ kind: 'email_verification', userId: user.id, data: { email: 'mallory@example.com' }, lifetimeSeconds: 3_600 }))?.code)
+      const verify = async (code: string) => (await app.inject({ method: 'PUT', url: '/api/v1/email-verification', payload: { code } })).json()
+      const ownPending = await pending()
       t.equal((await as(app, token)('PUT', '/me/password', { current_password: 'wrong', new_password: next })).statusCode, 401)
       t.not(await servicesOf(app).codes.find('password_reset', own), undefined, 'an attempt changes nothing')
       t.equal((await as(app, token)('PUT', '/me/password', { current_password: bob.password, new_password: next })).statusCode, 204)
       t.same((await use(app, own)).json(), codeInvalid)
+      t.same(await verify(ownPending), codeInvalid)
       const { passwords, users } = servicesOf(app)
       const operator = await codeOf(app, user.id)
+      const operatorPending = await pending()
       const account = await users.findById(user.id)
       if (account === undefined) throw new Error('no such user')
       await resetPassword(servicesOf(app), account, await passwords.hash(bob.password))
       t.same((await use(app, operator)).json(), codeInvalid)
+      t.same(await verify(operatorPending), codeInvalid)
       await app.latchkey.users.setPassword(user.id, next)
       await until(() => outbox.length === 3)
       for (const mail of outbox) t.match(mail, { kind: 'password_changed', to: email })
@@ -430,4 +490,19 @@ t.test('latchkey user set-password → a code of before is not valid', async (t)
   const code = await codeOf(app, user.id)
   t.match(await latchkey(['user', 'set-password', 'bob', '--password-stdin'], `${bob.password}\n`), { code: 0, err: '' })
   t.same((await use(app, code)).json(), codeInvalid)
+})
+
+t.test('POST /api/v1/password-reset · another process locks the database for a moment → the mail goes all the same', async (t) => {
+  const path = join(temporaryFolder(t), 'latchkey.sqlite')
+  const outbox: Mail[] = []
+  const app = await buildOn(databases[0])(t, { DATABASE_URL: `sqlite:///${path}` }, { sendMail: async (mail: Mail) => { outbox.push(mail) } })
+  await createAccount(app)
+  const other = new Database(path)
+  t.teardown(() => { other.close() })
+  other.exec('begin immediate')
+  t.match(await ask(app), accepted)
+  await new Promise((resolve) => setTimeout(resolve, 500))
+  t.same(outbox, [])
+  other.exec('rollback')
+  await until(() => outbox.length === 1)
 })

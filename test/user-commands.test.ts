@@ -153,7 +153,8 @@ for (const database of databases) {
       await t.rejects(services.users.rename(1, '-x'), TypeError)
       await t.rejects(services.users.rename(1, 'b b'), TypeError)
       t.equal(await services.users.rename(9, 'nobody'), false)
-      t.match((await signUp(app)).json(), { user: { id: 3 } }, 'the old name is free')
+      t.match((await signUp(app, { ...bob, email: 'bob@example.com' })).json(), { user: { id: 3 } }, 'the old name is free')
+      refused(t, await latchkey(['user', 'rename', 'robert', 'BOB@example.com']), 'the email "BOB@example.com" is already signed up')
     })
 
     t.test('latchkey user rename · name taken concurrently, fault → one line; stack', async (t) => {

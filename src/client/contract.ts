@@ -54,7 +54,7 @@ export interface paths {
         get?: never;
         /**
          * Change the password
-         * @description Revokes all other tokens of the account. The current token stays valid. Where the server sends mails, the verified email is told.
+         * @description Revokes all other tokens of the account. The current token stays valid. Codes of before, for a new password or an email, are not valid any longer. Where the server sends mails, the verified email is told.
          */
         put: operations["changePassword"];
         post?: never;
@@ -1395,7 +1395,7 @@ export interface components {
         NewUserRequest: {
             /**
              * Format: username
-             * @description ASCII letters, digits and `_ . @ + -`; it must not begin with `-` or be `.` or `..`.
+             * @description ASCII letters, digits and `_ . @ + -`; it must not begin with `-` or be `.` or `..`. If it contains `@`, it must be the email of the account, and becomes its email if it has none.
              * @example grace
              */
             username: string;

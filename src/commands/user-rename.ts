@@ -17,7 +17,9 @@ export function userRenameCommand (user: Command, terminal: Terminal): void {
         if (!(await services.users.rename(found.id, newUsername))) {
           // Another message where it was deleted concurrently.
           await findUser(services, username)
-          throw new CommandError(`the username ${printable(newUsername)} is already taken`)
+          // An account without an email gets the address.
+          const isEmailTaken = newUsername.includes('@') && await services.users.isEmailTaken(newUsername, found.id)
+          throw new CommandError(isEmailTaken ? `the email ${printable(newUsername)} is already signed up` : `the username ${printable(newUsername)} is already taken`)
         }
         services.audit.record({ kind: 'username_change', userId: found.id })
         await printLine(terminal, `user ${found.username} is now ${newUsername}`)

@@ -1,14 +1,10 @@
 import type { Command } from 'commander'
 import type { FastifyInstance } from 'fastify'
-import { type IssuedLink, issuePasswordReset, resetLifetimeSeconds } from '../plugins/codes/password-reset.js'
+import { type IssuedLink, issuePasswordReset, resetLifetimeMaxSeconds, resetLifetimeMinSeconds, resetLifetimeSeconds } from '../plugins/codes/password-reset.js'
 import type { User } from '../plugins/users/user.js'
 import { printResult } from './output.js'
 import { CommandError, integerUpTo, type Terminal } from './terminal.js'
 import { findUser, noUser, withServices } from './with-services.js'
-
-/** The shortest and the longest lifetime of a code, in seconds: a minute and a week. */
-const lifetimeMinSeconds = 60
-const lifetimeMaxSeconds = 604_800
 
 /**
  * Creates the code with which a user sets a new password. Older ones are not valid any longer.
@@ -36,7 +32,7 @@ export function resetText ({ username }: Pick<User, 'username'>, { code, url, ex
 /** `latchkey user reset` */
 export function userResetCommand (user: Command, terminal: Terminal): void {
   user.command('reset').argument('<name>', 'the username').description('print the link, or the code, with which the user sets a new password')
-    .option('--expires-in <seconds>', 'the lifetime of the code in seconds', integerUpTo(lifetimeMaxSeconds, lifetimeMinSeconds), resetLifetimeSeconds)
+    .option('--expires-in <seconds>', 'the lifetime of the code in seconds', integerUpTo(resetLifetimeMaxSeconds, resetLifetimeMinSeconds), resetLifetimeSeconds)
     .option('--json', 'print a JSON object')
     .action(async (username: string, options: { expiresIn: number, json?: boolean }) => {
       await withServices(terminal, { database: true }, async (services) => {

@@ -21,6 +21,8 @@ export function createCode (): string {
  */
 export function hashCode (text: string): string | undefined {
   if (text.length > codeMaxLength) return undefined
+  // In other scripts there are letters whose upper case is one of these.
+  if (!/^[\w -]*$/.test(text)) return undefined
   const code = text.replace(/[- ]/g, '').toUpperCase().replaceAll('O', '0').replace(/[IL]/g, '1')
   if (code.length !== codeLength || [...code].some((character) => !alphabet.includes(character))) return undefined
   return createHash('sha256').update(code).digest('base64url')

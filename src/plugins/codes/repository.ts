@@ -1,6 +1,8 @@
-import { and, desc, eq, exists, gt, inArray, lte, notExists, type SQL, sql } from 'drizzle-orm'
+import { and, desc, eq, exists, gt, inArray, lte, notExists, type SQL } from 'drizzle-orm'
 import type { Query, Store } from '../../database/store.js'
+import { valueOf } from '../../database/value-of.js'
 import { rowsPerCleanup } from '../../lib/background.js'
+import { revocationRetryMs } from '../roles/lock-admins.js'
 import { createCode, hashCode } from './code.js'
 
 /** What a code proves. */
@@ -49,12 +51,12 @@ export function codesRepository (store: Store, now: () => number) {
   /** A row as a select, for the user that a condition selects. */
   function selectRow ({ hash, kind, data, createdAt, expiresAt }: CodeRow, condition: SQL | undefined) {
     return db.select({
-      hash: sql<string>`${sql.param(hash, codes.hash)}`.as('hash'),
-      kind: sql<CodeKind>`${sql.param(kind, codes.kind)}`.as('kind'),
+      hash: valueOf(hash, codes.hash),
+      kind: valueOf(kind, codes.kind),
       userId: users.id,
-      data: sql<string | null>`${sql.param(data, codes.data)}`.as('data'),
-      createdAt: sql<Date>`${sql.param(createdAt, codes.createdAt)}`.as('created_at'),
-      expiresAt: sql<Date>`${sql.param(expiresAt, codes.expiresAt)}`.as('expires_at')
+      data: valueOf(data, codes.data),
+      createdAt: valueOf(createdAt, codes.createdAt),
+      expiresAt: valueOf(expiresAt, codes.expiresAt)
     }).from(users).where(condition)
   }
 
@@ -98,7 +100,7 @@ export function codesRepository (store: Store, now: () => number) {
         ...store.lockUser(userId),
         db.delete(codes).where(and(ofUser(userId, [kind]), exists(db.select({ id: users.id }).from(users).where(isUser)), pauseMs === 0 ? undefined : lte(codes.createdAt, new Date(now() - pauseMs)))),
         db.insert(codes).select(selectRow(row, and(isUser, pauseMs === 0 ? undefined : notExists(db.select({ hash: codes.hash }).from(codes).where(isRecent)))))
-      ])
+      ], { retryBusyMs: revocationRetryMs })
       return written.at(-1) === 0 ? undefined : issued
     },
 

@@ -38,7 +38,7 @@ function failuresKey (name: string): string | undefined {
 export function accountThrottle (app: FastifyInstance, { failuresFree, now, deadlineMs }: AccountThrottleOptions) {
   const withLock = keyedMutex({ deadlineMs })
 
-  return async function checkAccount (request: FastifyRequest, { username, userId, lastLoginAt, wait, mustRecord = false }: PasswordCheck, { verify, reject }: AccountCheck): Promise<boolean> {
+  return async function checkAccount (request: FastifyRequest, { username, userId, verifiedHash, lastLoginAt, wait, mustRecord = false }: PasswordCheck, { verify, reject }: AccountCheck): Promise<boolean> {
     const usernameKey = failuresKey(username)
     // A text that can be neither a username nor an email belongs to no account.
     if (usernameKey === undefined) return await verify()
@@ -48,7 +48,7 @@ export function accountThrottle (app: FastifyInstance, { failuresFree, now, dead
     async function verifyAndRecord (hasFailures: boolean): Promise<boolean> {
       const isCorrect = await verify()
       if (isCorrect && userId !== undefined) {
-        const record = () => app.loginFailures.recordSuccess(attempt, { userId, mustDelete: mustRecord || hasFailures })
+        const record = () => app.loginFailures.recordSuccess(attempt, { userId, verifiedHash, mustDelete: mustRecord || hasFailures })
         if (mustRecord) await record()
         // A correct password is accepted even when this cannot be written.
         else await bestEffort(app, { work: record, failure: 'the success of a password check could not be recorded' })()

@@ -3,6 +3,7 @@ import { CodeIncorrect, PasswordIncorrect } from '../../errors.js'
 import type { EventKind } from '../audit/event.js'
 import type { HashJob } from '../passwords/hash-limiter.js'
 import { networkOf } from './network.js'
+import type { PasswordCheck } from './throttle.js'
 
 /** What proves that the current user sends a request. */
 export interface OwnCredentials {
@@ -15,14 +16,15 @@ export interface OwnCredentials {
  * Checks what only the current user knows. It is limited like a login: a stolen token must not
  * help to guess it.
  *
+ * @param check.verifiedHash the stored hash of the password
  * @param verify whether it is correct; what it throws is no attempt
  * @throws {TooManyAttempts} this address or this account has to wait
  * @throws {Overloaded} it waited too long for others
  */
-export async function checkAsOwner (app: FastifyInstance, request: FastifyRequest, wait: HashJob, verify: () => Promise<boolean>): Promise<boolean> {
+export async function checkAsOwner (app: FastifyInstance, request: FastifyRequest, { verifiedHash, wait }: Pick<PasswordCheck, 'verifiedHash' | 'wait'>, verify: () => Promise<boolean>): Promise<boolean> {
   const { id: userId, username } = request.currentUser
   const lastLoginAt = await app.loginFailures.lastLoginAt(userId, networkOf(request))
-  return await app.throttle.checkPassword(request, { username, userId, lastLoginAt, wait, mustRecord: true }, verify)
+  return await app.throttle.checkPassword(request, { username, userId, verifiedHash, lastLoginAt, wait, mustRecord: true }, verify)
 }
 
 /**
@@ -40,7 +42,7 @@ export async function checkOwnPassword (app: FastifyInstance, request: FastifyRe
   const { id } = request.currentUser
   const credentials = await app.users.findCredentialsById(id)
   const checked = { isPasswordCorrect: false }
-  const isCorrect = await checkAsOwner(app, request, job, async () => {
+  const isCorrect = await checkAsOwner(app, request, { verifiedHash: credentials?.passwordHash, wait: job }, async () => {
     checked.isPasswordCorrect = await app.passwords.verify(credentials?.passwordHash, password, job)
     return checked.isPasswordCorrect && credentials !== undefined && await app.secondFactor.accepts({ id, ...credentials }, code)
   })

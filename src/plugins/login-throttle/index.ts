@@ -3,14 +3,14 @@ import fp from 'fastify-plugin'
 import { EmailTaken, TooManyAttempts, UsernameTaken } from '../../errors.js'
 import { bestEffort } from '../../lib/background.js'
 import { clientNetwork, printableAddress } from '../../lib/client-network.js'
-import type { Wait } from '../../lib/waiter.js'
 import { keyedMutex } from '../../lib/keyed-mutex.js'
 import type { ResolvedOptions } from '../../options.js'
 import { CodeInvalid } from '../codes/errors.js'
+import { canonicalEmail } from '../users/email.js'
 import { canonicalUsername } from '../users/username.js'
 import { accountThrottle } from './account.js'
 import { addressUnlocks } from './address-unlocks.js'
-import { type AttemptLimits, createLimiters, type Limiters } from './limits.js'
+import { addressLimits, type AttemptLimits, createLimiters, type LimitedAttempt, type Limiters, networkLimits } from './limits.js'
 import { isMalformed } from './malformed.js'
 import { addressKey, networkIn, networkOf } from './network.js'
 import { type LoginFailures, loginFailuresRepository } from './repository.js'
@@ -26,10 +26,6 @@ declare module 'fastify' {
 /** The plugin's options. */
 export type ThrottleOptions = AttemptLimits & Pick<ResolvedOptions, 'hashDeadlineMs' | 'now'>
 
-const addressLimits = { login: ['address', 'address_logins'], password: ['address'], signup: ['signup', 'signup_rejections'], reset: ['reset'] } as const
-/** The limits whose keys are networks. */
-const networkLimits: ReadonlyArray<keyof Limiters> = ['address', 'address_logins', 'signup', 'signup_rejections', 'reset']
-
 /** Login throttling: how often passwords can be guessed, and accounts created. */
 const plugin: FastifyPluginAsync<ThrottleOptions> = async (app, { now, hashDeadlineMs: deadlineMs, ...limits }) => {
   const loginFailures = loginFailuresRepository(app.store, now)
@@ -37,7 +33,7 @@ const plugin: FastifyPluginAsync<ThrottleOptions> = async (app, { now, hashDeadl
   app.cleanup.schedule({ deleteBatch: loginFailures.deleteOldFailures, failure: 'old login failures could not be deleted' })
   app.cleanup.schedule({ deleteBatch: loginFailures.deleteOldNetworks, failure: 'old known networks could not be deleted' })
 
-  const counts: ThrottleCounts = { address: 0, account: 0, signup: 0, reset: 0, address_logins: 0, account_logins: 0, account_renewals: 0, account_tokens: 0, account_mails: 0 }
+  const counts: ThrottleCounts = { address: 0, account: 0, signup: 0, reset: 0, address_logins: 0, account_logins: 0, account_renewals: 0, account_tokens: 0, account_mails: 0, recipient_mails: 0 }
   const limiters = createLimiters(limits, { now, deadlineMs })
   const unlocks = addressUnlocks(app, now)
   app.cleanup.schedule({ deleteBatch: unlocks.deleteOld, failure: 'old unlocks of addresses could not be deleted' })
@@ -79,17 +75,17 @@ const plugin: FastifyPluginAsync<ThrottleOptions> = async (app, { now, hashDeadl
   }
 
   /** Runs an attempt within a limit. Where those in flight could use the limit up, it waits for them. */
-  function attempt<Result> (request: FastifyRequest, { limit, key, userId, wait = {} }: { limit: keyof Limiters, key: string, userId?: number, wait?: Wait }, work: () => Promise<Result>): Promise<Result> {
+  function attempt<Result> (request: FastifyRequest, { limit, key, userId, wait = {} }: LimitedAttempt, work: () => Promise<Result>): Promise<Result> {
     return limiters[limit].withPermit(key, wait, async () => {
       await rejectBlocked(request, limit, key, userId)
       return await work()
     })
   }
 
-  /** Runs an attempt of a user within a limit, and counts it unless it comes to nothing. */
-  const attemptOfUser = (limit: keyof Limiters) => <Result>(request: FastifyRequest, userId: number, work: () => Promise<Result>) => attempt(request, { limit, key: String(userId), userId }, async () => {
+  /** Runs an attempt within a limit, and counts it unless it comes to nothing. */
+  const countedAttempt = <Result>(request: FastifyRequest, limited: LimitedAttempt, work: () => Promise<Result>) => attempt(request, limited, async () => {
     const result = await work()
-    if (result !== undefined && result !== false) limiters[limit].count(String(userId))
+    if (result !== undefined && result !== false) limiters[limited.limit].count(limited.key)
     return result
   })
 
@@ -160,8 +156,10 @@ const plugin: FastifyPluginAsync<ThrottleOptions> = async (app, { now, hashDeadl
       limiters.account_renewals.count(String(userId))
     },
 
-    createToken: attemptOfUser('account_tokens'),
-    mailCode: attemptOfUser('account_mails'),
+    createToken: (request, userId, issue) => countedAttempt(request, { limit: 'account_tokens', key: String(userId), userId }, issue),
+
+    mailCode: (request, { userId, email }, mail) => countedAttempt(request, { limit: 'account_mails', key: String(userId), userId }, () =>
+      countedAttempt(request, { limit: 'recipient_mails', key: canonicalEmail(email), userId }, mail)),
 
     claimName: (request, wait, claim) => attempt(request, { limit: 'signup_rejections', key: networkOf(request), wait }, async () => {
       try {

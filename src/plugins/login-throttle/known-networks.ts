@@ -1,5 +1,6 @@
 import { and, desc, eq, inArray, lte, ne, notInArray } from 'drizzle-orm'
 import type { Query, Store } from '../../database/store.js'
+import { valueOf } from '../../database/value-of.js'
 import { rowsPerCleanup } from '../../lib/background.js'
 
 /** A network is known for so long after the last login from it: 90 days. */
@@ -11,19 +12,26 @@ const knownGrainMs = 86_400_000
 
 /** Every query on the networks that users have logged in from. */
 export function knownNetworksRepository (store: Store, now: () => number) {
-  const { db, tables: { knownNetworks } } = store
+  const { db, tables: { knownNetworks, users } } = store
   const matchesUser = (userId: number) => eq(knownNetworks.userId, userId)
 
   return {
     /** Whether the time of the last login is recent enough to stay as it is. */
     isRecent: (lastLoginAt: Date | null) => lastLoginAt !== null && now() - lastLoginAt.getTime() < knownGrainMs,
 
-    /** For a batch: records that a user logged in from a network, and keeps the most recent networks. */
-    recordLogin (userId: number, network: string): Query[] {
+    /**
+     * For a batch: records that a user logged in from a network, and keeps the most recent networks.
+     *
+     * @param verifiedHash the hash that the password was verified with: after it was replaced nothing is recorded
+     */
+    recordLogin (userId: number, network: string, verifiedHash?: string): Query[] {
       const current = { lastLoginAt: new Date(now()) }
       const mostRecent = db.select({ network: knownNetworks.network }).from(knownNetworks).where(matchesUser(userId)).orderBy(desc(knownNetworks.lastLoginAt)).limit(knownPerUser)
       return [
-        db.insert(knownNetworks).values({ userId, network, ...current }).onConflictDoUpdate({ target: [knownNetworks.userId, knownNetworks.network], set: current }),
+        db.insert(knownNetworks)
+          .select(db.select({ userId: users.id, network: valueOf(network, knownNetworks.network), lastLoginAt: valueOf(current.lastLoginAt, knownNetworks.lastLoginAt) }).from(users)
+            .where(and(eq(users.id, userId), verifiedHash === undefined ? undefined : eq(users.passwordHash, verifiedHash))))
+          .onConflictDoUpdate({ target: [knownNetworks.userId, knownNetworks.network], set: current }),
         db.delete(knownNetworks).where(and(matchesUser(userId), notInArray(knownNetworks.network, mostRecent)))
       ]
     },

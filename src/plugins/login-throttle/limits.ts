@@ -1,4 +1,5 @@
 import type { ResolvedOptions } from '../../options.js'
+import type { Wait } from '../../lib/waiter.js'
 import { keyedSemaphore, type WithPermit } from '../../lib/keyed-mutex.js'
 import { slidingWindowLog, type WindowLimit } from './sliding-window.js'
 
@@ -19,10 +20,14 @@ export const doublingsUntilLongestWait = Math.ceil(Math.log2(longestWaitMs / fir
 const minuteMs = 60_000
 const hourMs = 3_600_000
 
-/** How many codes are mailed for one account in an hour: nobody floods a stranger with them. */
+/**
+ * How many codes to verify an email are mailed for one account, and to one address, in an hour:
+ * nobody floods a stranger with them, neither with one account nor with many.
+ */
 const mailsPerAccountHour = 10
+const mailsPerRecipientHour = 10
 
-/** What is limited in memory, in a sliding window, by the network of the client or by the id of the user. */
+/** What is limited in memory, in a sliding window, by the network of the client, the id of the user or the email. */
 export interface Limiter {
   /** How long a key has to wait for its next attempt, in milliseconds; 0: it need not. */
   retryAfterMs: (key: string) => number
@@ -36,6 +41,20 @@ export interface Limiter {
 
 /** The limits that are kept in memory. */
 export type Limiters = ReturnType<typeof createLimiters>
+
+/** What an attempt counts with. */
+export interface LimitedAttempt {
+  limit: keyof Limiters
+  key: string
+  userId?: number
+  /** For whom and since when it waits. */
+  wait?: Wait
+}
+
+/** The limits of an address, by what it asks for. */
+export const addressLimits = { login: ['address', 'address_logins'], password: ['address'], signup: ['signup', 'signup_rejections'], reset: ['reset'] } as const
+/** The limits whose keys are networks. */
+export const networkLimits: ReadonlyArray<keyof Limiters> = ['address', 'address_logins', 'signup', 'signup_rejections', 'reset']
 
 /**
  * Creates the limits that are kept in memory, by their names in the metrics.
@@ -72,6 +91,8 @@ export function createLimiters (limits: AttemptLimits, { now, deadlineMs }: { no
     /** Personal access tokens of an account. */
     account_tokens: limiter({ attempts: limits.tokensPerAccountHour, windowMs: hourMs }),
     /** Codes that are mailed to the addresses that an account names. */
-    account_mails: limiter({ attempts: mailsPerAccountHour, windowMs: hourMs })
+    account_mails: limiter({ attempts: mailsPerAccountHour, windowMs: hourMs }),
+    /** Codes that are mailed to an address, whichever accounts name it. */
+    recipient_mails: limiter({ attempts: mailsPerRecipientHour, windowMs: hourMs })
   }
 }

@@ -1,5 +1,4 @@
 import { and, eq, inArray, lte, type SQL, sql } from 'drizzle-orm'
-import { isForeignKeyViolation } from '../../database/errors.js'
 import type { Store } from '../../database/store.js'
 import { rowsPerCleanup } from '../../lib/background.js'
 import { type Actor, isStillAdmin } from '../roles/admin-conditions.js'
@@ -92,23 +91,21 @@ export function loginFailuresRepository (store: Store, now: () => number) {
     /**
      * Records the network of the user, at most once a day, and deletes the failures.
      *
+     * @param options.verifiedHash the hash that the password was verified with: after it was replaced no network is recorded
      * @param options.mustDelete whether to run the delete: there are failures, or the caller needs proof that the database can write
      */
-    async recordSuccess (attempt: Attempt, { userId, mustDelete }: { userId: number, mustDelete: boolean }): Promise<void> {
+    async recordSuccess (attempt: Attempt, { userId, verifiedHash, mustDelete }: { userId: number, verifiedHash?: string, mustDelete: boolean }): Promise<void> {
       const scope = scopeOf(attempt)
       if (isRecent(attempt.lastLoginAt)) {
         if (mustDelete) await clearStatement.execute(scope)
         return
       }
-      try {
-        await store.batch([
-          ...mustDelete ? [db.delete(loginFailures).where(and(eq(loginFailures.usernameKey, scope.usernameKey), eq(loginFailures.network, scope.network)))] : [],
-          ...recordLogin(userId, attempt.network)
-        ])
-      } catch (error) {
-        // The user was deleted concurrently.
-        if (!isForeignKeyViolation(error)) throw error
-      }
+      await store.batch([
+        // The user first, as where a new password deletes these rows: the two batches never wait for each other.
+        ...store.lockUser(userId),
+        ...mustDelete ? [db.delete(loginFailures).where(and(eq(loginFailures.usernameKey, scope.usernameKey), eq(loginFailures.network, scope.network)))] : [],
+        ...recordLogin(userId, attempt.network, verifiedHash)
+      ])
     },
 
     /** Deletes the failures for a name from before it had an owner, and records the owner's network. */

@@ -7,6 +7,8 @@ export interface PasswordCheck {
   username: string
   /** Undefined where there is no such user. */
   userId: number | undefined
+  /** The stored hash that the password is checked with. */
+  verifiedHash: string | undefined
   /** When the user last logged in from the network of this request; null when they never did. */
   lastLoginAt: Date | null
   /** For whom and since when it waits. */
@@ -41,6 +43,8 @@ export interface ThrottleCounts {
   account_tokens: number
   /** Codes mailed for an account. */
   account_mails: number
+  /** Codes mailed to an address. */
+  recipient_mails: number
 }
 
 /**
@@ -103,13 +107,13 @@ export interface Throttle {
    */
   createToken: <Issued>(request: FastifyRequest, userId: number, issue: () => Promise<Issued>) => Promise<Issued>
   /**
-   * Mails a code for an account, and counts it, unless none was mailed.
+   * Mails a code for an account to an address, and counts it for both, unless none was mailed.
    *
    * @param mail whether it has mailed one
    * @returns what `mail` returns
-   * @throws {TooManyAttempts} this account has to wait
+   * @throws {TooManyAttempts} this account, or who mails to this address, has to wait
    */
-  mailCode: (request: FastifyRequest, userId: number, mail: () => Promise<boolean>) => Promise<boolean>
+  mailCode: (request: FastifyRequest, recipient: { userId: number, email: string }, mail: () => Promise<boolean>) => Promise<boolean>
   /**
    * Gives a name or an email to somebody. Where it is taken, the rejection is counted for the
    * address: it reveals as much as a failed login.

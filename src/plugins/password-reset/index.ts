@@ -34,7 +34,7 @@ declare module 'fastify' {
 }
 
 const plugin: FastifyPluginAsync<{ now: () => number }> = async (app, { now }) => {
-  const { findRecipient, setPassword } = passwordResetRepository(app, now)
+  const { findRecipient, isRecipient, setPassword } = passwordResetRepository(app, now)
   const lookups = workQueue({ concurrency, maxSize: maxWaiting, onDrop: () => app.log.error('Requests for a new password dropped: the queue is full or closed.') })
   let isHintGiven = false
 
@@ -45,8 +45,8 @@ const plugin: FastifyPluginAsync<{ now: () => number }> = async (app, { now }) =
     const { id: userId, username, email: to, emailVerified, disabledAt } = recipient
     if (to === null || !emailVerified) return request.log.debug({ userId }, 'a new password was asked for with an address that is not verified')
     if (disabledAt !== null) return app.audit.record({ kind: 'reset_request', outcome: 'account_disabled', userId }, request)
-    const issued = await issuePasswordReset(app, userId, { lifetimeSeconds: mailedResetLifetimeSeconds, pauseMs: mailPauseMs })
-    if (issued === undefined) return request.log.debug({ userId }, 'a new password was asked for again: the last mail is less than a minute old')
+    const issued = await issuePasswordReset(app, userId, { lifetimeSeconds: mailedResetLifetimeSeconds, pauseMs: mailPauseMs, condition: isRecipient(to) })
+    if (issued === undefined) return request.log.debug({ userId }, 'a new password was asked for again: the last mail is less than a minute old, or the account has just changed')
     app.mail.send(passwordResetMail({ to, username }, issued))
     app.audit.record({ kind: 'reset_request', userId }, request)
   }

@@ -1,4 +1,4 @@
-import { and, eq, exists, inArray } from 'drizzle-orm'
+import { and, eq, exists, inArray, isNotNull, isNull, type SQL } from 'drizzle-orm'
 import type { FastifyInstance } from 'fastify'
 import { revocationRetryMs } from '../roles/lock-admins.js'
 import { canonicalEmail } from '../users/email.js'
@@ -31,6 +31,9 @@ export function passwordResetRepository ({ codes, store }: Pick<FastifyInstance,
       const [found] = await db.select(recipient).from(users).where(eq(users.emailKey, canonicalEmail(email)))
       return found
     },
+
+    /** For the batch that issues the code: whether the address is still that of the account, and verified, and the account is not disabled. */
+    isRecipient: (to: string): SQL | undefined => and(eq(users.email, to), isNotNull(users.emailVerifiedAt), isNull(users.disabledAt)),
 
     /**
      * Uses a code: sets the password, revokes every token, deletes the other codes of the user,

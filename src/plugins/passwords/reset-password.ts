@@ -5,7 +5,7 @@ import type { User } from '../users/user.js'
 
 /**
  * Sets another password of a user, for the operator or the embedding app: it revokes every token,
- * deletes the codes for a new password and the known networks, which an attacker may have used, and
+ * deletes the codes for a new password and for an email, and the known networks, which an attacker may have used, and
  * ends the wait after failed logins.
  */
 export async function resetPassword ({ audit, loginFailures, mail, users }: Pick<FastifyInstance, 'audit' | 'loginFailures' | 'mail' | 'users'>, user: User, passwordHash: string): Promise<void> {

@@ -1,6 +1,7 @@
-import { and, asc, eq, exists, gt, isNotNull, lt, ne, type SQL, sql } from 'drizzle-orm'
+import { and, asc, eq, exists, gt, isNotNull, lt, ne, type SQL } from 'drizzle-orm'
 import type { FastifyInstance } from 'fastify'
 import type { Query } from '../../database/store.js'
+import { valueOf } from '../../database/value-of.js'
 import { type Actor, adminLocks, isStillAdmin } from '../roles/admin-conditions.js'
 import { revocationRetryMs } from '../roles/lock-admins.js'
 import { type Owner, ownerConditions } from '../users/owner.js'
@@ -88,8 +89,8 @@ export function secondFactorRepository ({ codes, store }: Pick<FastifyInstance, 
       const { recoveryCodes, queries } = newRecoveryCodes(userId, isAllowed)
       const row = db.select({
         userId: users.id,
-        sealedSecret: sql<string>`${sql.param(sealedSecret, secondFactors.sealedSecret)}`.as('sealed_secret'),
-        lastStep: sql<number>`${sql.param(step, secondFactors.lastStep)}`.as('last_step')
+        sealedSecret: valueOf(sealedSecret, secondFactors.sealedSecret),
+        lastStep: valueOf(step, secondFactors.lastStep)
       }).from(users).where(isAllowed)
       // The user first, as in every batch on the codes of a user: two of them never wait for each other.
       const written = await store.batch([

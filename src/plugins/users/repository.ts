@@ -99,7 +99,7 @@ export function usersRepository (store: Store, now: () => number) {
     },
 
     /**
-     * Replaces the password, revokes the user's tokens and deletes the codes for a new password, all or nothing.
+     * Replaces the password, revokes the user's tokens and deletes the codes for a new password and for an email, all or nothing.
      *
      * @param options.oldHash the hash that was verified; undefined where none was
      * @param options.keptTokenId the token of the request, which is kept; undefined where the operator acts: none is kept
@@ -113,8 +113,8 @@ export function usersRepository (store: Store, now: () => number) {
           .set({ passwordHash: newHash, updatedAt: new Date(now()) })
           .where(and(eq(users.id, id), oldHash === undefined ? undefined : eq(users.passwordHash, oldHash), isActive(id, keptTokenId))),
         db.delete(tokens).where(and(eq(tokens.userId, id), keptTokenId === undefined ? undefined : ne(tokens.id, keptTokenId), isReplaced)),
-        // A code of before must not undo it.
-        db.delete(codes).where(and(eq(codes.userId, id), eq(codes.kind, 'password_reset'), isReplaced))
+        // A code of before must not undo it, nor one that gives the account an email to which a code can be mailed.
+        db.delete(codes).where(and(eq(codes.userId, id), inArray(codes.kind, ['password_reset', 'email_verification']), isReplaced))
       ], { retryBusyMs: revocationRetryMs })
       return written.at(-3) !== 0
     },

@@ -38,7 +38,7 @@ const emailVerification: FastifyPluginAsyncTypebox = async (app) => {
     const { id } = currentUser
     if (!app.mail.isEnabled) throw new MailNotConfigured()
     const email = await addressToVerify(currentUser)
-    await app.throttle.mailCode(request, id, () => mailVerification(app, currentUser, email, { pauseMs, condition: app.users.mayChangeEmail(id, email, { tokenId }) }))
+    await app.throttle.mailCode(request, { userId: id, email }, () => mailVerification(app, currentUser, email, { pauseMs, condition: app.users.mayChangeEmail(id, email, { tokenId }) }))
     // A null would be sent, as JSON.
     return reply.code(202).send(undefined)
   })

@@ -51,7 +51,7 @@ const email: FastifyPluginAsyncTypebox = async (app) => {
     await app.throttle.claimName(request, own.job, async () => {
       await rejectTaken()
       if (!isMailed) return await own.act((verifiedHash) => app.users.setEmail(id, email, { verifiedHash, tokenId }), rejectTaken)
-      await app.throttle.mailCode(request, id, async () => {
+      await app.throttle.mailCode(request, { userId: id, email }, async () => {
         await own.act((verifiedHash) => mailVerification(app, currentUser, email, { condition: app.users.mayChangeEmail(id, email, { verifiedHash, tokenId }) }), rejectTaken)
         return true
       })

@@ -31,7 +31,7 @@ const me: FastifyPluginAsyncTypebox = async (app) => {
       operationId: 'changePassword',
       tags: ['Accounts'],
       summary: 'Change the password',
-      description: 'Revokes all other tokens of the account. The current token stays valid. Where the server sends mails, the verified email is told.',
+      description: 'Revokes all other tokens of the account. The current token stays valid. Codes of before, for a new password or an email, are not valid any longer. Where the server sends mails, the verified email is told.',
       body: ref(PasswordChange),
       response: { 204: Type.Null({ description: 'The password was changed.' }) }
     }

@@ -1,4 +1,5 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { FastifyRequest } from 'fastify'
 import { EmailTaken, Overloaded, ServiceUnavailable, TooManyAttempts, UsernameTaken } from '../../errors.js'
 import { bestEffort } from '../../lib/background.js'
 import type { ResolvedOptions } from '../../options.js'
@@ -6,6 +7,7 @@ import { publicRoute } from '../../plugins/authenticate/public-route.js'
 import { mailVerification } from '../../plugins/codes/email-verification.js'
 import { CodeInvalid } from '../../plugins/codes/errors.js'
 import { hashJobOf } from '../../plugins/passwords/hash-job.js'
+import type { User } from '../../plugins/users/user.js'
 import { userBody } from '../../plugins/users/user-body.js'
 import { requireOwnAddress } from '../../plugins/users/username-address.js'
 import { ref } from '../../schema-ref.js'
@@ -15,6 +17,20 @@ import { rejectPersonalPassword } from '../../plugins/passwords/personal-passwor
 import { SignupRequest, SignupResponse } from './schemas.js'
 
 const signup: FastifyPluginAsyncTypebox<Pick<ResolvedOptions, 'signup'>> = async (app, options) => {
+  /** Records the roles that an invitation has granted. */
+  async function recordRoles (request: FastifyRequest, { id: userId }: User): Promise<void> {
+    for (const name of await app.roles.ofUser(userId)) app.audit.record({ kind: 'role_change', userId, detail: `granted ${name}` }, request)
+  }
+
+  /** Mails a new user the code that verifies the email, unless too many were mailed there: the account stays. */
+  async function mailCode (request: FastifyRequest, user: User, email: string): Promise<void> {
+    try {
+      await app.throttle.mailCode(request, { userId: user.id, email }, () => mailVerification(app, user, email))
+    } catch (error) {
+      if (!(error instanceof TooManyAttempts)) throw error
+    }
+  }
+
   app.post('/signup', {
     config: { [publicRoute]: true, errors: [SignupClosed, InviteRequired, CodeInvalid, UsernameTaken, EmailTaken, TooManyAttempts, ServiceUnavailable, Overloaded] },
     schema: {
@@ -55,9 +71,9 @@ const signup: FastifyPluginAsyncTypebox<Pick<ResolvedOptions, 'signup'>> = async
     })
     await app.throttle.registerNewUser(request, user)
     app.audit.record({ kind: 'signup', userId: user.id, detail: code === null ? undefined : 'invited' }, request)
-    for (const name of code === null ? [] : await app.roles.ofUser(user.id)) app.audit.record({ kind: 'role_change', userId: user.id, detail: `granted ${name}` }, request)
+    if (code !== null) await bestEffort(app, { work: () => recordRoles(request, user), failure: 'the roles of a new user could not be recorded' })()
     const { email, emailVerified } = user
-    if (email !== null && !emailVerified) await bestEffort(app, { work: async () => { await mailVerification(app, user, email) }, failure: 'the code that verifies an email could not be mailed' })()
+    if (email !== null && !emailVerified) await bestEffort(app, { work: () => mailCode(request, user, email), failure: 'the code that verifies an email could not be mailed' })()
     return { msg: 'welcome :-)', user: userBody(user) }
   })
 }

@@ -53,7 +53,7 @@ const enrolment: FastifyPluginAsyncTypebox = async (app) => {
     const pending = await app.secondFactor.findEnrolment(userId, text)
     if (pending === undefined) throw new CodeInvalid()
     const proof: { secret?: ProvenSecret } = {}
-    await checkAsOwner(app, request, hashJobOf(request, reply), async () => {
+    await checkAsOwner(app, request, { verifiedHash: await app.users.findHash(userId), wait: hashJobOf(request, reply) }, async () => {
       proof.secret = await app.secondFactor.prove(pending, code)
       return proof.secret !== undefined
     })

@@ -60,7 +60,7 @@ const login: FastifyPluginAsyncTypebox<{ loginErrors: 'detailed' | 'uniform' }> 
     // Failures count for the account, whether its username or its email was typed.
     const account = credentials?.username ?? username
     const checked = { isPasswordCorrect: false }
-    const isCorrect = await app.throttle.checkPassword(request, { username: account, userId, lastLoginAt, wait: job }, async () => {
+    const isCorrect = await app.throttle.checkPassword(request, { username: account, userId, verifiedHash: credentials?.passwordHash, lastLoginAt, wait: job }, async () => {
       // An unknown username needs no hash, unless its failure must take as long as others.
       checked.isPasswordCorrect = (credentials !== undefined || isUniform) && await app.passwords.verify(credentials?.passwordHash, password, { ...job, onStart: () => { hashStartedMs = performance.now() } })
       if (!checked.isPasswordCorrect || credentials === undefined) return false

@@ -2,11 +2,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { LastAdmin, UserUnknown } from '../../errors.js'
 import type { NewEvent } from '../../plugins/audit/event.js'
 import { type Guard, runGuardsAgain } from '../../plugins/authenticate/guard.js'
-import type { Actor } from '../../plugins/roles/admin-conditions.js'
 import type { User } from '../../plugins/users/user.js'
-
-/** The admin who sent a request. */
-export const actorOf = ({ currentUser: { id: userId }, currentTokenId: tokenId }: FastifyRequest): Actor => ({ userId, tokenId })
 
 /**
  * The user that a path names.

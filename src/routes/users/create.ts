@@ -1,10 +1,12 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { EmailTaken, RoleNotFound, ServiceUnavailable, UsernameTaken } from '../../errors.js'
 import { runGuardsAgain } from '../../plugins/authenticate/guard.js'
+import { actorOf } from '../../plugins/roles/actor.js'
 import { adminRole, roleNameProblem } from '../../plugins/roles/role-name.js'
 import { createWithoutPassword } from '../../plugins/users/creation.js'
+import { requireOwnAddress } from '../../plugins/users/username-address.js'
 import { ref } from '../../schema-ref.js'
-import { actorOf, recordAction } from './admin-action.js'
+import { recordAction } from './admin-action.js'
 import { managedUser, resetCode } from './bodies.js'
 import { NewUser, NewUserRequest } from './schemas.js'
 
@@ -30,7 +32,8 @@ const create: FastifyPluginAsyncTypebox = async (app) => {
       response: { 201: ref(NewUser) }
     }
   }, async (request, reply) => {
-    const { username, email = null, roles: names = [] } = request.body
+    const { username, email: typedEmail = null, roles: names = [] } = request.body
+    const email = requireOwnAddress(username, typedEmail)
     const roles = [...new Set(names)].sort()
     if (app.store.isNearlyFull()) throw new ServiceUnavailable({ cause: new Error('the disk is nearly full: the remaining space is reserved for existing accounts') })
     await requireRoles(roles)

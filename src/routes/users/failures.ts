@@ -2,8 +2,9 @@ import { Type } from '@sinclair/typebox'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { UserUnknown } from '../../errors.js'
 import { runGuardsAgain } from '../../plugins/authenticate/guard.js'
+import { actorOf } from '../../plugins/roles/actor.js'
 import { adminRole } from '../../plugins/roles/role-name.js'
-import { actorOf, recordAction, requireUser } from './admin-action.js'
+import { recordAction, requireUser } from './admin-action.js'
 import { usernameParams } from './schemas.js'
 
 const failures: FastifyPluginAsyncTypebox = async (app) => {

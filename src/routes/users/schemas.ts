@@ -32,7 +32,7 @@ export const NewUserRequest = Type.Object({
     maxLength: usernameMaxLength,
     pattern: usernamePattern,
     format: 'username',
-    description: 'ASCII letters, digits and `_ . @ + -`; it must not begin with `-` or be `.` or `..`.',
+    description: 'ASCII letters, digits and `_ . @ + -`; it must not begin with `-` or be `.` or `..`. If it contains `@`, it must be the email of the account, and becomes its email if it has none.',
     examples: ['grace']
   }),
   email: Type.Optional(Type.Unsafe<string | null>({

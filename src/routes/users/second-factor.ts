@@ -4,8 +4,9 @@ import { UserUnknown } from '../../errors.js'
 import { runGuardsAgain } from '../../plugins/authenticate/guard.js'
 import { secondFactorChangedMail } from '../../plugins/mail/messages.js'
 import { notifyOwner } from '../../plugins/mail/notes.js'
+import { actorOf } from '../../plugins/roles/actor.js'
 import { adminRole } from '../../plugins/roles/role-name.js'
-import { actorOf, recordAction, requireUser } from './admin-action.js'
+import { recordAction, requireUser } from './admin-action.js'
 import { usernameParams } from './schemas.js'
 
 const secondFactor: FastifyPluginAsyncTypebox = async (app) => {

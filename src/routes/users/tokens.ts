@@ -2,10 +2,11 @@ import { Type } from '@sinclair/typebox'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { UserUnknown } from '../../errors.js'
 import { runGuardsAgain } from '../../plugins/authenticate/guard.js'
+import { actorOf } from '../../plugins/roles/actor.js'
 import { adminRole } from '../../plugins/roles/role-name.js'
 import { tokenBody, TokenList } from '../../plugins/tokens/token-body.js'
 import { ref } from '../../schema-ref.js'
-import { actorOf, recordAction, requireUser } from './admin-action.js'
+import { recordAction, requireUser } from './admin-action.js'
 import { usernameParams } from './schemas.js'
 
 const tokens: FastifyPluginAsyncTypebox = async (app) => {

@@ -1,9 +1,10 @@
 import { Type } from '@sinclair/typebox'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { LastAdmin, UserUnknown } from '../../errors.js'
+import { actorOf } from '../../plugins/roles/actor.js'
 import { adminRole } from '../../plugins/roles/role-name.js'
 import { ref } from '../../schema-ref.js'
-import { actorOf, recordAction, rejectRemoval, requireUser } from './admin-action.js'
+import { recordAction, rejectRemoval, requireUser } from './admin-action.js'
 import { userDetails } from './bodies.js'
 import { UserDetailsBody, usernameParams } from './schemas.js'
 
