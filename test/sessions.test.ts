@@ -63,6 +63,27 @@ for (const database of databases) {
       for (const token of [first, ...more]) t.equal((await needLogin(app, token)).statusCode, 200)
     })
 
+    t.test('POST /api/v1/renew · the new token is revoked → the old one is too, and cannot be renewed; other logins stay', async (t) => {
+      const { app, clock } = await buildAt(t)
+      const other = await tokenOf(app)
+      for (const end of [
+        (token: string) => as(app, token)('POST', '/logout'),
+        (token: string) => as(app, other)('DELETE', `/tokens/${idOf(token)}`)
+      ]) {
+        clock.advance(1)
+        const old: string = (await logIn(app)).json().token
+        clock.advance(60)
+        const token = await renewed(app, old)
+        const last = await renewed(app, token)
+        t.equal((await end(last)).statusCode, 200)
+        for (const dead of [old, token, last]) t.match((await renew(app, dead)).json(), { statusCode: 401, code: 'TOKEN_REVOKED' })
+        t.same((await rowsOf(app)).map(({ id }) => id), [idOf(other)])
+      }
+      const [personal, successor] = [(await as(app, other)('POST', '/tokens', { description: 'a script' })).json(), await renewed(app, other)]
+      t.equal((await as(app, successor)('DELETE', `/tokens/${personal.id}`)).statusCode, 200)
+      t.equal((await needLogin(app, other)).statusCode, 200, 'still in its grace')
+    })
+
     t.test('POST /api/v1/renew · a token that would have expired in the grace → it expires when it would have', async (t) => {
       const { app, clock } = await buildAt(t, { TOKEN_TTL_SECONDS: '60' })
       const old = await tokenOf(app)

@@ -1,4 +1,4 @@
-import { and, desc, eq, gt, inArray, isNull, lte, ne, sql } from 'drizzle-orm'
+import { and, desc, eq, gt, inArray, isNotNull, isNull, lte, ne, or, sql } from 'drizzle-orm'
 import type { Store } from '../../database/store.js'
 import { rowsPerCleanup } from '../../lib/background.js'
 import { type Actor, adminLocks, isStillAdmin } from '../roles/admin-conditions.js'
@@ -77,10 +77,16 @@ export function tokensRepository (store: Store, { now, pendingLastUsed }: { now:
       return row && { kind: row.kind, ageSeconds: (now() - (row.loggedInAt ?? row.createdAt).getTime()) / 1_000 }
     },
 
-    /** Revokes one token of a user; false when the user has no such token. */
+    /**
+     * Revokes one token of a user, and those of the same login that are valid only for their grace:
+     * they could be renewed again. False when the user has no such token.
+     */
     async revoke (userId: number, id: string): Promise<boolean> {
-      const [revoked] = await batch([db.delete(tokens).where(tokenOfUser(userId, id))], { retryBusyMs: revocationRetryMs })
-      return revoked !== 0
+      const loggedInAt = sql`coalesce(${tokens.loggedInAt}, ${tokens.createdAt})`
+      const login = db.select({ loggedInAt }).from(tokens).where(and(tokenOfUser(userId, id), eq(tokens.kind, 'login')))
+      const isReplaced = and(eq(tokens.userId, userId), isNotNull(tokens.renewedAt), inArray(loggedInAt, login))
+      const written = await batch([...lockUser(userId), db.delete(tokens).where(or(tokenOfUser(userId, id), isReplaced))], { retryBusyMs: revocationRetryMs })
+      return written.at(-1) !== 0
     },
 
     /**
