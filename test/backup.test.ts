@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { appendFileSync, chmodSync, copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
+import { appendFileSync, chmodSync, copyFileSync, existsSync, linkSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import Database from 'better-sqlite3'
 import t, { type Test } from 'tap'
@@ -207,6 +207,7 @@ t.test('latchkey restore', async (t) => {
     const bytes = readFileSync(garbled)
     writeFileSync(garbled, bytes.fill(0xff, 3 * 4_096, 4 * 4_096))
     symlinkSync(file, join(folder, 'link.sqlite'))
+    linkSync(file, join(folder, 'hard-link.sqlite'))
     // SQLite would open the one without the blank.
     const blank = `${backup} `
     copyFileSync(backup, blank)
@@ -224,7 +225,10 @@ t.test('latchkey restore', async (t) => {
       [changed('drop index users_disabled_index', 'alter table users drop column disabled_at'), 'no such column'],
       [changed('pragma foreign_keys = off', "insert into user_roles values (99, 'admin')"), 'rows refer to rows that do not exist'],
       [file, 'it is the database itself'],
-      [join(folder, 'link.sqlite'), 'it is the database itself']
+      [join(folder, 'link.sqlite'), 'it is the database itself'],
+      [join(folder, 'hard-link.sqlite'), 'it is the database itself'],
+      [changed('create trigger kept before delete on tokens begin select raise(ignore); end'), 'it has the trigger "kept", which Latchkey has not created'],
+      [changed('create view more as select * from users'), 'it has the view "more", which Latchkey has not created']
     ] as const) {
       const answer = await latchkey(['restore', name, '--yes'])
       refused(t, answer, `latchkey: cannot restore ${file} from ${name}: `)

@@ -49,6 +49,12 @@ function identityOf (path: string): string | undefined {
   }
 }
 
+/** Whether two paths lead to the same file, which can have several names. */
+export function isSameFile (path: string, other: string): boolean {
+  const identity = identityOf(path)
+  return identity !== undefined && identity === identityOf(other)
+}
+
 /**
  * The path of the file that SQLite has opened, as SQLite says itself: the driver trims names.
  *

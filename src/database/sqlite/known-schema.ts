@@ -1,4 +1,5 @@
 import type Database from 'better-sqlite3'
+import { printable } from '../../lib/printable.js'
 import { migrationTimes, tableNames } from './migrate.js'
 
 /** When each migration that was applied to a database had been written, in milliseconds since 1970, the oldest first; none when it is not a database of ours. */
@@ -16,6 +17,12 @@ export function isLatchkey (client: Database.Database): boolean {
 /** @throws {Error} Latchkey has not created the tables of a database */
 export function requireLatchkey (client: Database.Database): void {
   if (!isLatchkey(client)) throw new Error('it is not a database of Latchkey')
+}
+
+/** @throws {Error} the database has a trigger, which would run with our statements, or a view: Latchkey creates neither */
+export function requireNoTriggers (client: Database.Database): void {
+  const found = client.prepare<[], { type: string, name: string }>("select type, name from sqlite_schema where type in ('trigger', 'view')").get()
+  if (found !== undefined) throw new Error(`it has the ${found.type} ${printable(found.name)}, which Latchkey has not created`)
 }
 
 /** @throws {Error} a later version of Latchkey has migrated this database */

@@ -9,8 +9,8 @@ import { unwrapDatabaseError } from '../../lib/unwrap-error.js'
 import { StoreError } from '../store-error.js'
 import { countUsers, openReadOnly, requireFile } from './backup.js'
 import { noBallast } from './ballast.js'
-import { prepareFile } from './file.js'
-import { requireIntact, requireKnownSchema, requireLatchkey } from './known-schema.js'
+import { isSameFile, prepareFile } from './file.js'
+import { requireIntact, requireKnownSchema, requireLatchkey, requireNoTriggers } from './known-schema.js'
 import { migrate } from './migrate.js'
 import { presentPageSize, type Replaced, replaceDatabase } from './replace.js'
 import * as tables from './schema.js'
@@ -43,6 +43,7 @@ function checkBackup (backup: string): void {
   try {
     requireLatchkey(client)
     requireKnownSchema(client)
+    requireNoTriggers(client)
     requireIntact(client)
   } finally {
     client.close()
@@ -104,7 +105,7 @@ export async function restore (url: string, name: string, { keepTokens, event, c
     if (!existsSync(name)) throw new Error('there is no such file')
     const backup = realFile(resolve(name))
     const file = lstatSync(named, { throwIfNoEntry: false }) === undefined ? resolve(named) : prepareFile(named)
-    if (file === backup) throw new Error('it is the database itself')
+    if (isSameFile(file, backup)) throw new Error('it is the database itself')
     // Before a folder is created.
     checkBackup(backup)
     const pageSize = presentPageSize(file)
