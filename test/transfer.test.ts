@@ -182,6 +182,7 @@ for (const database of databases) {
         [user({ roles: ['admin', 'admin'] }), 'the role "admin" is listed twice'],
         [user({ roles: 'admin' }), 'roles is missing or'],
         [user({ tokens: [token()] }), 'tokens need the id of their user'],
+        [user({ id: 7, disabled_at: '2026-11-25T20:44:00Z', tokens: [token()] }), 'an account that is disabled has no tokens'],
         [user({ id: 7, tokens: [token({ id: 'x' })] }), 'the token id must be a UUID'],
         [user({ id: 7, tokens: [token({ description: 'two\nlines' })] }), 'the token description must be one line'],
         [user({ id: 7, tokens: [token({ expires_at: '2036-11-25T20:44:00Z' })] }), 'a token must expire within a year'],

@@ -145,6 +145,8 @@ function checkUser (user: UserRecord): UserRecord {
   const repeated = roles.find((name, i) => roles.indexOf(name) < i)
   if (repeated !== undefined) throw new RecordError(`the role ${printable(repeated)} is listed twice`)
   if (tokens.length > 0 && id === undefined) throw new RecordError('tokens need the id of their user')
+  // A request is decided by the token alone: to disable an account is to revoke its tokens.
+  if (tokens.length > 0 && typeof user.disabled_at === 'string') throw new RecordError('an account that is disabled has no tokens')
   checkTimes([user.created_at, user.updated_at, user.disabled_at, user.email_verified_at, user.second_factor?.enabled_at])
   tokens.forEach(checkToken)
   return user
