@@ -84,6 +84,24 @@ for (const database of databases) {
       t.equal((await needLogin(app, other)).statusCode, 200, 'still in its grace')
     })
 
+    t.test('POST /api/v1/renew · the old token is revoked in its grace → its successors are too; other logins stay', async (t) => {
+      const { app, clock } = await buildAt(t)
+      const other = await tokenOf(app)
+      for (const end of [
+        (token: string) => as(app, token)('POST', '/logout'),
+        (token: string) => as(app, other)('DELETE', `/tokens/${idOf(token)}`)
+      ]) {
+        clock.advance(1)
+        const first: string = (await logIn(app)).json().token
+        const old = await renewed(app, first)
+        clock.advance(60)
+        const successors = [await renewed(app, old), await renewed(app, old)]
+        t.equal((await end(old)).statusCode, 200)
+        for (const dead of [old, ...successors]) t.match((await needLogin(app, dead)).json(), { statusCode: 401, code: 'TOKEN_REVOKED' })
+        t.equal((await needLogin(app, other)).statusCode, 200)
+      }
+    })
+
     t.test('POST /api/v1/renew · a token that would have expired in the grace → it expires when it would have', async (t) => {
       const { app, clock } = await buildAt(t, { TOKEN_TTL_SECONDS: '60' })
       const old = await tokenOf(app)

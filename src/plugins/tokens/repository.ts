@@ -1,4 +1,4 @@
-import { and, desc, eq, gt, inArray, isNotNull, isNull, lte, ne, or, sql } from 'drizzle-orm'
+import { and, desc, eq, gt, inArray, isNotNull, isNull, lte, ne, or, type SQL, sql } from 'drizzle-orm'
 import type { Store } from '../../database/store.js'
 import { rowsPerCleanup } from '../../lib/background.js'
 import { type Actor, adminLocks, isStillAdmin } from '../roles/admin-conditions.js'
@@ -78,14 +78,17 @@ export function tokensRepository (store: Store, { now, pendingLastUsed }: { now:
     },
 
     /**
-     * Revokes one token of a user, and those of the same login that are valid only for their grace:
-     * they could be renewed again. False when the user has no such token.
+     * Revokes one token of a user, and what renewals have put beside it: the tokens of the same
+     * login that are valid only for their grace, which could be renewed again; and if it was
+     * renewed itself, its successors. False when the user has no such token.
      */
     async revoke (userId: number, id: string): Promise<boolean> {
       const loggedInAt = sql`coalesce(${tokens.loggedInAt}, ${tokens.createdAt})`
-      const login = db.select({ loggedInAt }).from(tokens).where(and(tokenOfUser(userId, id), eq(tokens.kind, 'login')))
-      const isReplaced = and(eq(tokens.userId, userId), isNotNull(tokens.renewedAt), inArray(loggedInAt, login))
-      const written = await batch([...lockUser(userId), db.delete(tokens).where(or(tokenOfUser(userId, id), isReplaced))], { retryBusyMs: revocationRetryMs })
+      const loginOf = (condition?: SQL) => db.select({ loggedInAt }).from(tokens).where(and(tokenOfUser(userId, id), eq(tokens.kind, 'login'), condition))
+      const isReplaced = and(isNotNull(tokens.renewedAt), inArray(loggedInAt, loginOf()))
+      const isSuccessor = inArray(tokens.loggedInAt, loginOf(isNotNull(tokens.renewedAt)))
+      const isRevoked = and(eq(tokens.userId, userId), or(eq(tokens.id, id), isReplaced, isSuccessor))
+      const written = await batch([...lockUser(userId), db.delete(tokens).where(isRevoked)], { retryBusyMs: revocationRetryMs })
       return written.at(-1) !== 0
     },
 
