@@ -48,6 +48,7 @@ const violations = [
   ['$argon2id$v=16$m=8,t=1,p=1$c29tZXNhbHQ$c29tZXNhbHRzb21lc2FsdA', 'is no argon2 hash of version 19'],
   ['$argon2id$v=19$m=8,t=1,p=9$c29tZXNhbHQ$c29tZXNhbHRzb21lc2FsdA', 'costs too much: p must be at most 8'],
   ['$argon2id$v=19$m=131072,t=3,p=1$c29tZXNhbHQ$c29tZXNhbHRzb21lc2FsdA', 'costs too much: m times t must be at most 389120'],
+  ['$argon2id$v=19$m=32,t=1001,p=4$c29tZXNhbHQ$c29tZXNhbHRzb21lc2FsdA', 'costs too much: t must be at most 1000'],
   ['$argon2id$v=19$m=15,t=1,p=2$c29tZXNhbHQ$c29tZXNhbHRzb21lc2FsdA', 'has parameters that argon2 does not permit'],
   ['$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ=$c29tZXNhbHRzb21lc2FsdA', 'has a salt that is not base64'],
   ['$2b$14$aaaa', 'is no bcrypt hash'],

@@ -13,6 +13,8 @@ export const recommendedParameters: HashParameters = { memoryCost: 19_456, timeC
 const memoryCostMax = 131_072
 const parallelismMax = 8
 const workMax = 10 * recommendedParameters.memoryCost * recommendedParameters.timeCost
+/** Each pass starts and awaits threads, which takes longer than to fill little memory: 10,000 passes of 4 lanes take seconds. */
+const timeCostMax = 1_000
 
 // The PHC string format. https://github.com/P-H-C/phc-string-format/blob/master/phc-sf-spec.md
 const phc = /^\$argon2(id|i|d)\$v=19\$m=([1-9]\d*),t=([1-9]\d*),p=([1-9]\d*)\$([^$]*)\$([^$]*)$/
@@ -20,6 +22,7 @@ const phc = /^\$argon2(id|i|d)\$v=19\$m=([1-9]\d*),t=([1-9]\d*),p=([1-9]\d*)\$([
 function costProblem ({ memoryCost, timeCost, parallelism }: HashParameters): string | undefined {
   if (memoryCost > memoryCostMax) return `costs too much: m must be at most ${memoryCostMax} (128 MiB)`
   if (parallelism > parallelismMax) return `costs too much: p must be at most ${parallelismMax}`
+  if (timeCost > timeCostMax) return `costs too much: t must be at most ${timeCostMax}`
   if (memoryCost * timeCost > workMax) return `costs too much: m times t must be at most ${workMax}`
   // RFC 9106, section 3.1: each lane needs 8 KiB.
   if (memoryCost < 8 * parallelism) return 'has parameters that argon2 does not permit: m must be at least 8 times p'
