@@ -72,13 +72,19 @@ t.test('latchkey backup', async (t) => {
     symlinkSync(join(target, 'nowhere'), join(target, 'link'))
     for (const [name, reason] of [
       [existing, 'it exists already'], [join(target, 'link'), 'it exists already'], [target, 'it exists already'], [file, 'it exists already'],
-      [join(target, 'missing/x'), 'no such file or directory'], [join(existing, 'x'), 'a part of the path is not a folder'], [join(target, 'x'.repeat(300)), 'name too long']
+      [join(target, 'missing/x'), 'no such file or directory'], [join(existing, 'x'), 'a part of the path is not a folder'], [join(target, 'x'.repeat(300)), 'name too long'],
+      [`${file}-journal`, 'the database itself uses this name'], [`${file}-reserve`, 'the database itself uses this name']
     ] as const) refused(t, await latchkey(['backup', name]), `latchkey: cannot back up ${file} to ${name}: ${reason}`)
     chmodSync(target, 0o777)
     refused(t, await latchkey(['backup', join(target, 'x')]), 'can be written to by everybody')
     t.same(readdirSync(target).sort(), ['existing', 'link'])
     t.equal(readFileSync(existing, 'utf8'), 'mine')
     t.equal((await latchkey(['backup'])).code, 2)
+    const stopped = commandLine(t)
+    t.equal((await stopped.latchkey(['migrate'])).code, 0)
+    symlinkSync(stopped.folder, join(target, 'folder'))
+    for (const name of [`${stopped.file}-wal`, `${stopped.file}-shm`, join(target, 'folder/latchkey.sqlite-wal')]) refused(t, await stopped.latchkey(['backup', name]), 'the database itself uses this name')
+    t.same(readdirSync(stopped.folder), ['latchkey.sqlite'])
   })
 
   t.test('files that earlier runs have left → removed; those of a running process, and others, stay', async (t) => {

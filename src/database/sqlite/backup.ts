@@ -1,5 +1,5 @@
-import { existsSync, lstatSync, statSync } from 'node:fs'
-import { resolve } from 'node:path'
+import { existsSync, lstatSync, realpathSync, statSync } from 'node:fs'
+import { basename, dirname, resolve } from 'node:path'
 import Database from 'better-sqlite3'
 import { errorMessage } from '../../lib/error-code.js'
 import { realFile } from '../../lib/new-file.js'
@@ -43,6 +43,13 @@ export function countUsers (client: Database.Database): number {
   return Number(client.prepare('select count(*) from users').pluck().get())
 }
 
+/** @throws {Error} SQLite, or the server, would take a new file for one of its own, and overwrite or delete it */
+function requireForeignName (target: string, file: string): void {
+  const database = realFile(file)
+  const isOwn = dirname(database) === realpathSync(dirname(target)) && ['-wal', '-shm', '-journal', '-reserve'].some((suffix) => basename(target) === basename(database) + suffix)
+  if (isOwn) throw new Error('the database itself uses this name')
+}
+
 /** Copies a database into an empty file, as it is at one moment. Other processes go on writing to it. */
 function copyInto (part: string, file: string): void {
   // As the server opens it: where nobody has it open, what a killed process has left in -wal is recovered.
@@ -79,6 +86,7 @@ export async function backUp (url: string, name: string): Promise<Backup> {
   const requireNew = () => { if (lstatSync(target, { throwIfNoEntry: false }) !== undefined) throw new Error('it exists already') }
   try {
     requireNew()
+    requireForeignName(target, file)
     return await withPartFile(target, async (part) => {
       copyInto(part, file)
       await handleSignals()
