@@ -230,6 +230,8 @@ t.test('latchkey restore', async (t) => {
       [changed('drop table tokens'), 'no such table: tokens'],
       [changed('drop index users_disabled_index', 'alter table users drop column disabled_at'), 'no such column'],
       [changed('pragma foreign_keys = off', "insert into user_roles values (99, 'admin')"), 'rows refer to rows that do not exist'],
+      [changed("update sqlite_sequence set seq = 9223372036854775807 where name = 'users'"), 'its highest id leaves none for later rows'],
+      [changed("insert into events (id, time, kind, outcome, source) values (9223372036854775807, 1, 'login', 'success', 'http')"), 'its highest id leaves none for later rows'],
       [file, 'it is the database itself'],
       [join(folder, 'link.sqlite'), 'it is the database itself'],
       [join(folder, 'hard-link.sqlite'), 'it is the database itself'],

@@ -70,10 +70,15 @@ function revoke (client: Database.Database): Pick<Restored, 'revokedTokens' | 'd
   }
 }
 
-/** @throws {Error} a table or a column is missing, or a row refers to another that does not exist */
+/** The highest id that users and events of a backup can have: an import permits less, and it leaves many for later rows, all of them safe integers. */
+const idMax = 9_000_000_000_000_000
+
+/** @throws {Error} a table or a column is missing, a row refers to another that does not exist, or no ids are left */
 function requireConsistent (client: Database.Database): void {
   const db = drizzle(client)
   for (const table of Object.values(tables)) db.select().from(table).limit(1).all()
+  const ids = client.prepare('select seq from sqlite_sequence union all select max(id) from users union all select max(id) from events').pluck().all()
+  if (ids.some((id) => Number(id) > idMax)) throw new Error('its highest id leaves none for later rows')
   const orphans = client.pragma('foreign_key_check')
   if (Array.isArray(orphans) && orphans.length > 0) throw new Error('rows refer to rows that do not exist')
 }
