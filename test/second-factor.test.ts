@@ -490,6 +490,8 @@ for (const database of databases) {
       t.equal((await logIn(imported, { ...bob, code: bobs.recoveryCodes[1] })).statusCode, 200)
       t.equal((await logIn(imported, { ...bob, username: 'carol', code: nextCode(carols, clock) })).statusCode, 200)
 
+      // Until then the event of the server may not be written.
+      t.match(await eventsOf(app, 1), [{ detail: 'enabled' }])
       t.match(await source.latchkey(['user', 'second-factor', 'off', 'BOB']), { code: 0, out: 'the second factor of user bob is off\n', err: '' })
       t.match(await source.latchkey(['user', 'second-factor', 'off', '--', 'bob']), { code: 0, out: 'user bob has no second factor\n' })
       refused(t, await source.latchkey(['user', 'second-factor', 'off', 'nobody']), 'there is no user nobody')

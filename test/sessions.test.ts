@@ -84,6 +84,17 @@ for (const database of databases) {
       t.equal((await needLogin(app, other)).statusCode, 200, 'still in its grace')
     })
 
+    t.test('POST /api/v1/renew · the clock is set back afterwards → the grace is no longer', async (t) => {
+      const clock = createTestClock()
+      const app = await build(t, {}, { now: clock.now })
+      const token = await tokenOf(app)
+      t.equal((await as(app, token)('POST', '/renew')).statusCode, 200)
+      clock.advance(-29)
+      t.equal((await needLogin(app, token)).statusCode, 200)
+      clock.advance(-1)
+      t.equal((await needLogin(app, token)).json().code, 'TOKEN_REVOKED')
+    })
+
     t.test('POST /api/v1/renew · the old token is revoked in its grace → its successors are too; other logins stay', async (t) => {
       const { app, clock } = await buildAt(t)
       const other = await tokenOf(app)

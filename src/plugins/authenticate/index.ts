@@ -64,7 +64,8 @@ const plugin: FastifyPluginAsync<Pick<ResolvedOptions, 'tokenFrom' | 'now'>> = a
     if (owner === undefined) throw new UserNotFound()
     if (owner.tokenUserId === null) throw new TokenRevoked()
     const { username, email, emailVerified, createdAt, lastUsedAt, renewedAt } = owner
-    if (renewedAt !== null && now() - renewedAt.getTime() >= renewalGraceMs) throw new TokenRevoked()
+    // A clock that was set back must not prolong the grace.
+    if (renewedAt !== null && Math.abs(now() - renewedAt.getTime()) >= renewalGraceMs) throw new TokenRevoked()
     app.tokens.touch(token.tokenId, lastUsedAt)
     request[identityKey] = { user: { id: token.userId, username, email, emailVerified: Boolean(emailVerified), createdAt }, tokenId: token.tokenId }
     return owner
