@@ -29,5 +29,5 @@ export const parts: Part[] = [
   { name: 'second decision after the body', file: 'plugins/authenticate/guarded-routes.ts', find: "app.addHook('preValidation', recheckGuards)", replace: '' },
   { name: 'check for two Authorization headers', file: 'plugins/authenticate/index.ts', find: 'if (!hasOneAuthorization(raw.rawHeaders)) throw new TokenInvalid()', replace: '' },
   { name: 'times of last use', file: 'plugins/authenticate/index.ts', find: 'app.tokens.touch(token.tokenId, lastUsedAt)', replace: '' },
-  { name: 'read of the user and the token', file: 'plugins/authenticate/index.ts', find: 'await find(token)', replace: "{ tokenUserId: token.userId, username: 'user1', email: null, createdAt: new Date(), lastUsedAt: new Date() }" }
+  { name: 'read of the user and the token', file: 'plugins/authenticate/index.ts', find: 'await find(token)', replace: "{ tokenUserId: token.userId, username: 'user1', email: null, emailVerified: 0, createdAt: new Date(), lastUsedAt: new Date(), renewedAt: null }" }
 ]
