@@ -22,6 +22,8 @@ export interface Token {
   createdAt: number
   /** When the login with a password was that it goes back to. */
   loggedInAt: number
+  /** Whether a renewal has made it. */
+  isSuccessor: boolean
   /** When it was renewed first. */
   renewedAt?: number
   expiresAt: number
@@ -101,6 +103,14 @@ export function revokeTokens (model: Model, userId: number, keptValue?: string):
   }
 }
 
+/** Revokes a token, those of its login that were renewed, and if it was renewed itself, its successors. */
+export function revokeToken (model: Model, { id, userId, kind, loggedInAt, renewedAt }: Token): void {
+  for (const token of model.tokens) {
+    const isOfLogin = kind === 'login' && token.userId === userId && token.loggedInAt === loggedInAt
+    if (token.id === id || (isOfLogin && (token.renewedAt !== undefined || (renewedAt !== undefined && token.isSuccessor)))) token.isRevoked = true
+  }
+}
+
 /** When a token was used last, as the server has noted it; when it was made, if it was not used. */
 const lastUse = ({ uses, createdAt }: Token) => uses.reduce((last, use) => last === 0 || use - last >= useResolutionMs ? use : last, 0) || createdAt
 
@@ -110,8 +120,8 @@ function byEviction (a: Token, b: Token): number {
 }
 
 /** Adds a token. Of more than `tokensMax` the least recently used logins are evicted, but none of `kept`. */
-export function addToken (model: Model, token: Omit<Token, 'isRevoked' | 'uses' | 'createdAt' | 'loggedInAt' | 'renewedAt'> & { loggedInAt?: number }, ...kept: string[]): void {
-  model.tokens.push({ loggedInAt: model.now, ...token, createdAt: model.now, isRevoked: false, uses: [] })
+export function addToken (model: Model, token: Omit<Token, 'isRevoked' | 'uses' | 'createdAt' | 'loggedInAt' | 'isSuccessor' | 'renewedAt'> & { loggedInAt?: number }, ...kept: string[]): void {
+  model.tokens.push({ loggedInAt: model.now, ...token, isSuccessor: token.loggedInAt !== undefined, createdAt: model.now, isRevoked: false, uses: [] })
   const active = activeTokens(model, token.userId)
   const evictable = active.filter(({ kind, value }) => kind === 'login' && value !== token.value && !kept.includes(value))
   for (const evicted of evictable.sort(byEviction).slice(0, Math.max(0, active.length - tokensMax))) {

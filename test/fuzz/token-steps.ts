@@ -2,7 +2,7 @@ import { deepEqual, ok } from 'node:assert/strict'
 import fc from 'fast-check'
 import { claimsOf } from '../helper.js'
 import { givenPassword, isSamePassword, ownPassword } from './account-steps.js'
-import { accountOf, activeTokens, addToken, freshLoginSeconds, isActive, loginLifetimeSeconds, type Model, personalLifetimeSeconds, personalTokensMax, recordEvent, revokeTokens, sessionMaxSeconds, type Token } from './model.js'
+import { accountOf, activeTokens, addToken, freshLoginSeconds, isActive, loginLifetimeSeconds, type Model, personalLifetimeSeconds, personalTokensMax, recordEvent, revokeToken, revokeTokens, sessionMaxSeconds, type Token } from './model.js'
 import { accountOfAsker, anyone, ask, type Asker, guard, invalid, pick, type Plan, refusedBy, type Step, tokenOf, type Verdict } from './step.js'
 
 /** What is sent to a route that takes no body. */
@@ -32,7 +32,7 @@ export const logOut = fc.record({ credential: anyone, body: noBody }).map(({ cre
       effect (answer) {
         deepEqual(answer, { msg: 'logged out' })
         const token = tokenOf(model, asker)
-        token.isRevoked = true
+        revokeToken(model, token)
         recordEvent(model, 'logout', { userId: token.userId })
       }
     }
@@ -205,6 +205,7 @@ export const deleteToken = fc.record({ credential: anyone, index: fc.nat(99), bo
         effect (answer, status) {
           token.isRevoked = true
           if (status !== '200') return
+          revokeToken(model, token)
           deepEqual(answer, { msg: 'the token has been deleted' })
           recordEvent(model, 'revocation', { userId: me.id })
         }
