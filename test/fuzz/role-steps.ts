@@ -1,7 +1,7 @@
 import { deepEqual } from 'node:assert/strict'
 import fc from 'fast-check'
 import { accountBody } from './account-steps.js'
-import { accountNamed, hasOtherAdmin, recordEvent } from './model.js'
+import { type Account, accountNamed, accountOf, hasOtherAdmin, recordEvent } from './model.js'
 import { accountOfAsker, anyone, ask, type Asker, guard, invalid, mostlyAdmin, type Plan, refusedBy, type Step, type Verdict } from './step.js'
 import { type Body, bodyRefusal, noBody, withBody } from './token-steps.js'
 
@@ -46,6 +46,19 @@ export const listRolesStep = (asker: Asker): Step => ({
       const { roles } = body as { roles: Array<{ name: string, description: string }> }
       deepEqual(roles.map(({ name }) => name), Object.keys(model.roles).sort())
       for (const { name, description } of roles) if (name !== 'admin') deepEqual(description, model.roles[name])
+    }
+  }
+})
+
+/** An admin looks at the roles of a user, who may have been deleted. */
+export const getUserStep = (asker: Asker, { id, username }: Pick<Account, 'id' | 'username'>): Step => ({
+  request: { method: 'GET', url: `/api/v1/users/${encodeURIComponent(username)}`, headers: asker.headers },
+  asker: asker.name,
+  judge: (model): Verdict => refusedBy(guard(model, asker, onlyAdmins), accountOf(model, id).isDeleted && '404 USER_UNKNOWN') ?? {
+    answers: ['200'],
+    effect (body) {
+      const { roles } = body as { roles: string[] }
+      deepEqual(roles, accountOf(model, id).roles.toSorted())
     }
   }
 })
