@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import type { FastifyInstance } from 'fastify'
-import { type IssuedLink, issuePasswordReset, resetLifetimeMaxSeconds, resetLifetimeMinSeconds, resetLifetimeSeconds } from '../plugins/codes/password-reset.js'
+import type { IssuedLink } from '../plugins/codes/issued-link.js'
+import { issuePasswordReset, resetLifetimeMaxSeconds, resetLifetimeMinSeconds, resetLifetimeSeconds } from '../plugins/codes/password-reset.js'
 import type { User } from '../plugins/users/user.js'
 import { printResult } from './output.js'
 import { CommandError, integerUpTo, type Terminal } from './terminal.js'

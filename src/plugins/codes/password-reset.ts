@@ -1,5 +1,6 @@
 import type { SQL } from 'drizzle-orm'
 import type { FastifyInstance } from 'fastify'
+import type { IssuedLink } from './issued-link.js'
 
 /** How long the code of an admin or the command line is valid, in seconds: 24 hours. */
 export const resetLifetimeSeconds = 86_400
@@ -8,13 +9,6 @@ export const resetLifetimeMinSeconds = 60
 export const resetLifetimeMaxSeconds = 604_800
 /** How long a mailed code is valid, in seconds. */
 export const mailedResetLifetimeSeconds = 3_600
-
-/** A new code with its link; `url` is null without PUBLIC_URL. */
-export interface IssuedLink {
-  code: string
-  url: string | null
-  expiresAt: Date
-}
 
 /**
  * Creates the code with which a user sets a new password. Older ones are not valid any longer.

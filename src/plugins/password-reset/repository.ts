@@ -2,7 +2,8 @@ import { and, eq, exists, inArray, isNotNull, isNull, type SQL } from 'drizzle-o
 import type { FastifyInstance } from 'fastify'
 import { revocationRetryMs } from '../roles/lock-admins.js'
 import { canonicalEmail } from '../users/email.js'
-import { isEmailVerified, type User } from '../users/user.js'
+import type { User } from '../users/user.js'
+import { isEmailVerified } from '../users/user-columns.js'
 
 /** The account that an address belongs to. */
 export type Recipient = Pick<User, 'id' | 'username' | 'email' | 'emailVerified'> & { disabledAt: Date | null }

@@ -2,7 +2,8 @@ import { and, asc, count, eq, exists, gt, gte, inArray, isNotNull, isNull, lt, m
 import type { Store } from '../../database/store.js'
 import { roleNameProblem } from '../roles/role-name.js'
 import { canonicalEmail, emailProblem } from './email.js'
-import { accountColumns, hasPassword, hasSecondFactor, type User } from './user.js'
+import type { User } from './user.js'
+import { accountColumns, hasPassword, hasSecondFactor } from './user-columns.js'
 import { canonicalUsername } from './username.js'
 
 /** A role with at most so many members is rare: they are looked up one by one, and sorted. */

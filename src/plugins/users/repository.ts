@@ -6,7 +6,8 @@ import { isUserId } from '../tokens/claims.js'
 import { canonicalEmail, emailProblem } from './email.js'
 import { userNames } from './names.js'
 import { ownerConditions } from './owner.js'
-import { accountColumns, type User } from './user.js'
+import type { User } from './user.js'
+import { accountColumns } from './user-columns.js'
 import { canonicalUsername, usernameProblem } from './username.js'
 
 type UserRow = Store['tables']['users']['$inferSelect']

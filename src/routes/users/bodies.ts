@@ -1,5 +1,5 @@
 import type { Static } from '@sinclair/typebox'
-import type { IssuedLink } from '../../plugins/codes/password-reset.js'
+import type { IssuedLink } from '../../plugins/codes/issued-link.js'
 import type { ListedUser, UserDetails } from '../../plugins/users/directory.js'
 import { userBody } from '../../plugins/users/user-body.js'
 import type { ManagedUser, ResetCode, UserDetailsBody } from './schemas.js'
