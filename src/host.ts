@@ -1,6 +1,6 @@
 import type { AuditEvent, EventFilter, NewEvent } from './plugins/audit/event.js'
 import type { Guard } from './plugins/authenticate/guard.js'
-import type { InvitesApi } from './plugins/invites/api.js'
+import type { InvitesApi } from './plugins/invites/invites-api.js'
 import type { IssuedLink } from './plugins/codes/issued-link.js'
 import type { Role } from './plugins/roles/role.js'
 import type { IssuedToken, Token } from './plugins/tokens/token.js'
