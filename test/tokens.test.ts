@@ -134,6 +134,26 @@ for (const database of databases) {
       t.equal(await lastUse(), new Date(now).toISOString(), 'what could not be written is still noted')
     })
 
+    t.test('POST /api/v1/tokens · the password is changed after its check → 401 PASSWORD_INCORRECT; its hash is upgraded → 201', async (t) => {
+      const app = await build(t)
+      const { accessTokens, passwords, users } = servicesOf(app)
+      const token = await tokenOf(app)
+      const { issue } = accessTokens
+      const before = (work: () => Promise<unknown>) => Object.assign(accessTokens, {
+        issue: async (...args: Parameters<typeof issue>) => {
+          accessTokens.issue = issue
+          await work()
+          return await issue(...args)
+        }
+      })
+      const create = () => as(app, token)('POST', '/tokens', { description: 'a script', password: bob.password })
+      before(async () => users.replaceHash(1, String(await users.findHash(1)), await passwords.hash(bob.password)))
+      t.equal((await create()).statusCode, 201)
+      before(async () => users.replacePassword(1, await passwords.hash('incorrect donkey charger clip'), { keptTokenId: claimsOf(token).jti }))
+      t.match((await create()).json(), { statusCode: 401, code: 'PASSWORD_INCORRECT' })
+      t.equal((await as(app, token)('GET', '/tokens')).json().tokens.length, 1)
+    })
+
     t.test('POST /api/v1/tokens · 201 → a token with a description and a lifetime of its own, shown once', async (t) => {
       const now = Date.UTC(2026, 10, 23, 20, 44)
       const app = await build(t, {}, { now: () => now })

@@ -14,6 +14,8 @@ export type NewToken = Pick<Store['tables']['tokens']['$inferSelect'], 'userId' 
 } | {
   kind: 'personal'
   description: string
+  /** The hash of the password that was checked; undefined where none was. */
+  passwordHash?: string
   /** The id of the login token of the request; undefined if the operator creates the token. */
   requestingTokenId?: string
 } | {
@@ -59,10 +61,11 @@ export function tokenCreation ({ batch, db, lockUser, prepare, relaxed, shareLoc
   const personalTokenCount = (userId: number) => sql<number>`(${db.select({ count: count() }).from(tokens).where(and(eq(tokens.userId, userId), eq(tokens.kind, 'personal'), gt(tokens.expiresAt, new Date(now()))))})`
 
   /** Inserts a personal access token if that is permitted, in one transaction: revoking all of a user's tokens comes before it or after it. */
-  async function insertPersonal (id: string, { userId, requestingTokenId = id, kind, description, createdAt, expiresAt }: NewTokenOfKind<'personal'>): Promise<boolean> {
+  async function insertPersonal (id: string, { userId, passwordHash, requestingTokenId = id, kind, description, createdAt, expiresAt }: NewTokenOfKind<'personal'>): Promise<boolean> {
     const requestingLogin = db.select({ id: tokens.id }).from(tokens).where(and(eq(tokens.userId, userId), eq(tokens.id, requestingTokenId), eq(tokens.kind, 'login')))
     const row = rowOf({ id, kind, description, createdAt, expiresAt })
-    const isAllowed = and(eq(users.id, userId), isNull(users.disabledAt), lt(personalTokenCount(userId), personalTokensPerUser), requestingTokenId === id ? undefined : exists(requestingLogin))
+    const isVerified = passwordHash === undefined ? undefined : eq(users.passwordHash, passwordHash)
+    const isAllowed = and(eq(users.id, userId), isVerified, isNull(users.disabledAt), lt(personalTokenCount(userId), personalTokensPerUser), requestingTokenId === id ? undefined : exists(requestingLogin))
     const written = await batch([...lockUser(userId), db.insert(tokens).select(db.select(row).from(users).where(isAllowed))])
     return written.at(-1) !== 0
   }
@@ -98,7 +101,7 @@ export function tokenCreation ({ batch, db, lockUser, prepare, relaxed, shareLoc
     /**
      * Inserts a row with a random UUID. `undefined` when the user does not exist or is disabled;
      * for a login also when the password or the second factor was changed since it was checked; for a personal access
-     * token also when the login token of the request was revoked, or the user has
+     * token also when the password was changed, the login token of the request was revoked, or the user has
      * `personalTokensPerUser` already; for a renewal also when the renewed token is not an active
      * login's.
      */

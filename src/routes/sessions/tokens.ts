@@ -32,16 +32,17 @@ const tokens: FastifyPluginAsyncTypebox = async (app) => {
   /**
    * Requires a recent login or the password: a stolen token must not create others, which
    * would stay valid after it expires or is revoked.
+   *
+   * @returns the hash that the password was verified with; undefined where none was
    */
-  async function requireOwner (request: FastifyRequest, job: HashJob, { password, code }: Partial<OwnCredentials>): Promise<void> {
+  async function requireOwner (request: FastifyRequest, job: HashJob, { password, code }: Partial<OwnCredentials>): Promise<string | undefined> {
     const { currentUser: { id: userId }, currentTokenId } = request
     const current = await app.tokens.findLoginAge(userId, currentTokenId)
     // A token that was revoked concurrently: inserting the new one fails.
-    if (current === undefined) return
+    if (current === undefined) return undefined
     if (current.kind === 'personal') throw new LoginRequired()
-    if (password === undefined) {
-      rejectOldLogin(current, recentLoginSeconds)
-    } else await checkOwnPassword(app, request, { kind: 'token_creation', password, code, job })
+    if (password !== undefined) return await checkOwnPassword(app, request, { kind: 'token_creation', password, code, job })
+    rejectOldLogin(current, recentLoginSeconds)
   }
 
   app.post('/tokens', {
@@ -57,13 +58,20 @@ const tokens: FastifyPluginAsyncTypebox = async (app) => {
     }
   }, async (request, reply) => {
     const { currentUser: { id: userId }, currentTokenId, body: { description, expires_in: lifetimeSeconds = personalTokenLifetimeSeconds } } = request
-    await requireOwner(request, hashJobOf(request, reply), request.body)
-    const issued = await app.throttle.createToken(request, userId, () => app.accessTokens.issue({ userId, kind: 'personal', description, lifetimeSeconds, requestingTokenId: currentTokenId }))
+    const job = hashJobOf(request, reply)
+    const verifiedHash = await requireOwner(request, job, request.body)
+    const issue = (passwordHash?: string) => app.throttle.createToken(request, userId, () => app.accessTokens.issue({ userId, kind: 'personal', description, lifetimeSeconds, passwordHash, requestingTokenId: currentTokenId }))
+    let issued = await issue(verifiedHash)
     if (issued === undefined) {
-      // Either the current token was revoked concurrently, which the guard reports, or there are too many.
+      // Either the current token was revoked concurrently, which the guard reports, or the stored hash is another one now, or there are too many.
       await runGuardsAgain(request, [app.authenticate])
-      throw new TooManyTokens()
+      const currentHash = await app.users.findHash(userId)
+      if (verifiedHash !== undefined && currentHash !== verifiedHash) {
+        if (!(await app.passwords.verify(currentHash, String(request.body.password), job))) throw new PasswordIncorrect()
+        issued = await issue(currentHash)
+      }
     }
+    if (issued === undefined) throw new TooManyTokens()
     app.audit.record({ kind: 'token_creation', userId, detail: issued.id }, request)
     reply.code(201)
     return { ...tokenBody({ ...issued, description, lastUsedAt: null }, currentTokenId), token: issued.token }
