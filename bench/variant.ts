@@ -76,5 +76,5 @@ export async function buildWithout (part: Part): Promise<string> {
   })
   if (!Object.keys(metafile.inputs).includes(`src/${part.file}`)) throw new Error(`bench/parts.ts, ${part.name}: the server does not use src/${part.file}`)
   for (const shared of ['package.json', 'node_modules', 'dist/database', 'dist/data']) symlinkSync(join(root, shared), join(folder, shared))
-  return join(folder, 'dist/server.js')
+  return join(folder, 'dist/server.cjs')
 }

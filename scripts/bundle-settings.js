@@ -11,7 +11,7 @@ const external = [
   '@fastify/swagger-ui', '@fastify/ajv-compiler', '@fastify/fast-json-stringify-compiler'
 ]
 
-/** The source of a module, with `import.meta.url` replaced, so that it finds its files when it is bundled. */
+/** The source of a module, in which files are found from the bundle's place. */
 export function readModule (path) {
   return readFileSync(path, 'utf8').replaceAll('import.meta.url', `new URL(${JSON.stringify(`./${relative(source, path)}`)}, import.meta.url)`)
 }
@@ -20,20 +20,6 @@ const keepUrl = {
   name: 'keep-url',
   setup (context) {
     context.onLoad({ filter: /\/src\/.*\.ts$/ }, ({ path }) => ({ loader: 'ts', contents: readModule(path) }))
-  }
-}
-
-/**
- * Packages outside of the bundle that are loaded at startup: `require()` is faster than `import`,
- * which first looks for the names that a CommonJS package exports.
- */
-const requireExternal = {
-  name: 'require-external',
-  setup (context) {
-    const namespace = 'require-external'
-    context.onResolve({ filter: /^[^./]/ }, ({ path, kind, namespace: importer }) =>
-      kind === 'import-statement' && importer !== namespace && external.includes(path) ? { path, namespace } : undefined)
-    context.onLoad({ filter: /.*/, namespace }, ({ path }) => ({ contents: `module.exports = require('${path}')`, resolveDir: source }))
   }
 }
 
@@ -49,17 +35,21 @@ const lazyYaml = {
 
 /** Options of esbuild's `build`, without entry points and output. */
 export const bundleSettings = {
-  chunkNames: 'bundle-[hash]',
   bundle: true,
-  splitting: true,
   platform: 'node',
-  format: 'esm',
+  // ES modules cannot be loaded from a code cache.
+  format: 'cjs',
+  // Nor does import() work in what is loaded from one: it becomes require().
+  supported: { 'dynamic-import': false },
+  outExtension: { '.js': '.cjs' },
   target: 'node20.19',
   // Identifiers are not minified: stacks in logs stay readable.
   minifySyntax: true,
   minifyWhitespace: true,
+  // They are in dist/THIRD-PARTY-NOTICES.txt. Everything else is written in ASCII, which takes half of the memory.
+  legalComments: 'none',
   external,
-  plugins: [keepUrl, requireExternal, lazyYaml],
-  // CommonJS packages call require() for Node's own modules.
-  banner: { js: "import { createRequire as requireFrom } from 'node:module'; const require = requireFrom(import.meta.url);" }
+  plugins: [keepUrl, lazyYaml],
+  define: { 'import.meta.url': 'bundleUrl' },
+  banner: { js: "const bundleUrl = require('node:url').pathToFileURL(__filename).href;" }
 }

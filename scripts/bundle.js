@@ -1,33 +1,33 @@
-// Bundles the server and the command line with their packages into a few files: opening a
-// thousand files would take most of the startup time. Apps that embed Latchkey get the unbundled
-// files, and use their own packages.
-import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+// Bundles the server and the command line with their packages into one file: opening a thousand
+// files would take most of the startup time. Apps that embed Latchkey get the unbundled files, and
+// use their own packages.
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { build } from 'esbuild'
 import { bundleSettings } from './bundle-settings.js'
 
+mkdirSync('dist', { recursive: true })
+for (const name of readdirSync('dist')) if (name.startsWith('programs-')) rmSync(join('dist', name))
+
 const { metafile } = await build({
   ...bundleSettings,
-  entryPoints: ['src/server.ts', 'src/cli.ts'],
+  entryPoints: ['src/programs.ts'],
+  entryNames: '[name]-[hash]',
   outdir: 'dist',
   metafile: true
 })
+const [bundle] = Object.keys(metafile.outputs)
 
-// What Node starts: CommonJS, because ES modules are loaded too late to set the size of the thread pool.
+// What Node starts.
 await build({
-  entryPoints: ['src/server.cts', 'src/cli.cts'],
+  entryPoints: ['src/server.cts', 'src/cli.cts', 'src/standalone/thread-pool.cts', 'src/standalone/load-programs.cts'],
   outdir: 'dist',
   outExtension: { '.js': '.cjs' },
-  bundle: true,
   platform: 'node',
   format: 'cjs',
   target: 'node20.19',
-  minify: true,
-  external: ['./server.js', './cli.js']
+  define: { bundleName: JSON.stringify(basename(bundle)) }
 })
-
-const written = Object.keys(metafile.outputs).map((path) => basename(path))
-for (const name of readdirSync('dist')) if (name.startsWith('bundle-') && !written.includes(name)) rmSync(join('dist', name))
 
 // The licenses require their texts to be distributed with the code. Some packages contain none:
 // their text comes from another package with the same license.

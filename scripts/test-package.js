@@ -34,13 +34,13 @@ async function withProgram (args, env, use) {
 try {
   const [{ filename, files }] = JSON.parse(run('npm', ['pack', '--json', '--silent', '--pack-destination', folder]))
   const names = files.map(({ path }) => path)
-  const allowed = /^(?:dist\/.+\.(?:js|d\.ts)|dist\/(?:cli|server)\.cjs|dist\/database\/\w+\/migrations\/(?:\d+_\w+\.sql|meta\/_journal\.json)|dist\/data\/[\w-]+\.(?:txt|svg)|dist\/THIRD-PARTY-NOTICES\.txt|openapi\.yaml|package\.json|README\.md|CHANGELOG\.md|LICENSE|docs\/[\w-]+\.md)$/
+  const allowed = /^(?:dist\/.+\.(?:js|d\.ts)|dist\/(?:cli|server|programs-\w+|standalone\/(?:load-programs|thread-pool))\.cjs|dist\/database\/\w+\/migrations\/(?:\d+_\w+\.sql|meta\/_journal\.json)|dist\/data\/[\w-]+\.(?:txt|svg)|dist\/THIRD-PARTY-NOTICES\.txt|openapi\.yaml|package\.json|README\.md|CHANGELOG\.md|LICENSE|docs\/[\w-]+\.md)$/
   const unexpected = names.filter((name) => !allowed.test(name))
   check(unexpected.length === 0, `unexpected files: ${unexpected.join(', ')}`)
-  const built = names.filter((name) => /^dist\/(?!bundle-).*\.js$/.test(name)).map((name) => name.replace(/^dist/, 'src').replace(/js$/, 'ts'))
+  const built = names.filter((name) => /^dist\/.*\.js$/.test(name)).map((name) => name.replace(/^dist/, 'src').replace(/js$/, 'ts'))
   const stale = built.filter((name) => !existsSync(name))
   check(stale.length === 0, `files without a source: ${stale.join(', ')}`)
-  for (const name of ['LICENSE', 'README.md', 'openapi.yaml', 'dist/index.d.ts', 'dist/client/contract.d.ts', 'dist/testing.d.ts', 'dist/cli.cjs', 'dist/cli.js', 'dist/server.cjs', 'dist/server.js', 'dist/data/common-passwords.txt', 'dist/THIRD-PARTY-NOTICES.txt']) check(names.includes(name), `${name} is missing`)
+  for (const name of ['LICENSE', 'README.md', 'openapi.yaml', 'dist/index.d.ts', 'dist/client/contract.d.ts', 'dist/testing.d.ts', 'dist/cli.cjs', 'dist/server.cjs', 'dist/data/common-passwords.txt', 'dist/THIRD-PARTY-NOTICES.txt']) check(names.includes(name), `${name} is missing`)
   console.log(`${filename}: ${names.length} files`)
 
   const { messages, pkg } = await publint({ strict: true })

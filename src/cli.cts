@@ -1,4 +1,5 @@
 #!/usr/bin/env node
 import './standalone/thread-pool.cjs'
+import programs = require('./standalone/load-programs.cjs')
 
-import('./cli.js')
+programs.load().runCommand()

@@ -1,4 +1,6 @@
 import { run } from './commands/index.js'
 
 const { env, stdin, stdout, stderr } = process
-process.exitCode = await run(process.argv.slice(2), { env, stdin, stdout, stderr, serve: () => import('./server.js') })
+run(process.argv.slice(2), { env, stdin, stdout, stderr, serve: () => import('./server.js') }).then((exitCode) => {
+  process.exitCode = exitCode
+})

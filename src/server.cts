@@ -1,3 +1,4 @@
 import './standalone/thread-pool.cjs'
+import programs = require('./standalone/load-programs.cjs')
 
-import('./server.js')
+programs.load().startServer()

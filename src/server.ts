@@ -64,9 +64,7 @@ async function serve (): Promise<void> {
   })
 }
 
-try {
-  await serve()
-} catch (error) {
+serve().catch((error) => {
   process.stderr.write(explainStartupError(error))
   process.exit(1)
-}
+})

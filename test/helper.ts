@@ -139,7 +139,7 @@ export const plainNode = ['env', '-u', 'NODE_OPTIONS', '-u', 'NODE_V8_COVERAGE',
 
 /** The command that runs a built program, `server.ts` or `cli.ts`, or the file of an absolute path. `prelude` is code that runs in the process first. */
 export function builtProgram (name: string, prelude = ''): string[] {
-  const file = resolve(import.meta.dirname, '../dist', name.replace('.ts', '.js'))
+  const file = resolve(import.meta.dirname, '../dist', name.replace('.ts', '.cjs'))
   if (!existsSync(file)) throw new Error(`${file} is not there: npm run build`)
   const imports = prelude === '' ? [] : [`--import=data:text/javascript,${encodeURIComponent(prelude)}`]
   return [...plainNode, ...imports, file]

@@ -281,7 +281,7 @@ t.test('a start where better-sqlite3 was not built · one line with the command 
     const [out, err, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'close')])
     return { code, out, err }
   }
-  for (const answer of await Promise.all([start('server.js'), start('cli.js', 'migrate')])) {
+  for (const answer of await Promise.all([start('server.cjs'), start('cli.cjs', 'migrate')])) {
     t.same(answer, {
       code: 1,
       out: '',

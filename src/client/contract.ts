@@ -591,7 +591,7 @@ export interface paths {
         put?: never;
         /**
          * Invite somebody
-         * @description Creates an invitation: whoever has its code can sign up once, also if signup is only for the invited. If it has an email and the server sends mails, the code is mailed there as well. At most 1,000 can be open at the same time.
+         * @description Creates an invitation: whoever has its code can sign up once, also if signup is only for the invited. If it has an email and the server sends mails, the code is mailed there as well. At most 1000 can be open at the same time.
          */
         post: operations["createInvite"];
         delete?: never;

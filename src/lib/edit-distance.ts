@@ -4,6 +4,9 @@
  * Stops where it is certain that there are more than `max`, and returns Infinity.
  */
 export function editDistance (from: string, to: string, max: number): number {
+  // Each edit brings in at most one character. Most names differ in more, and need no table.
+  let missing = 0
+  for (const character of to) if (!from.includes(character) && ++missing > max) return Infinity
   let beforeLast: number[] = []
   let last = Array.from({ length: to.length + 1 }, (_, column) => column)
   for (let row = 1; row <= from.length; row++) {

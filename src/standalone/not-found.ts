@@ -1,6 +1,7 @@
 import findMyWay, { type HTTPMethod } from 'find-my-way'
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
+import { lazy } from '../lib/lazy.js'
 import { MethodNotAllowed, RouteNotFound } from '../errors.js'
 
 /**
@@ -18,16 +19,17 @@ const plugin: FastifyPluginAsync = async (app) => {
   })
 
   // The router that Fastify uses, here for the path only.
-  const paths = findMyWay({ maxParamLength: 1_000 })
   const anyMethod: HTTPMethod = 'GET'
-  app.addHook('onReady', async () => {
+  const paths = lazy(() => {
+    const router = findMyWay({ maxParamLength: 1_000 })
     // @fastify/cors answers preflights at '*', which matches every path.
     methodsOf.delete('*')
-    for (const [url, methods] of methodsOf) paths.on(anyMethod, url, () => {}, methods)
+    for (const [url, methods] of methodsOf) router.on(anyMethod, url, () => {}, methods)
+    return router
   })
 
   app.setNotFoundHandler((request) => {
-    const methods: Set<string> | undefined = paths.find(anyMethod, request.url)?.store
+    const methods: Set<string> | undefined = paths().find(anyMethod, request.url)?.store
     // A route with this method called the handler itself, such as one for static files.
     if (methods !== undefined && !methods.has(request.method)) throw new MethodNotAllowed([...methods])
     throw new RouteNotFound()

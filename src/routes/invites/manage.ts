@@ -35,7 +35,7 @@ const manage: FastifyPluginAsyncTypebox = async (app) => {
       operationId: 'createInvite',
       tags: ['Invitations'],
       summary: 'Invite somebody',
-      description: `Creates an invitation: whoever has its code can sign up once, also if signup is only for the invited. If it has an email and the server sends mails, the code is mailed there as well. At most ${openInvitesMax.toLocaleString('en')} can be open at the same time.`,
+      description: `Creates an invitation: whoever has its code can sign up once, also if signup is only for the invited. If it has an email and the server sends mails, the code is mailed there as well. At most ${openInvitesMax} can be open at the same time.`,
       body: ref(InviteRequest),
       response: { 201: ref(NewInviteBody) }
     }
