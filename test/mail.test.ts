@@ -327,8 +327,14 @@ t.test('the built server, mail server is silent · SIGTERM → it ends in time w
 })
 
 t.test('the built server · nodemailer is loaded only with SMTP_URL', async (t) => {
-  const hooks = "import { writeSync } from 'node:fs'; export async function resolve (name, context, next) { if (name === 'nodemailer') writeSync(1, 'loads nodemailer\\n'); return next(name, context) }"
-  const prelude = `import { register } from 'node:module'; register(${JSON.stringify(`data:text/javascript,${encodeURIComponent(hooks)}`)})`
+  const prelude = `
+    import { writeSync } from 'node:fs'
+    import module from 'node:module'
+    const load = module._load
+    module._load = (name, ...rest) => {
+      if (name === 'nodemailer') writeSync(1, 'loads nodemailer\\n')
+      return load(name, ...rest)
+    }`
   for (const [env, isLoaded] of [[{}, false], [{ SMTP_URL: 'smtp://127.0.0.1:1', MAIL_FROM: from }, true]] as const) {
     const server = startServer(t, temporaryFolder(t), { DATABASE_URL: 'sqlite://', ...env }, prelude)
     await server.listening
