@@ -24,7 +24,6 @@ export const parts: Part[] = [
   { name: '404 and 405', file: 'standalone/not-found.ts' },
   { name: 'request ids', file: 'app.ts', find: 'genReqId: requestIds(),', replace: '' },
   { name: 'loggers of requests', file: 'app.ts', find: 'new RequestLogger(log, bindings, options)', replace: 'log' },
-  { name: 'timeout of silent connections', file: 'app.ts', find: 'connectionTimeout: connectionTimeoutMs,', replace: '' },
   { name: 'compilers of the schemas', file: 'app.ts', find: '{ compilersFactory: lazyCompilers }', replace: '{ compilersFactory: { buildValidator: () => () => () => true, buildSerializer: () => () => JSON.stringify } }' },
   { name: 'second decision after the body', file: 'plugins/authenticate/guarded-routes.ts', find: "app.addHook('preValidation', recheckGuards)", replace: '' },
   { name: 'check for two Authorization headers', file: 'plugins/authenticate/index.ts', find: 'if (!hasOneAuthorization(raw.rawHeaders)) throw new TokenInvalid()', replace: '' },

@@ -46,8 +46,6 @@ const headersTimeoutMs = 5_000
 const requestTimeoutMs = 10_000
 /** How often Node closes connections that exceed these, in milliseconds. */
 const connectionsCheckingIntervalMs = 1_000
-/** How long a connection may be silent during a request and before the first one, in milliseconds. Between two requests `keepAliveTimeoutMs` counts instead. */
-const connectionTimeoutMs = 12_000
 
 /**
  * How long a plugin may take to load, in milliseconds: longer than the wait for another server
@@ -73,7 +71,6 @@ export async function buildApp (config: Config, options: BuildOptions = {}): Pro
     pluginTimeout: pluginTimeoutMs,
     requestTimeout: requestTimeoutMs,
     keepAliveTimeout: config.keepAliveTimeoutMs,
-    connectionTimeout: connectionTimeoutMs,
     // Without a Host Node would answer itself, with no body.
     http: { ServerResponse: connections.ServerResponse, headersTimeout: headersTimeoutMs, connectionsCheckingInterval: connectionsCheckingIntervalMs, requireHostHeader: false },
     // During shutdown, requests on open connections are still answered; then the connection is closed.

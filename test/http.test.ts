@@ -1,6 +1,8 @@
 import { once } from 'node:events'
-import { connect, type Socket } from 'node:net'
+import { createServer } from 'node:http'
+import { type AddressInfo, connect, type Socket } from 'node:net'
 import { join } from 'node:path'
+import { Readable } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
 import Database from 'better-sqlite3'
 import Fastify, { type FastifyInstance } from 'fastify'
@@ -10,6 +12,7 @@ import errors from '../src/plugins/errors/index.js'
 import validation from '../src/plugins/validation/index.js'
 import { publicRoute } from '../src/plugins/authenticate/public-route.js'
 import { servicesOf } from '../src/services.js'
+import { connectionCloser } from '../src/standalone/close-connections.js'
 import { asUser } from '../src/testing.js'
 import { databases } from './databases.js'
 import { bob, build, buildOn, internals, logIn, loginHead, needLogin, open, signUp, temporaryFolder, tokenOf, until } from './helper.js'
@@ -481,6 +484,33 @@ t.test('raw HTTP · request that is not finished in time → 408 REQUEST_TIMEOUT
   Object.assign(app.server, { headersTimeout: 50, requestTimeout: 100 })
   for (const bytes of ['GET / HTTP/1.1\r\nHost: localhost\r\nX-A: ', `${loginHead(1_000)}{`]) {
     t.match(await (await open(url, bytes)).ended, /^HTTP\/1\.1 408 [^]*"code":"REQUEST_TIMEOUT"/)
+  }
+})
+
+t.test('a connection that sends nothing → closed', async (t) => {
+  const app = await listening(t)
+  Object.assign(app.server, { headersTimeout: 50, requestTimeout: 100 })
+  t.match(await (await open(urlOf(app), '')).ended, /^HTTP\/1\.1 408 /)
+})
+
+t.test('a client that reads nothing of its response → closed; one that reads → the whole response', async (t) => {
+  const text = 'x'.repeat(40_000_000)
+  const { ServerResponse } = connectionCloser({ readTimeoutMs: 500 })
+  const server = createServer({ ServerResponse }, (request, response) => {
+    if (request.url === '/stream') Readable.from([text, text]).pipe(response)
+    else response.end(text)
+  })
+  t.teardown(() => server.close())
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  for (const [path, length] of [['/', text.length], ['/stream', 2 * text.length]] as const) {
+    const url = `http://127.0.0.1:${port}${path}`
+    const closed = once(server, 'connection').then(async ([socket]) => await once(socket, 'close'))
+    const { socket } = await open(url, `GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`)
+    socket.pause()
+    await closed
+    socket.destroy()
+    t.equal((await (await fetch(url)).text()).length, length)
   }
 })
 

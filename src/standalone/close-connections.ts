@@ -9,7 +9,12 @@ import type { FastifyInstance } from 'fastify'
  */
 export const keptConnectionsMax = 1_000
 
+/** How long a client may read nothing of a response that waits for it, in milliseconds. */
+const defaultReadTimeoutMs = 12_000
+
 type Headers = OutgoingHttpHeaders | OutgoingHttpHeader[]
+
+type Callback = (error?: Error | null) => void
 
 /** What closes the connections of a server. */
 export interface ConnectionCloser {
@@ -27,13 +32,15 @@ export interface ConnectionCloser {
 /**
  * Closes connections after the answer where they must not stay open: when more are open than the
  * server keeps, and when it is closing. Otherwise any client could use up the file descriptors
- * with idle connections, and idle connections would delay the end of the process.
+ * with idle connections, and idle connections would delay the end of the process. Closes those as
+ * well whose clients do not read their responses.
  *
- * It is a class of Node's responses, because a hook would cost every request.
+ * It is a class of Node's responses, because a hook would cost every request, and so would a
+ * timeout on every connection. Node itself closes those that send no whole request in time.
  *
  * @see RFC 9112, section 9.6
  */
-export function connectionCloser (): ConnectionCloser {
+export function connectionCloser ({ readTimeoutMs = defaultReadTimeoutMs } = {}): ConnectionCloser {
   let isClosing = false
   let open = 0
   const surplus = new WeakSet<Socket>()
@@ -41,9 +48,22 @@ export function connectionCloser (): ConnectionCloser {
   class ClosingResponse<Request extends IncomingMessage = IncomingMessage> extends ServerResponse<Request> {
     // Named parameters: rest parameters would cost every request more than all of this file.
     override writeHead (statusCode: number, statusMessage?: string | Headers, headers?: Headers): this {
-      if (isClosing || surplus.has(this.req.socket)) this.setHeader('connection', 'close')
+      if (isClosing || (open > keptConnectionsMax && surplus.has(this.req.socket))) this.setHeader('connection', 'close')
       // The types have a signature with a message and one without; Node tells them apart by itself.
       return super.writeHead(statusCode, statusMessage as string, headers)
+    }
+
+    override write (chunk: unknown, encoding?: unknown, callback?: Callback): boolean {
+      const isTaken = super.write(chunk, encoding as BufferEncoding, callback)
+      if (!isTaken) this.req.socket.setTimeout(readTimeoutMs)
+      return isTaken
+    }
+
+    override end (chunk?: unknown, encoding?: unknown, callback?: Callback): this {
+      super.end(chunk, encoding as BufferEncoding, callback)
+      // Replaced by the timeout between two requests once everything is sent.
+      if (this.req.socket.writableLength > 0) this.req.socket.setTimeout(readTimeoutMs)
+      return this
     }
   }
 
