@@ -9,6 +9,7 @@ import { createTestClock } from '../src/testing.js'
 import { commandLine, refused } from './command-line.js'
 import { databases } from './databases.js'
 import { as, bob, buildOn, logIn, needLogin, pairOn, signUp, tokenOf, until } from './helper.js'
+import { smtpError } from './smtp-server.js'
 
 const { password } = bob
 const alice = { username: 'alice', password: 'another horse battery staple' }
@@ -501,7 +502,7 @@ for (const database of databases) {
 
     t.test('a mail that cannot be sent → the answer is the same', async (t) => {
       const lines: string[] = []
-      const app = await build(t, { LOG_LEVEL: 'error' }, { sendMail: async () => { throw new Error('the server hangs up') }, logStream: { write: (line) => { lines.push(line) } } })
+      const app = await build(t, { LOG_LEVEL: 'error' }, { sendMail: async () => { throw smtpError(550, 'no such mailbox') }, logStream: { write: (line) => { lines.push(line) } } })
       t.equal((await setEmail(app, await tokenOf(app), 'new@example.com')).statusCode, 202)
       await until(() => lines.length > 0)
       t.notMatch(lines.join(''), /new@example/)

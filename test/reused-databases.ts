@@ -20,15 +20,15 @@ const fingerprint = `
 
 const deleteRows = `
   do $$
-  declare name text;
+  declare relation text;
   begin
     delete from latchkey.users;
     delete from latchkey.roles where name <> 'admin';
-    for name in select tablename from pg_tables where schemaname = 'latchkey' and tablename not in ('users', 'roles') loop
-      execute format('delete from latchkey.%I', name);
+    for relation in select tablename from pg_tables where schemaname = 'latchkey' and tablename not in ('users', 'roles') loop
+      execute format('delete from latchkey.%I', relation);
     end loop;
-    for name in select sequencename from pg_sequences where schemaname = 'latchkey' loop
-      perform setval(format('latchkey.%I', name), 1, false);
+    for relation in select sequencename from pg_sequences where schemaname = 'latchkey' loop
+      perform setval(format('latchkey.%I', relation), 1, false);
     end loop;
   end $$`
 
@@ -36,15 +36,22 @@ const deleteRows = `
 const clean: string[] = []
 let original: string | undefined
 
+const lockNotAvailable = '55P03'
+class ResetFailed extends Error {}
+
 /** Deletes the rows of a database; false where the test has changed more than rows, or still uses it. */
 async function reset (url: string): Promise<boolean> {
   return await withClient(url, async (client) => {
     const { rows: [found] } = await client.query(fingerprint)
     if (found.fingerprint !== original || !found.isSmall) return false
     await client.query("set lock_timeout to '2s'")
-    await client.query(deleteRows)
+    await client.query(deleteRows).catch((error) => { throw error.code === lockNotAvailable ? error : new ResetFailed(error.message) })
     return true
-  }).catch(() => false)
+  }).catch((error) => {
+    // Every other error is what a test has done to its database.
+    if (error instanceof ResetFailed) throw error
+    return false
+  })
 }
 
 /** A migrated database without rows, of an earlier test or new. It is left to others when the test ends. */
