@@ -65,7 +65,8 @@ export async function buildApp (config: Config, options: BuildOptions = {}): Pro
     childLoggerFactory: (none, bindings, options) => new RequestLogger(log, bindings, options),
     logController: new FailuresOnlyLogController(),
     schemaController: { compilersFactory: lazyCompilers },
-    trustProxy: config.trustProxy,
+    // With an empty list, Fastify would parse the headers of proxies to find the address of the socket.
+    trustProxy: config.trustProxy.length > 0 && config.trustProxy,
     genReqId: requestIds(),
     routerOptions: { maxParamLength: paramMaxLength },
     pluginTimeout: pluginTimeoutMs,

@@ -42,9 +42,9 @@ export function addressProblem (address: string): string | undefined {
 
 /** An address for logs; `unknown` when it cannot be parsed. Removes a zone that is too long: the client can choose it. */
 export function printableAddress (address = ''): string {
+  if (address.length <= addressMaxLength && isIP(address) !== 0) return address
   const plain = withoutPortAndZone(address)
-  if (isIP(plain) === 0) return unknownNetwork
-  return address.length > addressMaxLength || isIP(address) === 0 ? plain : address
+  return isIP(plain) === 0 ? unknownNetwork : plain
 }
 
 /**

@@ -16,7 +16,7 @@ const plugin: FastifyPluginAsync = async (app) => {
     const startMs = performance.now()
     app.log.debug({ reqId, req: request }, 'incoming request')
     // One listener; Fastify's hooks for responses and disconnects add four. The logger of the request need not be created.
-    reply.raw.once('close', () => {
+    reply.raw.on('close', () => {
       if (reply.raw.writableEnded) app.log.info({ reqId, req: request, res: reply, responseTime: performance.now() - startMs }, 'request completed')
       else app.log.info({ reqId, req: request }, 'request aborted')
     })
