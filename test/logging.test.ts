@@ -10,7 +10,7 @@ import { logDestination } from '../src/standalone/log-destination.js'
 import { loggerOptions } from '../src/standalone/log-serializers.js'
 import { RequestLogger } from '../src/standalone/request-logger.js'
 import { databases } from './databases.js'
-import { bob, buildOn, logIn, needLogin, secretKey, signUp, temporaryFolder, until } from './helper.js'
+import { bob, build, buildOn, logIn, needLogin, secretKey, signUp, temporaryFolder, until } from './helper.js'
 
 for (const database of databases) {
   t.test(database.name, async (t) => {
@@ -98,6 +98,18 @@ t.test('RequestLogger · creates its child when it logs, and is one for the rest
   t.equal(parent.level, 'trace')
   t.match(lines.map((line) => JSON.parse(line)), [...['trace', 'debug', 'info', 'warn', 'error', 'fatal'].map((level) => ({ reqId: 'one', msg: `a: ${level}` })), { reqId: 'one', more: true, msg: 'a: more' }])
   t.equal(lines.length, 7)
+})
+
+t.test('a request that logs nothing · no logger is created for it', async (t) => {
+  const app = await build(t)
+  const created: object[] = []
+  app.log.child = (bindings: object) => {
+    created.push(bindings)
+    return pino()
+  }
+  t.equal((await app.inject('/')).statusCode, 200)
+  t.equal((await needLogin(app, 'nothing')).statusCode, 401)
+  t.same(created, [])
 })
 
 t.test('log serializers · the path without the query, also of an absolute URL', async (t) => {

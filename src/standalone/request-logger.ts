@@ -1,11 +1,13 @@
 import type { FastifyBaseLogger } from 'fastify'
 import type { Bindings, ChildLoggerOptions, Logger } from 'pino'
 
-type Log = FastifyBaseLogger['info']
+type Arguments = Parameters<FastifyBaseLogger['info']>
 
 /**
  * The logger of a request: a child logger that is created when something is logged. Most requests
  * log nothing, and a child logger costs more than the rest of a simple request.
+ *
+ * Fastify looks at every method of a new logger: none may be a getter that creates the child.
  */
 export class RequestLogger implements FastifyBaseLogger {
   private ownLogger: Logger | undefined
@@ -21,19 +23,16 @@ export class RequestLogger implements FastifyBaseLogger {
   get level (): string { return this.logger.level }
   set level (level) { this.logger.level = level }
   get msgPrefix (): string | undefined { return this.logger.msgPrefix }
-  get fatal (): Log { return this.method('fatal') }
-  get error (): Log { return this.method('error') }
-  get warn (): Log { return this.method('warn') }
-  get info (): Log { return this.method('info') }
-  get debug (): Log { return this.method('debug') }
-  get trace (): Log { return this.method('trace') }
-  get silent (): Log { return this.method('silent') }
+
+  fatal (...args: Arguments): void { this.logger.fatal(...args) }
+  error (...args: Arguments): void { this.logger.error(...args) }
+  warn (...args: Arguments): void { this.logger.warn(...args) }
+  info (...args: Arguments): void { this.logger.info(...args) }
+  debug (...args: Arguments): void { this.logger.debug(...args) }
+  trace (...args: Arguments): void { this.logger.trace(...args) }
+  silent (...args: Arguments): void { this.logger.silent(...args) }
 
   child (bindings: Bindings, options?: ChildLoggerOptions): Logger {
     return this.logger.child(bindings, options)
-  }
-
-  private method (name: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent'): Log {
-    return this.logger[name].bind(this.logger)
   }
 }
