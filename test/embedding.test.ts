@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import fastifyJwt from '@fastify/jwt'
 import swagger from '@fastify/swagger'
 import { transformSync } from 'esbuild'
-import Fastify, { type FastifyInstance } from 'fastify'
+import Fastify, { type FastifyInstance, type RouteOptions } from 'fastify'
 import t, { type Test } from 'tap'
 import latchkey, { AccountDisabled, EmailTaken, type ErrorCode, LastAdmin, RoleExists, RoleNotFound, RoleProtected, TooManyTokens, UsernameTaken, UserUnknown } from '../src/index.js'
 import { servicesOf } from '../src/services.js'
@@ -176,6 +176,18 @@ t.test('the document of the host · a guard on all routes → our own have its a
     t.same(paths[url].post.security, [])
     t.notOk('403' in paths[url].post.responses && codes(paths[url].post, 403).includes('ROLE_REQUIRED'))
   }
+})
+
+t.test('the document of the host · a hook may still replace the responses of a guarded route', async (t) => {
+  const app = host(t)
+  await app.register(swagger, documented)
+  await app.register(latchkey, options)
+  const routes: RouteOptions[] = []
+  app.addHook('onRoute', (route) => { if (route.url === '/mine') routes.push(route) })
+  app.get('/mine', { preHandler: [app.authenticate] }, async () => '')
+  app.addHook('onReady', async () => { for (const { schema } of routes) if (schema !== undefined) schema.response = { 200: { description: 'mine', type: 'string' } } })
+  await app.ready()
+  t.same(Object.keys(JSON.parse(JSON.stringify(app.swagger())).paths['/mine'].get.responses), ['200'])
 })
 
 t.test('what a database says is not shown by the host either', async (t) => {

@@ -83,8 +83,11 @@ export const errorsDocumented = Symbol('latchkey.errorsDocumented')
 export function documentResponses (route: RouteOptions, change: (responses: object) => object): void {
   const { schema = {} } = route
   const get = lazy(() => change((schema.response ?? {}) as object))
+  // A hook of the host may still give the route other ones.
+  const set = (value: unknown) => { Object.defineProperty(documented, 'response', { value, enumerable: true, configurable: true, writable: true }) }
   // Not spread: that would read the responses that another call has changed.
-  route.schema = Object.defineProperties({}, { ...Object.getOwnPropertyDescriptors(schema), response: { get, enumerable: true } })
+  const documented = Object.defineProperties({}, { ...Object.getOwnPropertyDescriptors(schema), response: { get, set, enumerable: true, configurable: true } })
+  route.schema = documented
 }
 
 /** One error of each class: every route has most of them, and each new one would capture a stack. */
