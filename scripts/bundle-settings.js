@@ -51,5 +51,6 @@ export const bundleSettings = {
   external,
   plugins: [keepUrl, lazyYaml],
   define: { 'import.meta.url': 'bundleUrl' },
-  banner: { js: "const bundleUrl = require('node:url').pathToFileURL(__filename).href;" }
+  // Strict, as the modules were.
+  banner: { js: "'use strict'; const bundleUrl = require('node:url').pathToFileURL(__filename).href;" }
 }

@@ -1,13 +1,10 @@
 // Bundles the server and the command line with their packages into one file: opening a thousand
 // files would take most of the startup time. Apps that embed Latchkey get the unbundled files, and
 // use their own packages.
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { build } from 'esbuild'
 import { bundleSettings } from './bundle-settings.js'
-
-mkdirSync('dist', { recursive: true })
-for (const name of readdirSync('dist')) if (name.startsWith('programs-')) rmSync(join('dist', name))
 
 const { metafile } = await build({
   ...bundleSettings,
@@ -16,7 +13,7 @@ const { metafile } = await build({
   outdir: 'dist',
   metafile: true
 })
-const [bundle] = Object.keys(metafile.outputs)
+const bundle = basename(Object.keys(metafile.outputs)[0])
 
 // What Node starts.
 await build({
@@ -26,8 +23,11 @@ await build({
   platform: 'node',
   format: 'cjs',
   target: 'node20.19',
-  define: { bundleName: JSON.stringify(basename(bundle)) }
+  define: { bundleName: JSON.stringify(bundle) }
 })
+
+// Only now: a build that fails leaves the programs as they were.
+for (const name of readdirSync('dist')) if (name.startsWith('programs-') && !name.startsWith(bundle)) rmSync(join('dist', name))
 
 // The licenses require their texts to be distributed with the code. Some packages contain none:
 // their text comes from another package with the same license.

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { cpSync, readdirSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
+import { cpSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
@@ -26,6 +26,14 @@ function copyBuild (t: Test): { folder: string, codeCache: string } {
   return { folder, codeCache: join(folder, 'dist', names[0] ?? '') }
 }
 
+t.test('a build that fails · the programs of before stay', async (t) => {
+  const { folder } = copyBuild(t)
+  for (const name of ['src', 'scripts']) cpSync(join(root, name), join(folder, name), { recursive: true })
+  writeFileSync(join(folder, 'src/programs.ts'), 'const = ')
+  await t.rejects(promisify(execFile)(process.execPath, ['scripts/bundle.js'], { cwd: folder }))
+  t.match(await run(folder), /^[\w-]{64}\nrejected: false\n$/)
+})
+
 /** Runs `latchkey secret`, and returns its output. */
 async function run (folder: string, ...flags: string[]): Promise<string> {
   const [program, ...args] = plainNode
@@ -38,13 +46,15 @@ t.test('the build · Node accepts its code cache', async (t) => {
   t.match(await run(folder), /^[\w-]{64}\nrejected: false\n$/)
 })
 
-t.test('a code cache that is missing, is cut off, is of other flags or is no cache → the programs are compiled as usual', async (t) => {
+t.test('a code cache that is missing, is cut off, is damaged, is of other flags or is no cache → the programs are compiled as usual', async (t) => {
   const { folder, codeCache } = copyBuild(t)
   t.match(await run(folder, '--no-opt'), /^[\w-]{64}\nrejected: true\n$/)
-  truncateSync(codeCache, 100_000)
-  t.match(await run(folder), /^[\w-]{64}\nrejected: true\n$/)
-  writeFileSync(codeCache, 'no cache')
-  t.match(await run(folder), /^[\w-]{64}\nrejected: true\n$/)
+  const whole = readFileSync(codeCache)
+  const damaged = Buffer.from(whole).fill(0, whole.length / 2, whole.length / 2 + 4_096)
+  for (const content of [whole.subarray(0, 100_000), damaged, 'no cache']) {
+    writeFileSync(codeCache, content)
+    t.match(await run(folder), /^[\w-]{64}\nrejected: undefined\n$/)
+  }
   rmSync(codeCache)
   t.match(await run(folder), /^[\w-]{64}\nrejected: undefined\n$/)
 })

@@ -58,7 +58,7 @@ for (const database of databases) {
         t.match(answer, { code: 0, out: /^user erin was created with the id \d\n$/, err: /New password: [\s\S]*Repeat the password: / })
         t.notOk(answer.err.includes(password))
         t.match(await latchkey(['user', 'create', 'frank'], `${password}\n${password}!\n`, true), { code: 1, out: '', err: /latchkey: the two passwords differ\n$/ })
-        t.match(await latchkey(['user', 'create', 'frank'], '\u0003\n', true), { code: 1, err: /latchkey: cancelled\n$/ })
+        for (const key of ['\u0003', '\u0004']) t.match(await latchkey(['user', 'create', 'frank'], `${key}\n`, true), { code: 1, err: /latchkey: cancelled\n$/ })
         refused(t, await latchkey(['user', 'create', 'frank']), 'use --password-stdin')
       })
 

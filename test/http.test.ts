@@ -498,15 +498,22 @@ t.test('a client that reads nothing of its response â†’ closed; one that reads â
   const { ServerResponse } = connectionCloser({ readTimeoutMs: 500 })
   const server = createServer({ ServerResponse }, (request, response) => {
     if (request.url === '/stream') Readable.from([text, text]).pipe(response)
+    else if (request.url === '/short') setTimeout(() => response.end('short'), 100)
     else response.end(text)
   })
   t.teardown(() => server.close())
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const { port } = server.address() as AddressInfo
-  for (const [path, length] of [['/', text.length], ['/stream', 2 * text.length]] as const) {
+  const get = (path: string) => `GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`
+  for (const [bytes, path, length] of [
+    [get('/'), '/', text.length],
+    [get('/stream'), '/stream', 2 * text.length],
+    // The first response is finished, and the next ones were waiting for it.
+    [get('/short') + get('/'), '/short', 5]
+  ] as const) {
     const url = `http://127.0.0.1:${port}${path}`
     const closed = once(server, 'connection').then(async ([socket]) => await once(socket, 'close'))
-    const { socket } = await open(url, `GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`)
+    const { socket } = await open(url, bytes)
     socket.pause()
     await closed
     socket.destroy()

@@ -100,7 +100,9 @@ async function prompt ({ stdin, stderr }: Terminal, question: string, silent = f
   if (stdin.isTTY !== true) {
     throw new CommandError(`standard input is not a terminal: use ${silent ? '--password-stdin' : '--yes'}`)
   }
-  const answer = await read({ prompt: question, silent, input: stdin, output: stderr, terminal: true }).catch(() => {
+  // At the end of the input (Ctrl-D) the library closes without an answer, and says nothing.
+  const closed = new Promise<never>((resolve, reject) => { stdin.once('pause', () => setImmediate(reject)) })
+  const answer = await Promise.race([read({ prompt: question, silent, input: stdin, output: stderr, terminal: true }), closed]).catch(() => {
     stderr.write('\n')
     throw new CommandError('cancelled')
   })

@@ -45,6 +45,11 @@ export function connectionCloser ({ readTimeoutMs = defaultReadTimeoutMs } = {})
   let open = 0
   const surplus = new WeakSet<Socket>()
 
+  function disconnectSlowReader (socket: Socket): void {
+    // Replaced by the timeout between two requests once everything is sent.
+    if (socket.writableLength > 0) socket.setTimeout(readTimeoutMs)
+  }
+
   class ClosingResponse<Request extends IncomingMessage = IncomingMessage> extends ServerResponse<Request> {
     // Named parameters: rest parameters would cost every request more than all of this file.
     override writeHead (statusCode: number, statusMessage?: string | Headers, headers?: Headers): this {
@@ -53,16 +58,21 @@ export function connectionCloser ({ readTimeoutMs = defaultReadTimeoutMs } = {})
       return super.writeHead(statusCode, statusMessage as string, headers)
     }
 
+    // Responses to pipelined requests are written when the one before is finished.
+    override assignSocket (socket: Socket): void {
+      super.assignSocket(socket)
+      disconnectSlowReader(socket)
+    }
+
     override write (chunk: unknown, encoding?: unknown, callback?: Callback): boolean {
       const isTaken = super.write(chunk, encoding as BufferEncoding, callback)
-      if (!isTaken) this.req.socket.setTimeout(readTimeoutMs)
+      disconnectSlowReader(this.req.socket)
       return isTaken
     }
 
     override end (chunk?: unknown, encoding?: unknown, callback?: Callback): this {
       super.end(chunk, encoding as BufferEncoding, callback)
-      // Replaced by the timeout between two requests once everything is sent.
-      if (this.req.socket.writableLength > 0) this.req.socket.setTimeout(readTimeoutMs)
+      disconnectSlowReader(this.req.socket)
       return this
     }
   }

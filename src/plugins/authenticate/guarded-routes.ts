@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyPluginAsync, RouteOptions } from 'fastify'
 import fp from 'fastify-plugin'
-import { documentResponses, type ErrorClass, errorResponses, errorsDocumented } from '../errors/responses.js'
+import { type ErrorClass, errorResponses } from '../errors/responses.js'
 import { guardErrors, recheckGuards } from './guard.js'
 import { identityKey, requireIdentity, requireRoles } from './identity.js'
 import { publicRoute } from './public-route.js'
@@ -13,10 +13,9 @@ function hasStatus (response: object, status: string): boolean {
 
 /** Adds the answers of guards to the documentation of a route. What the route says itself stands. */
 function addResponses (route: RouteOptions, errors: ErrorClass[]): void {
-  documentResponses(route, (responses) => {
-    const added = Object.entries(errorResponses(errors, { isSelfContained: true })).filter(([status]) => !hasStatus(responses, status))
-    return { ...responses, ...Object.fromEntries(added) }
-  })
+  const response = { ...route.schema?.response as object | undefined }
+  const added = Object.entries(errorResponses(errors, { isSelfContained: true })).filter(([status]) => !hasStatus(response, status))
+  route.schema = { ...route.schema, response: { ...response, ...Object.fromEntries(added) } }
 }
 
 /**
@@ -47,13 +46,14 @@ const plugin: FastifyPluginAsync<{ securityScheme?: string }> = async (app, { se
     addErrors(route, guardErrors(route))
     routes.push({ scope: this, route })
   })
-  // By now each scope has all of its hooks.
+  // By now each scope has all of its hooks, and Fastify has compiled the schemas: what is added
+  // here is read by documents alone, and shapes no response of the host.
   app.addHook('onReady', async () => {
     for (const { scope, route } of routes) {
       if (route.config?.[publicRoute] === true || route.schema?.hide === true) continue
       const errors = scopeGuardErrors(scope)
       addErrors(route, errors)
-      if (errors.length + guardErrors(route).length > 0 && route.config?.[errorsDocumented] !== true) addResponses(route, [...errors, ...guardErrors(route)])
+      if (errors.length + guardErrors(route).length > 0) addResponses(route, [...errors, ...guardErrors(route)])
     }
   })
 }

@@ -3,7 +3,7 @@ import fp from 'fastify-plugin'
 import { errorMembers } from '../../lib/error-code.js'
 import { unwrapDatabaseError } from '../../lib/unwrap-error.js'
 import { toExpectedError } from './expected-error.js'
-import { documentResponses, type ErrorClass, ErrorBody, errorBody, errorResponses, errorsDocumented, ValidationErrorBody } from './responses.js'
+import { type ErrorClass, ErrorBody, errorBody, errorResponses, ValidationErrorBody } from './responses.js'
 import { BodyMalformed, BodyTooLarge, BodyUnexpected, InternalServerError, MediaTypeUnsupported, Overloaded, ServiceUnavailable, ValidationFailed } from '../../errors.js'
 import { canHaveBody } from '../../lib/request-body.js'
 
@@ -11,7 +11,6 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** The errors that this route's handler and hooks can throw, for the API documentation. */
     errors?: ErrorClass[]
-    [errorsDocumented]?: boolean
   }
 }
 
@@ -50,27 +49,27 @@ const plugin: FastifyPluginAsync = async (app) => {
   app.addSchema(ValidationErrorBody)
   app.setErrorHandler(replyWithError)
 
-  function errorsOf ({ method, config }: RouteOptions, { body, querystring }: FastifySchema): ErrorClass[] {
-    const errors = [...config?.errors ?? []]
+  function document (route: RouteOptions, { body, querystring, response }: FastifySchema, firstField?: string): void {
+    const errors = [...route.config?.errors ?? []]
     if (body !== undefined) errors.push(BodyMalformed, BodyTooLarge, MediaTypeUnsupported)
-    else if (canHaveBody(method)) errors.push(BodyUnexpected)
+    else if (canHaveBody(route.method)) errors.push(BodyUnexpected)
     if (body !== undefined || querystring !== undefined) errors.push(ValidationFailed)
     // A route whose only error is ServiceUnavailable answers every fault with it.
     if (errors.some((error) => error !== ServiceUnavailable)) errors.push(InternalServerError)
-    return errors
+    route.schema = { ...route.schema, response: { ...errorResponses(errors, { firstField }), ...(response as object | undefined) } }
   }
 
-  const routes: Array<{ scope: FastifyInstance, route: RouteOptions }> = []
+  const routes: Array<{ route: RouteOptions, errors?: ErrorClass[], redo: () => void }> = []
   app.addHook('onRoute', function (route) {
-    route.config = { ...route.config, [errorsDocumented]: true }
-    routes.push({ scope: this, route })
+    const { schema, config: { errors } = {} } = route
+    if (schema === undefined || schema.hide === true) return
+    const redo = () => document(route, schema, firstRequired(this, schema.body))
+    redo()
+    routes.push({ route, errors, redo })
   })
+  // Guards of a scope add their errors when all routes are known.
   app.addHook('onReady', async () => {
-    for (const { scope, route } of routes) {
-      const { schema } = route
-      if (schema === undefined || schema.hide === true) continue
-      documentResponses(route, (responses) => ({ ...errorResponses(errorsOf(route, schema), { firstField: firstRequired(scope, schema.body) }), ...responses }))
-    }
+    for (const { route, errors, redo } of routes) if (route.config?.errors !== errors) redo()
   })
 }
 

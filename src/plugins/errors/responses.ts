@@ -1,10 +1,8 @@
 import { type TSchema, Type } from '@sinclair/typebox'
 import type { FastifyError } from '@fastify/error'
-import type { RouteOptions } from 'fastify'
 import { ref } from '../../schema-ref.js'
 import { statusText } from './status-text.js'
 import { type FieldProblem, ValidationFailed } from '../../errors.js'
-import { lazy } from '../../lib/lazy.js'
 import { emptyProblem } from '../../lib/single-line.js'
 
 /** An error that is part of the contract. */
@@ -68,26 +66,6 @@ export function errorResponses (classes: ErrorClass[], { firstField = 'field', i
     byStatus.set(error.statusCode, [...byStatus.get(error.statusCode) ?? [], error])
   }
   return Object.fromEntries([...byStatus].map(([status, errors]) => [status, errorResponse(errors, isSelfContained)]))
-}
-
-/** The key of a route's `config` that says: the errors of its `config` are documented already. */
-export const errorsDocumented = Symbol('latchkey.errorsDocumented')
-
-/**
- * Changes the response schemas of a route for documents, which alone read them: they are created
- * for the first document, because most starts generate none. Call it in `onReady`, when Fastify
- * has compiled the schemas that it needs: what is added shapes no response.
- *
- * @param change gets the schemas that the route has, by status, and returns all of them
- */
-export function documentResponses (route: RouteOptions, change: (responses: object) => object): void {
-  const { schema = {} } = route
-  const get = lazy(() => change((schema.response ?? {}) as object))
-  // A hook of the host may still give the route other ones.
-  const set = (value: unknown) => { Object.defineProperty(documented, 'response', { value, enumerable: true, configurable: true, writable: true }) }
-  // Not spread: that would read the responses that another call has changed.
-  const documented = Object.defineProperties({}, { ...Object.getOwnPropertyDescriptors(schema), response: { get, set, enumerable: true, configurable: true } })
-  route.schema = documented
 }
 
 /** One error of each class: every route has most of them, and each new one would capture a stack. */

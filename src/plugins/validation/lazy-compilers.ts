@@ -62,13 +62,15 @@ export function lazyValidators<Route> (build: () => (route: Route) => Validator)
 }
 
 /**
- * Creates serializers that Fastify's own compiler compiles for their first response.
+ * Creates serializers that Fastify's own compiler compiles for their first response. Errors use
+ * JSON.stringify: one plugin shapes their bodies, so there are no members to filter out.
  *
  * @param schemas returns the schemas that others can refer to
  */
 export function lazySerializers (schemas: () => unknown): SerializerCompiler {
   let compile: SerializerCompiler | undefined
   return (route) => {
+    if (Number(route.httpStatus) >= 400) return JSON.stringify
     let serialize: Serializer | undefined
     return (payload) => {
       serialize ??= compileOrThrow(() => {
