@@ -1,6 +1,7 @@
 import { chmodSync } from 'node:fs'
 import { join } from 'node:path'
-import { embeddedPostgres, freePort } from '../test/embedded-postgres.js'
+import { embeddedPostgres } from '../test/embedded-postgres.js'
+import { freePort } from '../test/free-port.js'
 import { stopAtExit, temporaryFolder } from './cleanup.js'
 
 /** Starts PostgreSQL with default settings until this process exits, and returns the URL of an empty database. */

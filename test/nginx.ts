@@ -3,25 +3,16 @@ import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { Agent, request } from 'node:https'
-import { createServer, type AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { generate } from 'selfsigned'
 import type { Test } from 'tap'
+import { freePort } from './free-port.js'
 import { isRoot, startServer, temporaryFolder, until } from './helper.js'
 import { endWithUs } from './reaper.js'
 
 /** Why these tests are skipped; false where nginx is installed. */
 export const withoutNginx = spawnSync('nginx', ['-v']).status === 0 ? false : 'nginx is not installed (on Debian: apt-get install nginx-light)'
-
-export async function freePort (): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
-}
 
 /** The configuration of nginx in a file: the whole file, or the block in a page of the documentation. */
 function documented (file: string): string {

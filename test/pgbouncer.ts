@@ -5,7 +5,7 @@ import { chmodSync, existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Test } from 'tap'
 import { withClient } from './databases.js'
-import { freePort } from './embedded-postgres.js'
+import { freePort } from './free-port.js'
 import { isRoot, stranger, temporaryFolder, until } from './helper.js'
 import { endWithUs } from './reaper.js'
 

@@ -7,7 +7,8 @@ import pg from 'pg'
 import type { Test } from 'tap'
 import { openStore as open } from '../src/database/open.js'
 import type { Store, StoreOptions } from '../src/database/store.js'
-import { embeddedPostgres, freePort } from './embedded-postgres.js'
+import { embeddedPostgres } from './embedded-postgres.js'
+import { freePort } from './free-port.js'
 import { endWithUs, removeWithUs } from './reaper.js'
 
 /** Opens a store with the defaults of the settings, but for what is said. */
